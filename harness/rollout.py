@@ -1,9 +1,10 @@
 """A rollout: one run of a task's solver on one sample by the policy, as the trainer needs it.
 
-Also the side table of recorded model calls. A model provider writes token ids and log-probabilities there and puts
-only an id into the public `ModelOutput.metadata`; the environment takes them out again by that id. So exact token
-ids reach the trainer without passing through Inspect's logs, and providers and trainers need not know each other.
-This module does not know how calls are made or how rewards are computed.
+Also the side table of recorded model calls. A model provider writes token ids and
+log-probabilities there and puts only an id into the public `ModelOutput.metadata`; the environment
+takes them out again by that id. So exact token ids reach the trainer without passing through
+Inspect's logs, and providers and trainers need not know each other. This module does not know how
+calls are made or how rewards are computed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Call:
     Attributes:
         prompt_ids: Token ids the policy was given.
         token_ids: Token ids it sampled, the end token included.
-        logprobs: Log-probability of each sampled token (nats, at the sampling temperature, before top-p).
+        logprobs: Log-probability of each sampled token (nats, at the sampling temperature,
+            before top-p).
         stop_reason: "stop" or "max_tokens".
         policy_version: Number of optimizer updates of the weights that sampled.
     """
@@ -65,7 +67,7 @@ def is_recording() -> bool:
 
 
 def record_call(call: Call) -> dict[str, Any]:
-    """Returns the metadata for a call's `ModelOutput`, after storing the call; empty when recording is off."""
+    """Stores a call and returns the metadata for its `ModelOutput`; {} when recording is off."""
     if not is_recording():
         return {}
     call_id = f"call-{next(_call_numbers)}"
@@ -86,7 +88,8 @@ class Turn:
     Attributes:
         prompt_ids: Token ids of the prompt.
         sampled_ids: Token ids sampled, the end token included; training uses exactly these.
-        logprobs: Log-probability of each sampled token (nats, at the sampling temperature, before top-p).
+        logprobs: Log-probability of each sampled token (nats, at the sampling temperature,
+            before top-p).
         stop_reason: "stop" or "max_tokens".
     """
 
@@ -108,7 +111,8 @@ class Rollout:
     Attributes:
         task: Name of the task.
         task_type: One of the five task types of balanced sampling, None for evaluation-only tasks.
-        advantage_group: "<task_type>/<scorer>": rewards of one group share a standard deviation (Eq. 7).
+        advantage_group: "<task_type>/<scorer>": rewards of one group share a standard deviation
+            (Eq. 7).
         sample_id: Id of the sample.
         epoch: Index in the group of rollouts of the sample, from 1.
         turns: Model calls in order.
