@@ -1,0 +1,60 @@
+# Every target creates the virtual environment when it is missing and is safe to run again.
+#   make quickstart   the whole loop on this machine: tasks, evaluation, RL, memory agent, board
+#   make test         the test suite
+#   make check        ruff, mypy, layers
+
+PYTHON ?= python3
+VENV ?= .venv
+# torch first and pinned: a plain "torch" pulls gigabytes of CUDA packages onto a CPU machine.
+TORCH ?= torch==2.13.0
+OUT ?= out/quickstart
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
+
+export HF_HUB_OFFLINE ?= 1
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: quickstart test check format install install-dev policy clean help
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(VENV)/.base: pyproject.toml constraints.txt
+	@echo "== creating $(VENV) and installing longspan (1-2 minutes)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --no-compile -c constraints.txt $(TORCH)
+	@echo "== torch is there; installing the other dependencies"
+	$(PIP) install --quiet --no-compile -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	@echo "== installing the development tools"
+	$(PIP) install --quiet --no-compile -c constraints.txt -e ".[dev,gguf]"
+	@touch $@
+
+install: $(VENV)/.base
+install-dev: $(VENV)/.dev
+
+quickstart: $(VENV)/.base
+	$(VENV)/bin/longspan quickstart --out $(OUT)
+
+test: $(VENV)/.dev
+	$(VENV)/bin/python -m pytest -n 2 -q
+
+check: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest -q tests/test_policies.py
+
+format: $(VENV)/.dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+# Trains the two shipped checkpoints from scratch, side by side (about an hour on two cores).
+policy: $(VENV)/.base
+	$(VENV)/bin/python scripts/embedded_policy/train.py --mixture base --out trainers/checkpoints/nano & \
+	$(VENV)/bin/python scripts/embedded_policy/train.py --mixture clean --out trainers/checkpoints/nano-ceiling & \
+	wait
+
+clean:
+	rm -rf $(OUT)

@@ -1,0 +1,1 @@
+"""Logs to tidy rows, statistics, plots and a static page."""

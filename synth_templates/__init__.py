@@ -1,0 +1,1 @@
+"""Synthesis: declared question kinds and the engine that fills them from documents."""

@@ -1,0 +1,1 @@
+"""Task specs (one YAML file each) and the registry that Inspect loads."""
