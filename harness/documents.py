@@ -1,0 +1,284 @@
+"""Documents, their triples, and the context that a sample shows to a model.
+
+A context is stored by reference (a task set and document ids) and rendered when it is needed.
+Document ids are labels: they are looked up in a table and never used as paths.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from longspan.harness.errors import DataError
+from longspan.harness.files import JSON_LINES_SUFFIXES, Problem, read_json_lines, read_text
+
+DOCUMENT_SEPARATOR = "\n\n"
+TEXT_SUFFIXES = (".txt", ".md", ".markdown", ".txt.gz", ".md.gz")
+DOCUMENTS_FILE = "documents.parquet"
+_ID_CHARS = 16
+
+
+class Triple(BaseModel):
+    """One statement about a document's world: subject, relation, object."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subject: str
+    """Who or what the statement is about."""
+    relation: str
+    """What is stated of the subject."""
+    object: str
+    """The other side of the relation."""
+
+
+class Document(BaseModel):
+    """A text with a title; evidence spans are character offsets into `text`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    """Label, unique in a task set; never used as a path."""
+    title: str = ""
+    """Shown as the first line of the document where it is not empty."""
+    text: str
+    """The text itself."""
+    triples: tuple[Triple, ...] = ()
+    """Statements extracted from the text, where there are any."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The documents that were read, and what was left out."""
+
+    documents: tuple[Document, ...]
+    problems: tuple[Problem, ...]
+
+
+def render_document(document: Document) -> str:
+    """Returns the document as it stands in a context: title line and text."""
+    return f"{document.title}\n{document.text}" if document.title else document.text
+
+
+def render_context(documents: Iterable[Document]) -> str:
+    """Returns the documents joined by a blank line."""
+    return DOCUMENT_SEPARATOR.join(map(render_document, documents))
+
+
+def text_offset(document: Document) -> int:
+    """Returns where `text` begins within the rendered document (characters)."""
+    return len(document.title) + 1 if document.title else 0
+
+
+def context_offsets(documents: Iterable[Document]) -> list[tuple[int, int]]:
+    """Returns each document's [start, end) in the rendered context, title included (characters).
+
+    A span (s, e) of document i lies at `offsets[i][0] + text_offset(documents[i])` + (s, e).
+    """
+    offsets: list[tuple[int, int]] = []
+    start = 0
+    for document in documents:
+        end = start + text_offset(document) + len(document.text)
+        offsets.append((start, end))
+        start = end + len(DOCUMENT_SEPARATOR)
+    return offsets
+
+
+def document_id(title: str, text: str) -> str:
+    """Returns the id of a document without one: a hash of its title and text."""
+    content = f"{title}\0{text}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(content, digest_size=_ID_CHARS // 2).hexdigest()
+
+
+def resolve_context(metadata: Mapping[str, Any]) -> str:
+    """Returns the context of a sample from its metadata, by value or by reference.
+
+    Raises:
+        DataError: the sample has no context, or refers to documents that are not there.
+    """
+    context = metadata.get("context")
+    if isinstance(context, Mapping) and isinstance(context.get("text"), str):
+        return str(context["text"])
+    return render_context(resolve_documents(metadata))
+
+
+def resolve_documents(metadata: Mapping[str, Any]) -> list[Document]:
+    """Returns the documents that a sample's context refers to, in the context's order.
+
+    A context given by value is one document without a title.
+
+    Raises:
+        DataError: the sample has no context, or refers to documents that are not there.
+    """
+    context = metadata.get("context")
+    if not isinstance(context, Mapping) or not ({"text", "taskset"} & context.keys()):
+        raise DataError(
+            'sample has no context: its metadata needs "context" with "text", '
+            'or with "taskset" and "documents"'
+        )
+    if "text" in context:
+        text = str(context["text"])
+        return [Document(id=document_id("", text), text=text)]
+    folder = Path(str(context["taskset"]))
+    table = load_documents(folder)
+    wanted = [str(name) for name in context.get("documents", ())]
+    missing = [name for name in wanted if name not in table]
+    if missing:
+        raise DataError(f"task set {folder} has no document {missing[0]!r}; build it again")
+    return [table[name] for name in wanted]
+
+
+def load_documents(folder: Path) -> Mapping[str, Document]:
+    """Returns the documents of a task set by id; read once per version of its file.
+
+    Raises:
+        DataError: there is no task set at the folder, or its documents are damaged.
+    """
+    path = folder / DOCUMENTS_FILE
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(
+            f"no task set at {folder}: {path.name} is missing; check the path"
+        ) from error
+    return _load_documents(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _load_documents(path: Path, _mtime_ns: int, _size: int) -> Mapping[str, Document]:
+    # Heavy, and tasks with a context by value never need it.
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    try:
+        rows = pq.read_table(path).to_pylist()
+        return {
+            row["id"]: Document(
+                id=row["id"],
+                title=row["title"] or "",
+                text=row["text"],
+                triples=_triples(json.loads(row["triples"] or "[]"))[0],
+            )
+            for row in rows
+        }
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise DataError(
+            f"damaged documents in {path} ({error}); build the task set again"
+        ) from error
+
+
+def read_documents(path: Path) -> Reading:
+    """Returns the documents of a file or folder (`.txt`, `.md`, `.jsonl`, also gzipped).
+
+    A text file is one document; a JSON line is one with `text`, `title` and `triples`. Folders are
+    read with their subfolders in the order of names; hidden files are passed over. Empty documents,
+    repeated ones and files of other kinds are left out and reported.
+
+    Raises:
+        DataError: a file cannot be read as text, or there is no document.
+    """
+    if not path.exists():
+        raise DataError(f"no documents at {path}: no such file or folder; check the path")
+    documents: dict[str, Document] = {}
+    problems: list[Problem] = []
+    for file in _files(path):
+        found, left_out = _read_file(file, _name(file, path))
+        problems += left_out
+        for place, document in found:
+            if document.id in documents:
+                problems.append(Problem(place, "repeats an earlier document"))
+            else:
+                documents[document.id] = document
+    if not documents:
+        first = f" (first problem: {problems[0]})" if problems else ""
+        raise DataError(f"no documents in {path}{first}; add .txt, .md or .jsonl files with text")
+    return Reading(tuple(documents.values()), tuple(problems))
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    try:
+        return sorted(
+            file
+            for file in path.rglob("*")
+            if file.is_file()
+            and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        )
+    except OSError as error:
+        raise DataError(
+            f"cannot read folder {path}: {error.strerror}; check permissions"
+        ) from error
+
+
+def _name(file: Path, root: Path) -> str:
+    return file.name if file == root else file.relative_to(root).as_posix()
+
+
+def _read_file(file: Path, name: str) -> tuple[list[tuple[str, Document]], list[Problem]]:
+    lower = file.name.lower()
+    if lower.endswith(TEXT_SUFFIXES):
+        title, text = _split_title(read_text(file).strip(), file)
+        if not text:
+            return [], [Problem(name, "no text")]
+        return [(name, Document(id=document_id(title, text), title=title, text=text))], []
+    if lower.endswith(JSON_LINES_SUFFIXES):
+        if not read_text(file).strip():
+            return [], [Problem(name, "no text")]
+        rows, problems = read_json_lines(file)
+        return _read_rows(rows, name, problems)
+    return [], [Problem(name, "not a .txt, .md or .jsonl file")]
+
+
+def _split_title(text: str, file: Path) -> tuple[str, str]:
+    """Title of a text file: a Markdown heading in the first line, else the name of the file."""
+    first, _, rest = text.partition("\n")
+    if first.startswith("# ") and rest.strip():
+        return first[2:].strip(), rest.strip()
+    return file.name.split(".")[0].replace("_", " "), text
+
+
+def _read_rows(
+    rows: Sequence[tuple[int, dict[str, Any]]], name: str, problems: list[Problem]
+) -> tuple[list[tuple[str, Document]], list[Problem]]:
+    found: list[tuple[str, Document]] = []
+    problems = list(problems)
+    for number, row in rows:
+        place = f"{name} row {number}"
+        title, text = row.get("title") or "", row.get("text")
+        if not isinstance(text, str) or not isinstance(title, str) or not text.strip():
+            problems.append(Problem(place, 'no text in "text" (and "title" must be text)'))
+            continue
+        triples, num_bad = _triples(row.get("triples"))
+        if num_bad:
+            problems.append(Problem(place, f"{num_bad} triples are not three texts; left out"))
+        title, text = " ".join(title.split()), text.strip()
+        document = Document(id=document_id(title, text), title=title, text=text, triples=triples)
+        found.append((place, document))
+    return found, problems
+
+
+def _triples(value: Any) -> tuple[tuple[Triple, ...], int]:
+    """Returns the well-formed triples and how many were not (extractors' output is dirty)."""
+    if not isinstance(value, list):
+        return (), 0 if value is None else 1
+    triples: list[Triple] = []
+    for item in value:
+        try:
+            triples.append(Triple(**item) if isinstance(item, dict) else _triple(item))
+        except (TypeError, ValueError, ValidationError):
+            continue
+    return tuple(triples), len(value) - len(triples)
+
+
+def _triple(item: Any) -> Triple:
+    subject, relation, object_ = (part.strip() for part in item if isinstance(part, str))
+    if len(item) != 3 or not (subject and relation and object_):
+        raise ValueError("not three texts")
+    return Triple(subject=subject, relation=relation, object=object_)

@@ -1,0 +1,117 @@
+"""Errors that a user can mend: one line with what is wrong, the value, and what to do.
+
+Who raises: any module, where it meets the mistake. Who shows: the command line (`harness.cli`), in
+one line without a traceback. A traceback is for bugs. A failed sample inside a run is not an error
+of the run; it is a validity state (`harness.validity`).
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from types import TracebackType
+
+MAX_MESSAGE_CHARS = 600
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space or choose another folder, then run the same command again",
+    errno.EDQUOT: "your quota is used up; free some space, then run the same command again",
+    errno.EACCES: "check the permissions or choose another place",
+    errno.EPERM: "check the permissions or choose another place",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path: a part of it is a file",
+    errno.EISDIR: "give a file, not a folder",
+    errno.EEXIST: "choose another path or remove it first",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.EIO: "the disk reported an input/output error",
+}
+
+
+class LongspanError(Exception):
+    """A mistake that its reader can mend; the message is one line: what, value, remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+class SpecError(LongspanError):
+    """A task spec, template or name of a task is wrong."""
+
+
+class DataError(LongspanError):
+    """Records, documents or files are missing, unreadable or malformed."""
+
+
+class ModelError(LongspanError):
+    """A model or checkpoint is missing or cannot be used."""
+
+
+class VocabularyError(ModelError):
+    """The text cannot be written in the model's vocabulary."""
+
+
+class WindowError(LongspanError):
+    """A question or budget does not fit into the model's window."""
+
+
+class RecipeError(LongspanError):
+    """A training recipe is wrong or does not fit its checkpoint folder."""
+
+
+class SynthesisError(LongspanError):
+    """A synthesis plan is wrong or cannot be fulfilled with its documents."""
+
+
+class BoardError(LongspanError):
+    """A board or its logs are wrong."""
+
+
+def one_line(text: str, max_chars: int = MAX_MESSAGE_CHARS) -> str:
+    """Returns the text with white space collapsed, shortened in the middle of its length budget."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= max_chars else line[: max_chars - 4].rstrip() + " ..."
+
+
+def describe(error: BaseException) -> str | None:
+    """Returns the one line for an error that is the user's to mend, None for a bug.
+
+    Operating system errors (no space, no permission) are the user's to mend as well. A group of
+    errors, as concurrent code raises it, is described by its first member.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        lines = [describe(member) for member in error.exceptions]
+        return lines[0] if all(line is not None for line in lines) else None
+    if isinstance(error, LongspanError):
+        return str(error)
+    if isinstance(error, OSError):
+        return _describe_os_error(error)
+    return None
+
+
+def show_errors_in_one_line() -> None:
+    """Makes the interpreter print `describe`d errors in one line, for programs that are not ours.
+
+    `inspect eval` has its own `main`; through the hook a wrong spec reads the same there. Other
+    errors go to the hook that was there before.
+    """
+    previous = sys.excepthook
+    if getattr(previous, "longspan", False):
+        return
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, LongspanError):
+            print(f"longspan: error: {error}", file=sys.stderr)
+        else:
+            previous(kind, error, trace)
+
+    hook.longspan = True  # type: ignore[attr-defined]
+    sys.excepthook = hook
+
+
+def _describe_os_error(error: OSError) -> str:
+    what = error.strerror or str(error) or type(error).__name__
+    where = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    remedy = _REMEDIES.get(error.errno or 0)
+    return one_line(what + (f": {where}" if where else "") + (f"; {remedy}" if remedy else ""))

@@ -1,0 +1,114 @@
+"""Reading files that users bring: whole or not at all, and in one line what was wrong.
+
+Rows that cannot be used are counted with their number and reason, never dropped silently.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from longspan.harness.errors import DataError
+
+JSON_LINES_SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+_HASH_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that was left out: where it stands (file, file and row) and why."""
+
+    place: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}"
+
+
+def read_text(path: Path) -> str:
+    """Returns the text of a UTF-8 file, `.gz` decompressed, with line ends made equal.
+
+    Raises:
+        DataError: the file is missing, not readable, not text, or its compression is damaged.
+    """
+    data = _read_bytes(path)
+    if b"\0" in data[:65536]:
+        raise DataError(f"not a text file: {path}; it holds binary data: convert it to UTF-8 text")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"not UTF-8 text: {path} (byte {error.start}); convert it, for example with iconv"
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json_lines(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Problem]]:
+    """Returns the numbered rows of a JSON lines file (from 1), and the lines that are none.
+
+    Blank lines are not rows. A row must be a JSON object.
+
+    Raises:
+        DataError: the file cannot be read (see `read_text`), or none of its rows is a JSON object.
+    """
+    rows: list[tuple[int, dict[str, Any]]] = []
+    problems: list[Problem] = []
+    for number, line in _lines(read_text(path)):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            problems.append(Problem(f"{path.name} row {number}", f"not JSON ({error})"))
+            continue
+        if isinstance(row, dict):
+            rows.append((number, row))
+        else:
+            kind = type(row).__name__
+            problems.append(Problem(f"{path.name} row {number}", f"not a JSON object but {kind}"))
+    if not rows:
+        first = f" ({problems[0]})" if problems else ""
+        raise DataError(f"no rows in {path}{first}; expected one JSON object a line")
+    return rows, problems
+
+
+def file_hash(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes (hexadecimal).
+
+    Raises:
+        DataError: the file is missing or not readable.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_HASH_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return digest.hexdigest()
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    # Not splitlines(): JSON strings may hold U+2028 and other separators unescaped.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, line
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if path.suffix == ".gz" else data
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"damaged gzip file: {path} ({error}); fetch or write it again") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    reason = error.strerror or type(error).__name__
+    return DataError(f"cannot read {path}: {reason}; check the path and its permissions")
