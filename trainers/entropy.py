@@ -1,0 +1,193 @@
+"""Log-probabilities and full-vocabulary entropies from hidden states, streamed over tokens.
+
+Logits of a whole response are the largest tensor of long-output training (50K tokens x 152K
+vocabulary in fp32: 30 GB). Here they exist for one chunk of tokens at a time, in the forward and,
+computed again, in the hand-written backward. Only [T] results and the log-partition are kept.
+
+Shapes: [T] tokens, [T, H] hidden states, [V, H] output matrix, V the vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_CHUNK_ELEMENTS = 1 << 24
+"""Logits held at once: 64 MiB in fp32. Larger chunks were not faster on CPU."""
+
+
+class TokenStatistics(NamedTuple):
+    """What training needs to know of every sampled token, [T] each, at least fp32."""
+
+    logprobs: Tensor
+    """log p(target), nats, at the sampling temperature."""
+    entropies: Tensor
+    """-sum_v p(v) log p(v) over the full vocabulary, nats, at the sampling temperature."""
+
+
+@dataclass(frozen=True)
+class OutputHead:
+    """How a model turns hidden states into logits: cap * tanh(scale * (h W^T + b) / cap).
+
+    Attributes:
+        weight: [V, H] output matrix (the embedding matrix where tied).
+        bias: [V] or None.
+        scale: factor that some architectures apply to logits.
+        soft_cap: bound of the tanh soft cap, None for none.
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+    scale: float = 1.0
+    soft_cap: float | None = None
+
+
+def token_statistics(
+    hidden: Tensor,
+    targets: Tensor,
+    head: OutputHead,
+    temperature: float = 1.0,
+    chunk_tokens: int | None = None,
+) -> TokenStatistics:
+    """Returns log-probability and entropy of every target token, with exact gradients.
+
+    With z = logits / temperature and p = softmax(z):
+
+        logprob = z_target - logsumexp(z),   entropy = logsumexp(z) - sum_v p_v z_v
+
+    Softmax and sums run in fp32 (float64 for float64 input); gradients flow to `hidden` and to the
+    head's weight and bias, accumulated in fp32. Top-p is not part of the distribution: the policy
+    that is trained is the untruncated one.
+
+    Args:
+        hidden: [T, H].
+        targets: [T] token ids.
+        head: see `OutputHead`.
+        temperature: the sampling temperature, above 0.
+        chunk_tokens: tokens whose logits exist at once; None chooses by the vocabulary's size.
+            Results do not depend on it beyond rounding.
+
+    Raises:
+        ValueError: the temperature is not positive.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature must be positive to train: got {temperature}; set e.g. 1.0")
+    chunk = chunk_tokens or max(1, _CHUNK_ELEMENTS // head.weight.shape[0])
+    logprobs, entropies = _Streamed.apply(  # type: ignore[no-untyped-call]
+        hidden, head.weight, head.bias, targets, head, 1.0 / temperature, chunk
+    )
+    return TokenStatistics(logprobs, entropies)
+
+
+class _Streamed(torch.autograd.Function):
+    """Forward and backward of `token_statistics`, one chunk of tokens at a time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        head: OutputHead,
+        sharpness: float,
+        chunk: int,
+    ) -> tuple[Tensor, Tensor]:
+        dtype = torch.promote_types(hidden.dtype, torch.float32)
+        logprobs = torch.empty(len(hidden), dtype=dtype, device=hidden.device)
+        entropies, partitions = torch.empty_like(logprobs), torch.empty_like(logprobs)
+        for start in range(0, len(hidden), chunk):
+            part = slice(start, start + chunk)
+            logits = _logits(hidden[part], weight, bias, head).mul_(sharpness)
+            partition = logits.logsumexp(-1)
+            picked = logits.gather(-1, targets[part, None])[:, 0]
+            logprobs[part] = picked - partition
+            probabilities = (logits - partition[:, None]).exp_()
+            # p * z is taken where p > 0 only: a banned token has z = -inf and no share.
+            expected = torch.where(probabilities > 0, probabilities * logits, 0.0).sum(-1)
+            entropies[part] = partition - expected
+            partitions[part] = partition
+        ctx.save_for_backward(hidden, weight, bias, targets, partitions, entropies)
+        ctx.head, ctx.sharpness, ctx.chunk = head, sharpness, chunk
+        return logprobs, entropies
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, logprob_grads: Tensor, entropy_grads: Tensor) -> tuple[Any, ...]:
+        hidden, weight, bias, targets, partitions, entropies = ctx.saved_tensors
+        dtype = partitions.dtype
+        hidden_grad = torch.empty_like(hidden)
+        weight_grad = torch.zeros(weight.shape, dtype=dtype, device=weight.device)
+        bias_grad = None if bias is None else torch.zeros_like(bias, dtype=dtype)
+        for start in range(0, len(hidden), ctx.chunk):
+            part = slice(start, start + ctx.chunk)
+            logits = _logits(hidden[part], weight, bias, ctx.head)
+            slope = _slope(logits, ctx.head)
+            logits.mul_(ctx.sharpness)
+            grad = _logit_grads(
+                logits,
+                partitions[part, None],
+                entropies[part, None],
+                (logprob_grads[part, None], entropy_grads[part, None]),
+            )
+            grad.scatter_add_(-1, targets[part, None], logprob_grads[part, None].to(dtype))
+            grad.mul_(ctx.sharpness).mul_(slope)
+            if bias_grad is not None:
+                bias_grad += grad.sum(0)
+            grad = grad.to(hidden.dtype)
+            hidden_grad[part] = grad @ weight
+            _accumulate(weight_grad, grad, hidden[part])
+        return (
+            hidden_grad,
+            weight_grad.to(weight.dtype),
+            None if bias is None or bias_grad is None else bias_grad.to(bias.dtype),
+            *(None,) * 4,
+        )
+
+
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, head: OutputHead) -> Tensor:
+    """Returns the head's logits of one chunk, at least fp32, before the temperature."""
+    logits = hidden @ weight.T
+    if bias is not None:
+        logits = logits + bias
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if head.scale != 1.0:
+        logits = logits * head.scale
+    if head.soft_cap is not None:
+        logits = torch.tanh_(logits / head.soft_cap) * head.soft_cap
+    return logits
+
+
+def _slope(capped_logits: Tensor, head: OutputHead) -> Tensor | float:
+    """Returns d logits / d (h W^T + b); the soft cap's is 1 - tanh^2."""
+    if head.soft_cap is None:
+        return head.scale
+    return (1 - (capped_logits / head.soft_cap).square()) * head.scale
+
+
+def _logit_grads(
+    logits: Tensor, partitions: Tensor, entropies: Tensor, grads: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Returns the gradient to the tempered logits, without the target's own + g_logprob.
+
+    d logprob / d z_v = [v = target] - p_v;   d entropy / d z_v = -p_v (log p_v + entropy).
+    """
+    logprob_grads, entropy_grads = grads
+    log_p = logits - partitions
+    p = log_p.exp()
+    if not entropy_grads.any():  # the loss has no entropy term: skip a [chunk, V] pass
+        return p.mul_(-logprob_grads)
+    log_p = torch.where(p > 0, log_p, 0.0)
+    return -p * (logprob_grads + entropy_grads * (log_p + entropies))
+
+
+def _accumulate(total: Tensor, grad: Tensor, hidden: Tensor) -> None:
+    """Adds grad^T hidden to `total` [V, H], in the dtype of `total`."""
+    if grad.dtype == total.dtype:
+        total.addmm_(grad.T, hidden)
+    else:
+        total += grad.T @ hidden
