@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -46,6 +46,9 @@ class AepoSettings:
     thresholds: Thresholds = "absolute"
     reference_steps: int = 5
     max_masked_steps: int | None = None
+
+    # How pydantic treats it inside a recipe: unknown keys are refused.
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high:

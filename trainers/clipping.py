@@ -7,7 +7,8 @@ everywhere at once; the recipe drops such terms instead of shrinking them. Shape
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +17,34 @@ Level = Literal["token", "sequence"]
 """Whether a token is judged by its own entropy (Eq. 8) or by its rollout's mean (Eq. 9)."""
 Side = Literal["high", "low"]
 """Whether terms above or below the threshold are dropped (`low` is the paper's counter-test)."""
+
+
+@dataclass(frozen=True)
+class ClippingSettings:
+    """Which terms are dropped.
+
+    Attributes:
+        threshold: in nats, or with `thresholds: quantile` a fraction in [0, 1] of the batch's
+            token (or sequence) entropies.
+        level: see `Level`.
+        side: see `Side`.
+        thresholds: unit of `threshold`.
+    """
+
+    threshold: float
+    level: Level = "token"
+    side: Side = "high"
+    thresholds: Literal["nats", "quantile"] = "nats"
+
+    # How pydantic treats it inside a recipe: unknown keys are refused.
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if self.threshold < 0 or (self.thresholds == "quantile" and self.threshold > 1):
+            raise ValueError(
+                "a clipping threshold is at least 0 nats or a fraction in [0, 1]: got "
+                f"{self.threshold} ({self.thresholds}); change it or its unit"
+            )
 
 
 def sequence_entropies(entropies: Tensor, rollouts: Tensor, num_rollouts: int) -> Tensor:
@@ -34,22 +63,8 @@ def sequence_entropies(entropies: Tensor, rollouts: Tensor, num_rollouts: int) -
     return total / torch.bincount(rollouts, minlength=num_rollouts)
 
 
-def clipping_threshold(entropies: Tensor, quantile: float) -> float:
-    """Returns the entropy below which the fraction `quantile` of the finite values lies.
-
-    For thresholds relative to the batch. Without a finite value it is nan, which drops nothing.
-    """
-    finite = entropies[entropies.isfinite()].double()
-    return float(torch.quantile(finite, quantile)) if len(finite) else float("nan")
-
-
 def clipped_terms(
-    advantages: Tensor,
-    entropies: Tensor,
-    rollouts: Tensor,
-    level: Level,
-    side: Side,
-    threshold: float,
+    advantages: Tensor, entropies: Tensor, rollouts: Tensor, settings: ClippingSettings
 ) -> Tensor:
     """Returns True for the tokens whose term is dropped, [T] bool.
 
@@ -57,17 +72,27 @@ def clipped_terms(
     H > threshold (`high`) or H < threshold (`low`), H being H_it (`token`) or H_i (`sequence`).
 
     An entropy equal to the threshold is kept, and so is every token of a rollout with A_i >= 0.
+    Without any finite entropy nothing is dropped.
 
     Args:
         advantages: [N].
         entropies: [T].
         rollouts: [T] index into `advantages`.
-        level: see above.
-        side: see above.
-        threshold: in nats.
+        settings: see `ClippingSettings`.
     """
-    measured = entropies.double()
-    if level == "sequence":
-        measured = sequence_entropies(entropies, rollouts, len(advantages))[rollouts]
-    beyond = measured > threshold if side == "high" else measured < threshold
+    judged = entropies.double()
+    if settings.level == "sequence":
+        judged = sequence_entropies(entropies, rollouts, len(advantages))
+    threshold = settings.threshold
+    if settings.thresholds == "quantile":
+        threshold = _quantile(judged, threshold)
+    beyond = judged > threshold if settings.side == "high" else judged < threshold
+    if settings.level == "sequence":
+        beyond = beyond[rollouts]
     return (advantages[rollouts] < 0) & beyond
+
+
+def _quantile(entropies: Tensor, fraction: float) -> float:
+    """Returns the entropy below which the fraction of finite values lies, nan without any."""
+    finite = entropies[entropies.isfinite()].double()
+    return float(torch.quantile(finite, fraction)) if len(finite) else float("nan")

@@ -8,7 +8,7 @@ no KL term (the recipe has beta = 0).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -78,6 +78,16 @@ class ClipRange:
 
     low: float = 0.2
     high: float = 0.2
+
+    # How pydantic treats it inside a recipe: unknown keys are refused.
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if not (0 < self.low < 1 and self.high > 0):
+            raise ValueError(
+                f"a clip range needs 0 < low < 1 and high > 0: got {self.low} and {self.high}; "
+                "the usual is 0.2 and 0.2"
+            )
 
 
 def policy_loss(

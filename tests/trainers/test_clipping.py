@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longspan.trainers.clipping import (
+    ClippingSettings,
     Level,
     Side,
     clipped_terms,
-    clipping_threshold,
     sequence_entropies,
 )
 
@@ -40,34 +40,37 @@ def test_the_four_variants_of_equations_8_and_9(
 ) -> None:
     # Threshold 0.625 nats, which the last token only equals; the positive rollout (2.0 nats) is
     # never dropped.
-    terms = clipped_terms(ADVANTAGES, ENTROPIES, ROLLOUTS, level, side, threshold=0.625)
+    terms = clipped_terms(ADVANTAGES, ENTROPIES, ROLLOUTS, ClippingSettings(0.625, level, side))
     assert terms.tolist() == dropped
 
 
 def test_an_entropy_equal_to_the_threshold_is_kept() -> None:
     advantages, rollouts = torch.tensor([-1.0]), torch.zeros(1, dtype=torch.long)
     for side in ("high", "low"):
-        terms = clipped_terms(advantages, torch.tensor([0.5]), rollouts, "token", side, 0.5)
+        terms = clipped_terms(
+            advantages, torch.tensor([0.5]), rollouts, ClippingSettings(0.5, "token", side)
+        )
         assert terms.tolist() == [False]
 
 
 def test_a_rollout_without_tokens_has_no_entropy_and_drops_nothing() -> None:
     means = sequence_entropies(ENTROPIES, ROLLOUTS, 4)
     assert math.isnan(float(means[3]))
-    terms = clipped_terms(
-        torch.tensor([-1.0] * 4),
-        ENTROPIES,
-        ROLLOUTS,
-        "sequence",
-        "high",
-        clipping_threshold(means, 1.0),
-    )
-    assert not terms.any()
+    settings = ClippingSettings(1.0, "sequence", "high", "quantile")
+    assert not clipped_terms(-torch.ones(4), ENTROPIES, ROLLOUTS, settings).any()
 
 
-def test_quantile_threshold_is_the_median_at_one_half() -> None:
-    assert clipping_threshold(torch.tensor([3.0, 1.0, 2.0, math.nan]), 0.5) == 2.0
-    assert math.isnan(clipping_threshold(torch.tensor([math.nan]), 0.5))
+def test_quantile_threshold_one_half_drops_what_lies_above_the_median() -> None:
+    settings = ClippingSettings(0.5, thresholds="quantile")
+    rollouts = torch.zeros(3, dtype=torch.long)
+    terms = clipped_terms(-torch.ones(1), torch.tensor([3.0, 1.0, 2.0]), rollouts, settings)
+    assert terms.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("wrong", [(-0.1, "nats"), (1.5, "quantile")])
+def test_impossible_threshold_is_refused(wrong: tuple[float, str]) -> None:
+    with pytest.raises(ValueError, match="a clipping threshold is"):
+        ClippingSettings(wrong[0], thresholds=wrong[1])
 
 
 @given(
@@ -81,7 +84,9 @@ def test_high_and_low_partition_negative_terms_and_spare_the_rest(
     rollouts = torch.tensor([rollout for rollout, _ in tokens])
     entropies = torch.tensor([entropy for _, entropy in tokens], dtype=torch.float64)
     advantages = torch.tensor([-1.0, 1.0, 0.0, -0.5, 2.0])
-    high = clipped_terms(advantages, entropies, rollouts, level, "high", threshold)
-    low = clipped_terms(advantages, entropies, rollouts, level, "low", threshold)
+    high = clipped_terms(
+        advantages, entropies, rollouts, ClippingSettings(threshold, level, "high")
+    )
+    low = clipped_terms(advantages, entropies, rollouts, ClippingSettings(threshold, level, "low"))
     assert not (high & low).any()
     assert not (high | low)[advantages[rollouts] >= 0].any()
