@@ -1,0 +1,153 @@
+"""The full-context solver: the whole text in one prompt, cut where it exceeds the model's window.
+
+What is cut is the text between question and instruction, never the question; how much, and whether
+the evidence survived, stands in the sample's store (and in the score's metadata) under
+`longspan:truncation`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, get_model
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from longspan.agents.query import Query, read_query
+from longspan.agents.room import input_room, output_limit, template_tokens
+from longspan.harness.errors import SpecError, WindowError
+from longspan.harness.passport import share_that_survives
+from longspan.harness.prompts import render_prompt, user_message
+from longspan.harness.tokens import (
+    TRUNCATION_KEY,
+    Side,
+    TokenCounter,
+    Truncated,
+    counter_for,
+    truncate,
+    window_of,
+)
+
+
+@solver
+def full_context(
+    max_input_tokens: int | None = None,
+    truncation: Side = "middle",
+    tokenizer: str | None = None,
+) -> Solver:
+    """Solver that shows the whole text and asks once.
+
+    A sample that declares no context (a task of another harness) is asked as it is.
+
+    Args:
+        max_input_tokens: Most tokens of the prompt; by default what the window leaves beside the
+            output limit.
+        truncation: Which part a cut drops: the middle, the left (beginning) or the right (end).
+        tokenizer: Name of the tokenizer that counts, for models that do not bring their own.
+
+    Raises:
+        SpecError: The side of truncation is unknown.
+        WindowError: The question alone exceeds the window.
+    """
+    if truncation not in get_args(Side):
+        raise SpecError(
+            f"unknown truncation {truncation!r}; use one of {', '.join(get_args(Side))}"
+        )
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        model = get_model()
+        counter, window, limit = (
+            counter_for(model, tokenizer),
+            window_of(model),
+            output_limit(model),
+        )
+        room = _smaller(max_input_tokens, input_room(window, limit))
+        query = read_query(state)
+        if query.is_plain:
+            cut, num_tokens = _plain(state, room, counter)
+            state.messages = _tagged(state)
+        else:
+            system = [m for m in state.messages if isinstance(m, ChatMessageSystem)]
+            overhead = template_tokens(counter) + sum(counter.count(m.text) for m in system)
+            prompt, cut, num_tokens = fit_prompt(query, room, overhead, counter, truncation)
+            state.messages = [*system, user_message(prompt, state)]
+        state.store.set(TRUNCATION_KEY, _ledger(query, cut, num_tokens, room, counter))
+        if window is None or limit is None:
+            return await generate(state)
+        return await generate(state, max_tokens=min(limit, max(1, window - num_tokens)))
+
+    return solve
+
+
+def fit_prompt(
+    query: Query, room: int | None, overhead: int, counter: TokenCounter, side: Side
+) -> tuple[str, Truncated, int]:
+    """Returns the prompt, the ledger of its cut, and its tokens with `overhead` (chat template).
+
+    Raises:
+        WindowError: The question alone exceeds the room.
+    """
+    frame = counter.count(render_prompt("", query.question, query.instructions)) + overhead
+    if room is not None and frame >= room:
+        raise WindowError(
+            f"the question alone exceeds the window: question and instructions have {frame} "
+            "tokens, the room for "
+            f"the input is {room}; shorten the question, lower the output limit or use a larger "
+            "window"
+        )
+    if room is None or not query.context.strip():
+        size = counter.count(query.context)
+        cut = Truncated(query.context, size, size, 0, side, ((0, len(query.context)),))
+        return render_prompt(cut.text, query.question, query.instructions), cut, size + frame
+    budget = room - frame
+    while True:
+        cut = truncate(query.context, budget, counter, side)
+        prompt = render_prompt(cut.text, query.question, query.instructions)
+        num_tokens = counter.count(prompt) + overhead
+        if num_tokens <= room:
+            return prompt, cut, num_tokens
+        # Cut text may have more tokens when it is encoded again.
+        budget -= num_tokens - room
+
+
+def _plain(state: TaskState, room: int | None, counter: TokenCounter) -> tuple[Truncated, int]:
+    """Returns the empty ledger of an input that is asked as it is, and its tokens."""
+    size = sum(counter.count(message.text) for message in state.messages)
+    num_tokens = size + template_tokens(counter)
+    if room is not None and num_tokens > room:
+        raise WindowError(
+            f"the question alone exceeds the window: the sample's input has {num_tokens} tokens, "
+            "the room for the "
+            f"input is {room}, and the sample declares no context that could be cut; use a larger "
+            "window"
+        )
+    return Truncated("", size, size, 0, "middle", ()), num_tokens
+
+
+def _tagged(state: TaskState) -> list[ChatMessage]:
+    """Returns the messages, the last with the rollout's identity, from which seeds derive."""
+    messages = list(state.messages)
+    if messages and isinstance(messages[-1], ChatMessageUser):
+        tag = user_message("", state).metadata or {}
+        metadata = {**(messages[-1].metadata or {}), **tag}
+        messages[-1] = messages[-1].model_copy(update={"metadata": metadata})
+    return messages
+
+
+def _ledger(
+    query: Query, cut: Truncated, num_tokens: int, room: int | None, counter: TokenCounter
+) -> dict[str, Any]:
+    ledger = cut.ledger() | {
+        "input_tokens": num_tokens,
+        "max_input_tokens": room,
+        "token_counter": counter.name,
+        "exact": counter.exact,
+    }
+    if query.evidence:
+        ranges = [(span.start, span.end) for span in query.evidence]
+        ledger["evidence_kept"] = share_that_survives(ranges, cut.kept_ranges)
+    return ledger
+
+
+def _smaller(first: int | None, second: int | None) -> int | None:
+    given = [value for value in (first, second) if value is not None]
+    return min(given) if given else None

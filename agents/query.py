@@ -1,0 +1,59 @@
+"""What a sample asks and of which text, for every agent alike.
+
+The paper splits a query into a core question, shown at every step, and format instructions, shown
+at the last one (arXiv 2512.12967, section 2.3). Here the split is declared by the task in the
+sample's metadata. A sample of another harness declares nothing: its whole input is the question,
+it has no instructions and no separate context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inspect_ai.solver import TaskState
+
+from longspan.agents.retention import Evidence, find_evidence
+from longspan.harness.documents import context_offsets, render_context, resolve_documents
+
+
+@dataclass(frozen=True)
+class Query:
+    """One sample as an agent sees it."""
+
+    question: str
+    instructions: str
+    context: str
+    document_starts: tuple[int, ...]
+    """Where documents start in the context (characters, sorted)."""
+    evidence: tuple[Evidence, ...]
+    """The passport's evidence within the context; empty for samples without a passport."""
+    is_plain: bool
+    """Whether the sample declares no context: its input is all there is."""
+
+
+def read_query(state: TaskState) -> Query:
+    """Returns the query of a sample, its context resolved from the reference in the metadata.
+
+    Raises:
+        DataError: The context's documents or the passport are missing or damaged.
+    """
+    metadata: Mapping[str, Any] = state.metadata
+    question, instructions = metadata.get("question"), metadata.get("instructions")
+    if not isinstance(question, str) or not question.strip():
+        question, instructions = state.input_text, ""
+    if not isinstance(instructions, str):
+        instructions = ""
+    if not metadata.get("context"):
+        return Query(question, instructions, "", (), (), is_plain=True)
+    documents = resolve_documents(metadata)
+    context = render_context(documents)
+    return Query(
+        question,
+        instructions,
+        context,
+        document_starts=tuple(start for start, _ in context_offsets(documents)),
+        evidence=find_evidence(metadata.get("passport"), documents, context),
+        is_plain=False,
+    )
