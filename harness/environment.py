@@ -18,22 +18,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from inspect_ai import Epochs, Task, TaskSource, eval, task_with
+from inspect_ai import Epochs, Task, eval, task_with
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.log import EvalLog, EvalSample
+from inspect_ai.log import EvalLog
 from inspect_ai.model import GenerateConfig, Model, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
-from inspect_ai.util import registry_create, registry_info
+from inspect_ai.util import registry_create
 
 from longspan.harness.errors import DataError, ModelError, RecipeError, SpecError
 from longspan.harness.generation import GenerationSettings
-from longspan.harness.harvest import to_rollout
+from longspan.harness.harvest import NAME_KEY, Collector
 from longspan.harness.rollout import Rollout, recording
 
 MAX_CONNECTIONS = 4096
 """Calls in flight at most: the engine, not Inspect, decides how many it computes at once."""
-
-_NAME_KEY = "longspan_batch_name"
 
 TaskLike = str | Task | Callable[[], Task]
 
@@ -108,7 +106,7 @@ class Environment:
         samples = _checked(batch, self._tasks)
         if not samples:
             return []
-        collector = _Collector(self._batch_tasks(samples), self._reward_keys)
+        collector = Collector(self._batch_tasks(samples), self._reward_keys)
         with recording(), _rare_garbage_collection(), tempfile.TemporaryDirectory() as log_dir:
             logs = self._run(collector, samples, group_size, step, log_dir)
         expected = group_size * sum(len(part) for part in samples.values())
@@ -126,9 +124,8 @@ class Environment:
         tasks = {}
         for name, part in samples.items():
             task = copy.copy(self._tasks[name])
-            setup = task.setup if isinstance(task.setup, list) else [task.setup]
-            before = [identify(), *(one for one in setup if one is not None)]
-            metadata = {**(task.metadata or {}), _NAME_KEY: name}
+            before = [identify(), *_solvers(task.setup)]
+            metadata = {**(task.metadata or {}), NAME_KEY: name}
             tasks[name] = task_with(
                 task, dataset=MemoryDataset(part), setup=before, metadata=metadata
             )
@@ -136,7 +133,7 @@ class Environment:
 
     def _run(
         self,
-        collector: _Collector,
+        collector: Collector,
         samples: Mapping[str, list[Sample]],
         group_size: int,
         step: int,
@@ -161,29 +158,6 @@ class Environment:
             acp_server=False,
             **self.generation.eval_arguments(step_seed(self.generation.seed, step)),
         )
-
-
-class _Collector(TaskSource):
-    """Turns samples into rollouts as they finish; Inspect keeps none of them."""
-
-    def __init__(self, tasks: Mapping[str, Task], reward_keys: Mapping[str, str]) -> None:
-        self.rollouts: list[Rollout] = []
-        self.error: Exception | None = None
-        self._tasks = tasks
-        self._groups = {name: default_group(name, task) for name, task in tasks.items()}
-        self._reward_keys = reward_keys
-
-    def initial_tasks(self) -> list[Task]:
-        return list(self._tasks.values())
-
-    async def sample_complete(self, sample: EvalSample, task: Task) -> None:
-        name = (task.metadata or {})[_NAME_KEY]
-        try:
-            rollout = to_rollout(sample, name, self._groups[name], self._reward_keys.get(name))
-            self.rollouts.append(rollout)
-        except Exception as error:
-            # Raised here it would end as a line in a log; `rollouts` raises it to the caller.
-            self.error = self.error or error
 
 
 @solver
@@ -232,12 +206,6 @@ def registered_task(name: str, **arguments: Any) -> Task:
     return task
 
 
-def default_group(name: str, task: Task) -> str:
-    """Returns the advantage group of a task's samples that name none: "<task>/<scorer>"."""
-    scorers = task.scorer or []
-    return f"{name}/{registry_info(scorers[0]).name.split('/')[-1]}" if scorers else name
-
-
 def step_seed(seed: int, step: int) -> int:
     """Returns the seed of one training step, a number below 2**31."""
     digest = hashlib.blake2b(f"{seed}/{step}".encode(), digest_size=4).digest()
@@ -252,6 +220,12 @@ def _policy_model(model: Model | str) -> Model:
     return Model(model.api, model.config.merge(connections), model.model_args)
 
 
+def _solvers(setup: Solver | Sequence[Solver] | None) -> list[Solver]:
+    if setup is None:
+        return []
+    return list(setup) if isinstance(setup, Sequence) else [setup]
+
+
 def _checked(
     batch: Mapping[str, Sequence[Sample]], tasks: Mapping[str, Any]
 ) -> dict[str, list[Sample]]:
@@ -264,7 +238,7 @@ def _checked(
     return {name: list(samples) for name, samples in batch.items() if samples}
 
 
-def _raise_unless_complete(logs: list[EvalLog], collector: _Collector, expected: int) -> None:
+def _raise_unless_complete(logs: list[EvalLog], collector: Collector, expected: int) -> None:
     if any(log.status == "cancelled" for log in logs):
         raise KeyboardInterrupt
     if collector.error is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect_ai.model import GenerateConfigArgs
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -22,17 +23,17 @@ class GenerationSettings(BaseModel):
     seed: int = Field(default=0, ge=0)
     """Seed of the run; a local engine derives the seed of every call from it."""
 
-    def eval_arguments(self, seed: int | None = None) -> dict[str, float | int]:
+    def eval_arguments(self, seed: int | None = None) -> GenerateConfigArgs:
         """Returns the keyword arguments of `inspect_ai.eval` for these settings.
 
         Args:
             seed: Takes the place of the settings' own seed where given.
         """
-        arguments: dict[str, float | int] = {
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "seed": self.seed if seed is None else seed,
-        }
-        return (
-            arguments if self.max_tokens is None else {**arguments, "max_tokens": self.max_tokens}
+        arguments = GenerateConfigArgs(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=self.seed if seed is None else seed,
         )
+        if self.max_tokens is not None:
+            arguments["max_tokens"] = self.max_tokens
+        return arguments

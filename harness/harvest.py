@@ -12,13 +12,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inspect_ai import Task, TaskSource
 from inspect_ai.event import Event, ModelEvent, SpanBeginEvent
 from inspect_ai.log import EvalSample
 from inspect_ai.scorer import Score, value_to_float
+from inspect_ai.util import registry_info
 
 from longspan.harness.errors import RecipeError, one_line
 from longspan.harness.rollout import Call, Rollout, Turn, pop_call
 from longspan.harness.validity import VALIDITIES, Validity, is_scored, stop_reason_of, validity_of
+
+NAME_KEY = "longspan_batch_name"
+"""Key of `Task.metadata` with a task's name in its batch: Inspect hands out copies of tasks."""
 
 _WORDS = frozenset({"C", "I", "P", "N", "yes", "no", "true", "false"})
 
@@ -30,6 +35,36 @@ class Outcome:
     reward: float | None
     validity: Validity
     error: str | None = None
+
+
+class Collector(TaskSource):
+    """Turns samples into rollouts as they finish; Inspect keeps none of them.
+
+    Args:
+        tasks: The tasks to run by name, each with its name in `metadata[NAME_KEY]`.
+        reward_keys: Which score is the reward, by task name; see `choose_value`.
+    """
+
+    def __init__(self, tasks: Mapping[str, Task], reward_keys: Mapping[str, str]) -> None:
+        self.rollouts: list[Rollout] = []
+        self.error: Exception | None = None
+        self._tasks = tasks
+        self._groups = {name: default_group(name, task) for name, task in tasks.items()}
+        self._reward_keys = reward_keys
+
+    def initial_tasks(self) -> list[Task]:
+        """Returns the tasks of the batch."""
+        return list(self._tasks.values())
+
+    async def sample_complete(self, sample: EvalSample, task: Task) -> None:
+        """Keeps the rollout of a finished sample; an exception is kept for the caller."""
+        name = (task.metadata or {})[NAME_KEY]
+        try:
+            rollout = to_rollout(sample, name, self._groups[name], self._reward_keys.get(name))
+            self.rollouts.append(rollout)
+        except Exception as error:
+            # Raised here it would end as a line in a log; `rollouts` raises it to the caller.
+            self.error = self.error or error
 
 
 def to_rollout(
@@ -104,6 +139,12 @@ def sample_outcome(
     if validity is None:
         validity = validity_of(stop_reason_of(sample.output), bool(score.answer or reward))
     return Outcome(reward, validity)
+
+
+def default_group(name: str, task: Task) -> str:
+    """Returns the advantage group of a task's samples that name none: "<task>/<scorer>"."""
+    scorers = task.scorer or []
+    return f"{name}/{registry_info(scorers[0]).name.split('/')[-1]}" if scorers else name
 
 
 def choose_value(

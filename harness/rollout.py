@@ -52,13 +52,19 @@ _recorders = 0
 
 @contextmanager
 def recording() -> Iterator[None]:
-    """Turns recording of calls on for the duration of the block (blocks may nest)."""
+    """Turns recording of calls on for the duration of the block (blocks may nest).
+
+    The outermost block empties the table when it ends: a call whose sample was cancelled before
+    anyone could see it must not stay for ever.
+    """
     global _recorders
     _recorders += 1
     try:
         yield
     finally:
         _recorders -= 1
+        if not _recorders:
+            CALLS.clear()
 
 
 def is_recording() -> bool:

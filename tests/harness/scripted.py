@@ -1,4 +1,4 @@
-"""A model provider that says what a function tells it to, and records calls as our own provider does."""
+"""A model provider that says what a function tells it to, and records calls as our own does."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class ScriptedAPI(ModelAPI):
         self.calls: list[tuple[list[ChatMessage], GenerateConfig]] = []
 
     async def count_text_tokens(self, text: str) -> int:
+        """Returns a quarter of the characters: Inspect's own count would need the network."""
         return max(1, len(text) // 4)
 
     async def generate(
@@ -49,6 +50,7 @@ class ScriptedAPI(ModelAPI):
         tool_choice: ToolChoice,
         config: GenerateConfig,
     ) -> ModelOutput:
+        """Returns what the script says."""
         self.calls.append((list(input), config))
         text = self.script(list(input), config)
         cut = text.endswith("...")
@@ -72,6 +74,7 @@ class ScriptedAPI(ModelAPI):
 
 @modelapi(name="scripted")
 def scripted() -> type[ModelAPI]:
+    """Registers the provider."""
     return ScriptedAPI
 
 

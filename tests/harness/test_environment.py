@@ -1,3 +1,5 @@
+"""The environment: rollouts of tasks through their own solvers and scorers."""
+
 from __future__ import annotations
 
 import asyncio
