@@ -1,0 +1,131 @@
+"""The passport of a synthesized sample: where its evidence stands, and the proof that yields its answer.
+
+A passport is data that anybody can re-execute offline (`longspan check`): spans quote documents, a proof is a path of
+supported triples or an operation on a table. It does not say how the question was worded, and it holds no time stamps,
+so that the same seed gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Operation = Literal["count_above", "max", "min", "sum", "difference"]
+"""What a table proof computes from its rows."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EvidenceSpan(_Frozen):
+    """A passage of a document that supports one step of the proof."""
+
+    document: str
+    """Document id."""
+    start: int = Field(ge=0)
+    """First character in `Document.text`."""
+    end: int = Field(gt=0)
+    """One past the last character."""
+    quote: str
+    """The characters themselves, so that a changed document is noticed."""
+
+
+class ProofStep(_Frozen):
+    """One triple as a document states it; evidence `i` of the passport supports step `i`."""
+
+    subject: str
+    relation: str
+    object: str
+    document: str
+
+
+class PathProof(_Frozen):
+    """Steps chained object to subject; the answer is the last object, or the sentence that states the last step."""
+
+    type: Literal["path"] = "path"
+    steps: tuple[ProofStep, ...] = Field(min_length=1)
+    answer: Literal["object", "sentence"] = "object"
+
+
+class CompareProof(_Frozen):
+    """Two subjects with numeric objects of one relation; the answer is the subject with the larger or smaller one."""
+
+    type: Literal["compare"] = "compare"
+    steps: tuple[ProofStep, ProofStep]
+    pick: Literal["largest", "smallest"] = "largest"
+
+
+class TableProof(_Frozen):
+    """An operation on the rows of one table; evidence 0 is the table as its document shows it."""
+
+    type: Literal["table"] = "table"
+    document: str
+    subject: str
+    column: str
+    rows: tuple[tuple[str, float], ...] = Field(min_length=1)
+    operation: Operation
+    threshold: float | None = None
+
+
+Proof = Annotated[PathProof | CompareProof | TableProof, Field(discriminator="type")]
+
+
+class Vote(_Frozen):
+    """One verification vote of a model."""
+
+    check: str
+    model: str
+    verdict: bool
+
+
+class Cost(_Frozen):
+    """What a sample cost in model calls and tokens (0 for model-free synthesis)."""
+
+    model_calls: int = 0
+    prompt_tokens: int = 0
+    sampled_tokens: int = 0
+
+
+class Passport(_Frozen):
+    """Evidence, proof and history of a sample."""
+
+    evidence: tuple[EvidenceSpan, ...] = Field(min_length=1)
+    proof: Proof
+    options: tuple[str, ...] = ()
+    """Options of a multiple-choice sample, in the order of their letters."""
+    depths: tuple[float, ...] = ()
+    """For each evidence span, the fraction of the context's tokens that stand before its document."""
+    obfuscations: tuple[str, ...] = ()
+    votes: tuple[Vote, ...] = ()
+    cost: Cost = Cost()
+
+
+def evidence_ranges(
+    passport: Passport, offsets: Mapping[str, tuple[int, int]], lengths: Mapping[str, int]
+) -> list[tuple[int, int]]:
+    """Returns the evidence spans as character ranges of the rendered context.
+
+    Args:
+        passport: The passport.
+        offsets: Document id -> [start, end) of the rendered document in the context. A rendered document ends with its
+            text, so the text starts `lengths[id]` characters before the end.
+        lengths: Document id -> characters of its text.
+    """
+    ranges = []
+    for span in passport.evidence:
+        text_start = offsets[span.document][1] - lengths[span.document]
+        ranges.append((text_start + span.start, text_start + span.end))
+    return ranges
+
+
+def share_that_survives(
+    ranges: Sequence[tuple[int, int]], kept: Sequence[tuple[int, int]]
+) -> float:
+    """Returns the fraction in [0, 1] of evidence ranges that lie wholly inside one kept range."""
+    if not ranges:
+        return 1.0
+    inside = [any(a <= start and end <= b for a, b in kept) for start, end in ranges]
+    return sum(inside) / len(inside)

@@ -1,0 +1,329 @@
+"""A task set on disk: samples and documents once each, contexts by reference, a manifest and a card.
+
+    DIR/samples.parquet    one row per sample (`SampleRow`)
+    DIR/documents.parquet  id, title, text, triples (JSON), group
+    DIR/card.md            for people
+    DIR/manifest.json      plan, seed, versions, counts, yields, hashes; written last
+
+The folder appears by a rename when all of it is written, so what is there is whole. This module does not know how
+samples are made (see `longspan.synth_templates`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from longspan.harness.documents import DOCUMENTS_FILE, Document, load_documents
+from longspan.harness.errors import DataError
+from longspan.harness.files import file_hash
+from longspan.harness.passport import Passport
+from longspan.harness.prompts import DEFAULT_INSTRUCTIONS, render_question
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from inspect_ai.dataset import Sample
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+FORMAT = 1
+SAMPLES_FILE = "samples.parquet"
+CARD_FILE = "card.md"
+MANIFEST_FILE = "manifest.json"
+_HASH_CHARS = 16
+
+
+class SampleRow(BaseModel):
+    """One sample as it is stored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    """Unique in the task set, and a digest of what is asked."""
+    split: Split
+    """No document is shared by two splits."""
+    kind: str
+    """Name of the question kind."""
+    task_type: str | None
+    """One of the five that balanced sampling draws from."""
+    question: str
+    """The core question."""
+    target: tuple[str, ...]
+    """Gold answers; several are alternatives."""
+    scorer: str
+    """Scorer of the harness."""
+    documents: tuple[str, ...]
+    """Ids of the context's documents, in order."""
+    document_group: str
+    """The corpus (world, partition) that the sample comes from: the cluster of cluster-robust statistics."""
+    seed: int
+    """Seed from which this sample was drawn."""
+    instructions: str = DEFAULT_INSTRUCTIONS
+    """Format instructions."""
+    hops: int | None = None
+    """Steps of the proof."""
+    target_tokens: int | None = None
+    """Context length asked for."""
+    input_tokens: int | None = None
+    """Context length in tokens of the manifest's counter."""
+    passport: Passport | None = None
+    """Evidence and proof."""
+
+
+class TaskSet:
+    """A task set that was opened for reading."""
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, folder: Path | str) -> TaskSet:
+        """Returns the task set of a folder; its manifest is checked, its tables are read when asked for.
+
+        Raises:
+            DataError: there is no whole task set at the folder.
+        """
+        path = Path(folder)
+        file = path / MANIFEST_FILE
+        try:
+            manifest = json.loads(file.read_text("utf-8"))
+            version, listed = manifest["format"], manifest["files"]
+        except FileNotFoundError as error:
+            raise DataError(
+                f"no task set at {path}: {MANIFEST_FILE} is missing; build one with `longspan synth`"
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"damaged manifest: {file} ({error}); build the task set again"
+            ) from error
+        if version != FORMAT:
+            raise DataError(
+                f"task set {path} has format {version}, expected {FORMAT}; build it again"
+            )
+        for name, facts in listed.items():
+            size = (path / name).stat().st_size if (path / name).is_file() else None
+            if size != facts["bytes"]:
+                raise DataError(
+                    f"task set {path} is not whole: {name} has {size} bytes, expected {facts['bytes']}; "
+                    "build it again"
+                )
+        return cls(path, manifest)
+
+    @property
+    def name(self) -> str:
+        """Name in the manifest, which boards show."""
+        return str(self.manifest["name"])
+
+    @property
+    def hash(self) -> str:
+        """Digest of the files' hashes: two task sets with one hash hold the same bytes."""
+        listed = {name: facts["sha256"] for name, facts in sorted(self.manifest["files"].items())}
+        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:_HASH_CHARS]
+
+    @property
+    def documents(self) -> Mapping[str, Document]:
+        """Documents by id."""
+        return load_documents(self.folder)
+
+    def document_groups(self) -> dict[str, list[str]]:
+        """Returns the document ids of each group, in stored order."""
+        table = _read_table(self.folder / DOCUMENTS_FILE, ["id", "group"])
+        groups: dict[str, list[str]] = {}
+        for row in table.to_pylist():
+            groups.setdefault(row["group"], []).append(row["id"])
+        return groups
+
+    def rows(self, split: Split | None = None) -> list[SampleRow]:
+        """Returns the stored samples, of one split or of all.
+
+        Raises:
+            DataError: the split is unknown or the table is damaged.
+        """
+        if split is not None and split not in SPLITS:
+            raise DataError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+        path = self.folder / SAMPLES_FILE
+        try:
+            rows = [_from_record(record) for record in _read_table(path).to_pylist()]
+        except (ValidationError, KeyError, ValueError) as error:
+            raise DataError(
+                f"damaged samples in {path} ({error}); build the task set again"
+            ) from error
+        return [row for row in rows if split is None or row.split == split]
+
+    def samples(
+        self,
+        split: Split | None = None,
+        *,
+        target_tokens: int | None = None,
+        task_types: Sequence[str] | None = None,
+        kinds: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> list[Sample]:
+        """Returns Inspect samples with contexts by reference, in stored order.
+
+        Args:
+            split: Only this split.
+            target_tokens: Only contexts built for this length.
+            task_types: Only these task types.
+            kinds: Only these question kinds.
+            limit: At most so many.
+
+        Raises:
+            DataError: nothing is left.
+        """
+        chosen = [
+            row
+            for row in self.rows(split)
+            if (target_tokens is None or row.target_tokens == target_tokens)
+            and (task_types is None or row.task_type in task_types)
+            and (kinds is None or row.kind in kinds)
+        ][:limit]
+        if not chosen:
+            asked = (
+                f"split={split} target_tokens={target_tokens} task_types={task_types} kinds={kinds}"
+            )
+            raise DataError(
+                f"task set {self.folder} has no samples with {asked}; see its {CARD_FILE}"
+            )
+        return [to_sample(row, self.folder) for row in chosen]
+
+
+def to_sample(row: SampleRow, folder: Path) -> Sample:
+    """Returns the Inspect sample of a stored row."""
+    from inspect_ai.dataset import Sample  # heavy; reading a task set as data does not need it
+
+    metadata: dict[str, Any] = {
+        "question": row.question,
+        "instructions": row.instructions,
+        "context": {"taskset": str(folder), "documents": list(row.documents)},
+        "task_type": row.task_type,
+        "scorer": row.scorer,
+        "advantage_group": f"{row.task_type}/{row.scorer}",
+        "kind": row.kind,
+        "hops": row.hops,
+        "input_tokens": row.input_tokens,
+        "target_tokens": row.target_tokens,
+        "document_group": row.document_group,
+    }
+    if row.passport is not None:
+        metadata["passport"] = row.passport.model_dump(mode="json")
+    target = row.target[0] if len(row.target) == 1 else list(row.target)
+    question = render_question(row.question, row.instructions)
+    return Sample(id=row.id, input=question, target=target, metadata=metadata)
+
+
+def write_taskset(
+    folder: Path,
+    rows: Iterable[SampleRow],
+    documents: Iterable[tuple[str, Document]],
+    manifest: Mapping[str, Any],
+    card: str,
+) -> TaskSet:
+    """Writes a task set beside its place and renames it there; returns it opened.
+
+    Args:
+        folder: Where it appears; must not exist.
+        rows: Samples.
+        documents: (group, document); ids are unique.
+        manifest: Everything but "format" and "files", which are added.
+        card: Markdown for people.
+
+    Raises:
+        DataError: the folder exists.
+    """
+    if folder.exists():
+        raise DataError(f"{folder} exists already; remove it or choose another folder")
+    staging = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    _write_table(staging / SAMPLES_FILE, map(_to_record, rows), _sample_schema())
+    records = ({**_document_record(document), "group": group} for group, document in documents)
+    _write_table(staging / DOCUMENTS_FILE, records, _document_schema())
+    (staging / CARD_FILE).write_text(card, "utf-8")
+    listed = {
+        name: {"sha256": file_hash(staging / name), "bytes": (staging / name).stat().st_size}
+        for name in (SAMPLES_FILE, DOCUMENTS_FILE, CARD_FILE)
+    }
+    whole = {"format": FORMAT, **manifest, "files": listed}
+    text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
+    (staging / MANIFEST_FILE).write_text(text + "\n", "utf-8")
+    staging.rename(folder)
+    return TaskSet.open(folder)
+
+
+_BATCH_ROWS = 2048
+
+
+def _write_table(path: Path, records: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
+    import pyarrow as pa  # heavy; reading the schema of a row does not need it
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in _batches(records):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+
+
+def _batches(records: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    batch: list[Mapping[str, Any]] = []
+    for record in records:
+        batch.append(record)
+        if len(batch) == _BATCH_ROWS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    import pyarrow as pa  # heavy; writing needs it elsewhere
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"damaged table: {path} ({error}); build the task set again") from error
+
+
+def _sample_schema() -> pa.Schema:
+    import pyarrow as pa  # heavy
+
+    text, texts = pa.string(), pa.list_(pa.string())
+    columns = {name: text for name in SampleRow.model_fields}
+    columns |= {"target": texts, "documents": texts, "seed": pa.int64()}
+    columns |= {name: pa.int32() for name in ("hops", "target_tokens", "input_tokens")}
+    return pa.schema(list(columns.items()))
+
+
+def _document_schema() -> pa.Schema:
+    import pyarrow as pa  # heavy
+
+    return pa.schema([(name, pa.string()) for name in ("id", "title", "text", "triples", "group")])
+
+
+def _to_record(row: SampleRow) -> dict[str, Any]:
+    record = row.model_dump(exclude={"passport"})
+    passport = row.passport
+    return {**record, "passport": None if passport is None else passport.model_dump_json()}
+
+
+def _from_record(record: dict[str, Any]) -> SampleRow:
+    passport = record.pop("passport")
+    parsed = None if passport is None else Passport.model_validate_json(passport)
+    return SampleRow(**record, passport=parsed)
+
+
+def _document_record(document: Document) -> dict[str, str]:
+    triples = [[t.subject, t.relation, t.object] for t in document.triples]
+    return {
+        "id": document.id,
+        "title": document.title,
+        "text": document.text,
+        "triples": json.dumps(triples, ensure_ascii=False),
+    }

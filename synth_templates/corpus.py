@@ -1,0 +1,100 @@
+"""A corpus: the documents that one group of samples may use, with their graph, tables and token counts.
+
+Uniqueness is a property of a corpus: an answer is unique when no other document of the same corpus says otherwise. So
+contexts never mix corpora.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from longspan.harness.documents import DOCUMENT_SEPARATOR, Document, render_document
+from longspan.harness.tokens import TokenCounter
+from longspan.synth_templates.graph import Edge, Graph
+from longspan.synth_templates.paths import PathSampler
+from longspan.synth_templates.relations import Lexicon, is_name
+from longspan.synth_templates.tables import Table, find_tables
+
+MAX_ANSWER_CHARS = 60
+
+
+class Corpus:
+    """Documents of one group, indexed on demand."""
+
+    def __init__(self, group: str, documents: Sequence[Document], lexicon: Lexicon) -> None:
+        self.group = group
+        self.documents = tuple(documents)
+        self.lexicon = lexicon
+        self._functional: dict[str, list[Edge]] = {}
+        self._samplers: dict[str, PathSampler] = {}
+        self._sizes: dict[str, dict[str, int]] = {}
+
+    @cached_property
+    def by_id(self) -> dict[str, Document]:
+        """Documents by id."""
+        return {document.id: document for document in self.documents}
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The graph of all triples."""
+        return Graph.build(self.documents, self.lexicon.canonical)
+
+    @cached_property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables whose subject and column are unique in the corpus."""
+        return tuple(found[0] for found in self.tables_by_key.values() if len(found) == 1)
+
+    @cached_property
+    def tables_by_key(self) -> dict[tuple[str, str], list[Table]]:
+        """All tables by what they are about."""
+        found: dict[tuple[str, str], list[Table]] = {}
+        for document in self.documents:
+            for table in find_tables(document):
+                found.setdefault((table.subject, table.column), []).append(table)
+        return found
+
+    @cached_property
+    def objects(self) -> dict[str, tuple[str, ...]]:
+        """For each relation the distinct objects as first stated, in the order of the documents."""
+        surfaces: dict[str, dict[str, str]] = {}
+        for by_relation in self.graph.edges.values():
+            for relation, edges in by_relation.items():
+                for edge in edges:
+                    surfaces.setdefault(relation, {}).setdefault(edge.object, edge.stated.object)
+        return {relation: tuple(keyed.values()) for relation, keyed in surfaces.items()}
+
+    def functional_edges(self, relation: str) -> list[Edge]:
+        """Returns one edge for each named subject of which the corpus claims exactly one object."""
+        if relation not in self._functional:
+            self._functional[relation] = [
+                by_relation[relation][0]
+                for subject, by_relation in self.graph.edges.items()
+                if relation in by_relation
+                and self.graph.is_functional(subject, relation)
+                and is_name(by_relation[relation][0].stated.subject)
+            ]
+        return self._functional[relation]
+
+    def sampler(self, relation_group: str) -> PathSampler:
+        """Returns the sampler of paths over a group of relations."""
+        if relation_group not in self._samplers:
+            names = self.lexicon.names(relation_group)
+            self._samplers[relation_group] = PathSampler(self.graph, names, _is_askable)
+        return self._samplers[relation_group]
+
+    def sizes(self, counter: TokenCounter) -> dict[str, int]:
+        """Returns the tokens of each document in a context, its separator included."""
+        if counter.name not in self._sizes:
+            self._sizes[counter.name] = {
+                document.id: counter.count(render_document(document) + DOCUMENT_SEPARATOR)
+                for document in self.documents
+            }
+        return self._sizes[counter.name]
+
+
+def _is_askable(edge: Edge, last: bool) -> bool:
+    """Whether a step can be worded: names all along, and a short answer."""
+    if not is_name(edge.stated.subject):
+        return False
+    return len(edge.stated.object) <= MAX_ANSWER_CHARS if last else is_name(edge.stated.object)

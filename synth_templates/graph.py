@@ -1,0 +1,185 @@
+"""The cross-document graph of triples, with the passage that supports each of them.
+
+Real extractor output is dirty: empty parts, self loops and triples that their document does not say are counted, never
+fatal. Two rules keep questions safe. *Evidence* is only a triple whose subject and object stand in its document.
+*Uniqueness* looks at every claim, supported or not: a relation with two claimed objects is not functional.
+This module does not know how a relation is worded (see `relations`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from longspan.harness.documents import Document, Triple
+
+_ARTICLE = re.compile(r"^(?:the|a|an)\s+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[A-Z0-9])|\n+")
+_WORD = re.compile(r"\w+")
+
+Canonical = Callable[[Triple], str]
+"""Names the relation of a triple; relations that mean the same get one name."""
+
+
+@lru_cache(maxsize=1 << 18)
+def normalise_entity(name: str) -> str:
+    """Returns the key under which an entity is known: case, white space, articles and outer punctuation dropped.
+
+    Deliberately conservative: "New York" and "New York City" stay apart, since joining two things into one makes a
+    wrong question and missing an alias only loses one.
+    """
+    key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    key = key.strip("\"'`.,;:()[] ")
+    return _ARTICLE.sub("", key)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A supported triple.
+
+    Attributes:
+        subject: Key of the subject.
+        relation: Canonical relation.
+        object: Key of the object.
+        stated: The triple as the document states it.
+        document: Document id.
+        start: First character of the supporting passage in the document's text.
+        end: One past its last character.
+    """
+
+    subject: str
+    relation: str
+    object: str
+    stated: Triple
+    document: str
+    start: int
+    end: int
+
+
+@dataclass
+class Graph:
+    """Edges and claims by subject.
+
+    Attributes:
+        edges: subject -> relation -> supported edges.
+        claims: (subject, relation) -> keys of every claimed object, supported or not.
+        counts: Triples by fate ("supported", "unsupported", "empty", "self_loop", "repeated").
+    """
+
+    edges: dict[str, dict[str, list[Edge]]] = field(default_factory=dict)
+    claims: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def build(cls, documents: Iterable[Document], canonical: Canonical) -> Graph:
+        """Returns the graph of all triples of the documents."""
+        graph = cls()
+        for document in documents:
+            graph._add_document(document, canonical)
+        return graph
+
+    def follow(self, start: str, relations: Sequence[str]) -> set[str]:
+        """Returns the keys of everything that the relations lead to from `start`, over all claims."""
+        reached = {start}
+        for relation in relations:
+            reached = {o for s in reached for o in self.claims.get((s, relation), ())}
+        return reached
+
+    def is_functional(self, subject: str, relation: str) -> bool:
+        """Returns whether the documents claim exactly one object."""
+        return len(self.claims.get((subject, relation), ())) == 1
+
+    def _add_document(self, document: Document, canonical: Canonical) -> None:
+        sentences: list[tuple[int, int]] | None = None
+        for triple in dict.fromkeys(document.triples):
+            subject, object_ = normalise_entity(triple.subject), normalise_entity(triple.object)
+            if not (subject and object_ and triple.relation.strip()):
+                self.counts["empty"] += 1
+                continue
+            if subject == object_:
+                self.counts["self_loop"] += 1
+                continue
+            relation = canonical(triple)
+            self.claims[subject, relation].add(object_)
+            if sentences is None:
+                sentences = split_sentences(document.text)
+            span = find_support(document, triple, sentences)
+            if span is None:
+                self.counts["unsupported"] += 1
+                continue
+            self.counts["supported"] += 1
+            edge = Edge(subject, relation, object_, triple, document.id, *span)
+            self.edges.setdefault(subject, {}).setdefault(relation, []).append(edge)
+        self.counts["repeated"] += len(document.triples) - len(dict.fromkeys(document.triples))
+
+
+def split_sentences(text: str) -> list[tuple[int, int]]:
+    """Returns the [start, end) of each sentence (full stop, question or exclamation mark and a capital, or a line)."""
+    spans, start = [], 0
+    for match in _SENTENCE_END.finditer(text):
+        spans.append((start, match.start()))
+        start = match.end()
+    spans.append((start, len(text)))
+    return [(a, b) for a, b in spans if text[a:b].strip()]
+
+
+def find_support(
+    document: Document, triple: Triple, sentences: Sequence[tuple[int, int]]
+) -> tuple[int, int] | None:
+    """Returns the passage that supports a triple, or None.
+
+    The best sentence that holds subject and object (most words of the relation, then the first); else the shortest run
+    of sentences that holds both; else, on a page whose title is the subject, the best sentence with the object.
+    """
+    text = document.text
+    objects = _sentences_with(triple.object, text, sentences)
+    if not objects:
+        return None
+    subjects = _sentences_with(triple.subject, text, sentences)
+    both = objects & subjects
+    is_page = normalise_entity(document.title) == normalise_entity(triple.subject)
+    if not both and subjects:
+        first, last = min(
+            ((min(s, o), max(s, o)) for s in subjects for o in objects),
+            key=lambda run: (run[1] - run[0], run[0]),
+        )
+        return sentences[first][0], sentences[last][1]
+    candidates = both or (objects if is_page else set())
+    if not candidates:
+        return None
+    words = set(_WORD.findall(triple.relation.casefold()))
+    best = min(candidates, key=lambda i: (-_overlap(text, sentences[i], words), i))
+    return sentences[best]
+
+
+def find_mentions(name: str, text: str) -> list[int]:
+    """Returns where a name stands in a text as whole words, with its case or, failing that, without regard to it."""
+    needle = name.strip()
+    found = _whole_words(needle, text) if needle else []
+    return found or (_whole_words(needle.casefold(), text.casefold()) if needle else [])
+
+
+def _whole_words(needle: str, text: str) -> list[int]:
+    found, position = [], text.find(needle)
+    while position >= 0:
+        end = position + len(needle)
+        before = position > 0 and text[position - 1].isalnum() and needle[0].isalnum()
+        after = end < len(text) and text[end].isalnum() and needle[-1].isalnum()
+        if not (before or after):
+            found.append(position)
+        position = text.find(needle, position + 1)
+    return found
+
+
+def _sentences_with(name: str, text: str, sentences: Sequence[tuple[int, int]]) -> set[int]:
+    found = (bisect_right(sentences, (p, len(text))) - 1 for p in find_mentions(name, text))
+    return {i for i in found if i >= 0}
+
+
+def _overlap(text: str, sentence: tuple[int, int], words: set[str]) -> int:
+    return len(words.intersection(_WORD.findall(text[slice(*sentence)].casefold())))

@@ -1,0 +1,230 @@
+"""`longspan synth`: from a plan to a task set on disk.
+
+Steps: documents -> corpora per split -> drafts -> contexts -> questions -> verification -> task set. What each step
+gave and lost is printed and stands in the manifest. Resumable: parts are kept in `<out>.work` until the task set appears
+under its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from longspan.harness.documents import Document
+from longspan.harness.errors import SynthesisError
+from longspan.harness.taskset import SPLITS, SampleRow, TaskSet, write_taskset
+from longspan.harness.tokens import EstimatedTokens, TokenCounter, load_tokenizer
+from longspan.synth_templates.card import render_card
+from longspan.synth_templates.generate import Generator, prepare_work
+from longspan.synth_templates.kinds import load_kinds
+from longspan.synth_templates.plan import (
+    DEFAULT_NUM_SAMPLES,
+    DEFAULT_TOKENS,
+    DocumentsSource,
+    Plan,
+    default_splits,
+    load_plan,
+    parse_plan,
+)
+from longspan.synth_templates.sources import open_source
+
+
+def synth_command(
+    plan: Annotated[
+        Path | None, typer.Argument(help="Plan (YAML); a default one without it.")
+    ] = None,
+    docs: Annotated[
+        Path | None, typer.Option(help="Folder or file of documents instead of generated worlds.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the task set.")] = Path("taskset"),
+    seed: Annotated[int | None, typer.Option(help="Overrides the plan's seed.")] = None,
+    num_samples: Annotated[
+        int | None, typer.Option(help="Samples over train, validation and test (80/10/10).")
+    ] = None,
+    tokens: Annotated[int | None, typer.Option(help="Target length of contexts in tokens.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Checkpoint whose tokenizer counts lengths.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option(help="Print nothing but errors.")] = False,
+) -> TaskSet:
+    """Build a task set from documents or from a generated world; run it again to resume."""
+    resolved = resolve_plan(plan, docs, seed, num_samples, tokens, tokenizer)
+    taskset = synthesize(resolved, out, quiet=quiet)
+    if not quiet:
+        print(f"task set {taskset.name} ({taskset.hash}): {out}; see {out / 'card.md'}")
+    return taskset
+
+
+def resolve_plan(
+    plan: Path | None,
+    docs: Path | None,
+    seed: int | None,
+    num_samples: int | None,
+    tokens: int | None,
+    tokenizer: str | None,
+) -> Plan:
+    """Returns the plan of a file, or a default one, with what the command line overrides.
+
+    Raises:
+        SynthesisError: the plan or an override is wrong.
+    """
+    for option, value in (("--num-samples", num_samples), ("--tokens", tokens)):
+        if value is not None and value < 1:
+            raise SynthesisError(f"{option} must be at least 1: got {value}")
+    num, length = num_samples or DEFAULT_NUM_SAMPLES, tokens or DEFAULT_TOKENS
+    splits = default_splits(num, length)
+    content: dict[str, Any] = {"splits": splits}
+    if plan is not None:
+        content = load_plan(plan).model_dump()
+        if num_samples is not None or tokens is not None:
+            content["splits"] = splits
+    if docs is not None:
+        content["source"] = {"type": "documents", "path": docs}
+    content |= {
+        key: value for key, value in (("seed", seed), ("tokenizer", tokenizer)) if value is not None
+    }
+    return parse_plan(content, str(plan or "(default)"))
+
+
+def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
+    """Returns the task set of a plan, built now, resumed, or found whole at `out`.
+
+    Raises:
+        SynthesisError: the plan cannot be fulfilled, or `out` holds something else.
+        DataError: the documents cannot be read.
+    """
+    kinds = load_kinds(plan.source_name, plan.kind_files)
+    counter = load_tokenizer(plan.tokenizer) if plan.tokenizer else EstimatedTokens()
+    fingerprint = _input_fingerprint(plan)
+    if out.exists():
+        return _existing(plan, out, fingerprint)
+    source = open_source(plan, kinds, counter)
+    work = out.with_name(f"{out.name}.work")
+    resumed = prepare_work(work, plan, kinds, fingerprint)
+    if resumed and not quiet:
+        print(f"resuming from {work}", file=sys.stderr)
+    generator = Generator(plan, kinds, source, counter, work)
+    result = _Result()
+    for split in SPLITS:
+        for length in plan.splits.get(split, {}):
+            _run(generator, split, length, result, quiet=quiet)
+    if not result.rows:
+        raise SynthesisError(
+            f"no sample could be built; most frequent reason: {result.main_reason()}; "
+            "lower the target length or give more documents"
+        )
+    manifest = _manifest(plan, counter, result, source.report(), fingerprint)
+    manifest["relations"] = [form.model_dump(mode="json") for form in kinds.relations]
+    manifest["kinds"] = [k.model_dump(mode="json") for k in kinds.kinds if k.name in result.kinds()]
+    taskset = write_taskset(out, result.rows, result.documents(), manifest, render_card(manifest))
+    shutil.rmtree(work)
+    return taskset
+
+
+@dataclass
+class _Result:
+    """What the parts gave together."""
+
+    rows: list[SampleRow] = field(default_factory=list)
+    corpora: dict[str, tuple[Document, ...]] = field(default_factory=dict)
+    yields: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def documents(self) -> Iterator[tuple[str, Document]]:
+        for group, documents in self.corpora.items():
+            for document in documents:
+                yield group, document
+
+    def kinds(self) -> set[str]:
+        return {row.kind for row in self.rows}
+
+    def main_reason(self) -> str:
+        reasons: Counter[str] = Counter()
+        for step in self.yields.values():
+            reasons.update(step["rejected"])
+        return reasons.most_common(1)[0][0] if reasons else "no kinds"
+
+
+def _run(generator: Generator, split: Any, length: int, result: _Result, *, quiet: bool) -> None:
+    """Runs one split at one length and adds what it gave to the result."""
+    rejected: Counter[str] = Counter()
+    num_before = len(result.rows)
+    for corpus, part in generator.parts(split, length):
+        rejected.update(part.rejected)
+        if part.rows:
+            result.rows.extend(part.rows)
+            result.corpora.setdefault(corpus.group, corpus.documents)
+    wanted = generator.plan.splits[split][length]
+    generated = len(result.rows) - num_before
+    result.yields[f"{split}/{length}"] = {
+        "wanted": wanted,
+        "drawn": generated + sum(rejected.values()),
+        "accepted": generated,
+        "rejected": dict(rejected.most_common()),
+    }
+    if not quiet:
+        reasons = ", ".join(f"{reason} {n}" for reason, n in rejected.most_common(3))
+        short = f", {wanted - generated} short" if generated < wanted else ""
+        tail = f" (rejected: {reasons})" if reasons else ""
+        print(
+            f"{split} at {length} tokens: {generated} of {wanted} samples{short}{tail}",
+            file=sys.stderr,
+        )
+
+
+def _existing(plan: Plan, out: Path, fingerprint: str) -> TaskSet:
+    """Returns the task set at `out` when it is this plan's."""
+    taskset = TaskSet.open(out)
+    manifest = taskset.manifest
+    if manifest["plan"] != plan.model_dump(mode="json") or manifest["input"] != fingerprint:
+        raise SynthesisError(
+            f"{out} holds the task set of another plan; remove it or choose another --out"
+        )
+    return taskset
+
+
+def _manifest(
+    plan: Plan,
+    counter: TokenCounter,
+    result: _Result,
+    report: dict[str, object],
+    fingerprint: str,
+) -> dict[str, Any]:
+    counts: dict[str, dict[str, int]] = {}
+    for row in result.rows:
+        by_kind = counts.setdefault(row.split, {})
+        by_kind[row.kind] = by_kind.get(row.kind, 0) + 1
+    return {
+        "name": plan.name,
+        "plan": plan.model_dump(mode="json"),
+        "input": fingerprint,
+        "seed": plan.seed,
+        "versions": {name: version(name) for name in ("longspan", "pyarrow")},
+        "counter": {"name": counter.name, "exact": counter.exact},
+        "counts": counts,
+        "num_samples": len(result.rows),
+        "num_documents": sum(map(len, result.corpora.values())),
+        "num_groups": len(result.corpora),
+        "yields": result.yields,
+        "source": report,
+        "cost": {"model_calls": 0, "prompt_tokens": 0, "sampled_tokens": 0},
+    }
+
+
+def _input_fingerprint(plan: Plan) -> str:
+    """Returns a digest of the files that a documents source reads; "" for worlds."""
+    if not isinstance(plan.source, DocumentsSource):
+        return ""
+    path = plan.source.path
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

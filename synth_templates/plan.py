@@ -1,0 +1,166 @@
+"""The plan of a task set: source, kinds, lengths and numbers of samples; and the quotas that follow from it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from longspan.harness.errors import SynthesisError
+from longspan.harness.taskset import SPLITS, Split
+from longspan.synth_templates.kinds import Kinds, SourceName
+from longspan.synth_templates.world import NamePool
+
+DEFAULT_NUM_SAMPLES = 200
+DEFAULT_TOKENS = 2048
+DEFAULT_SHARES: dict[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WorldSource(_Frozen):
+    """Generated fictional worlds, others for every part of every split."""
+
+    type: Literal["world"] = "world"
+    samples_per_world: int = Field(default=10, ge=1)
+    """More worlds are more independent clusters; fewer are fewer documents."""
+    persons: int | None = Field(default=None, ge=2, le=128)
+    """Persons in a world; with half as many towns and companies. None: as many as the length needs."""
+    names: dict[Split, NamePool] = Field(
+        default_factory=lambda: {"train": "train", "validation": "all", "test": "all"}
+    )
+    """`train` leaves out a quarter of all names, so that held-out splits also hold unseen names."""
+
+
+class DocumentsSource(_Frozen):
+    """The user's documents, partitioned over the splits before any graph is built."""
+
+    type: Literal["documents"] = "documents"
+    path: Path
+    """A folder or file that `longspan.harness.documents.read_documents` reads."""
+    shares: dict[Split, float] = Field(default_factory=lambda: dict(DEFAULT_SHARES))
+    """Share of the documents of each split."""
+
+
+Source = Annotated[WorldSource | DocumentsSource, Field(discriminator="type")]
+
+
+class Plan(_Frozen):
+    """What to synthesize."""
+
+    name: str = Field(default="taskset", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    """Name on boards."""
+    seed: int = Field(default=0, ge=0)
+    """The same seed gives the same bytes."""
+    source: Source = WorldSource()
+    """Where documents come from."""
+    kinds: dict[str, float] | None = None
+    """Kind -> weight. None: every kind of the source, each task type with the same number of samples."""
+    kind_files: tuple[Path, ...] = ()
+    """Files with further kinds."""
+    splits: dict[Split, dict[int, int]]
+    """Split -> target length of the context in tokens -> number of samples."""
+    tokenizer: str | None = None
+    """Checkpoint or folder whose tokenizer counts lengths. None: estimated, four characters a token."""
+    max_edge_uses: int = Field(default=4, ge=1)
+    """How many questions of a part may use one statement, so that hubs do not fill the task set."""
+
+    @field_validator("splits")
+    @classmethod
+    def _positive(cls, value: dict[Split, dict[int, int]]) -> dict[Split, dict[int, int]]:
+        for split, lengths in value.items():
+            for tokens, num in lengths.items():
+                if tokens < 1 or num < 0:
+                    raise ValueError(
+                        f"{split}: {tokens}: {num} must be a length of at least 1 and a number >= 0"
+                    )
+        if not any(num for lengths in value.values() for num in lengths.values()):
+            raise ValueError("no samples are asked for")
+        return value
+
+    @property
+    def source_name(self) -> SourceName:
+        """Which kinds apply."""
+        return self.source.type
+
+
+def load_plan(path: Path) -> Plan:
+    """Returns the plan of a YAML file.
+
+    Raises:
+        SynthesisError: the file is missing, not YAML, or not a plan.
+    """
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SynthesisError(f"plan cannot be read: {path} ({error}); check the path") from error
+    except yaml.YAMLError as error:
+        raise SynthesisError(
+            f"plan is not YAML: {path} ({error}); check its indentation"
+        ) from error
+    return parse_plan(content, str(path))
+
+
+def parse_plan(content: object, name: str) -> Plan:
+    """Returns the plan that a mapping declares.
+
+    Raises:
+        SynthesisError: unknown keys, or values out of bounds.
+    """
+    try:
+        return Plan.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise SynthesisError(f"plan {name}: {place}: {first['msg']}; correct the plan") from error
+
+
+def default_splits(num_samples: int, tokens: int) -> dict[Split, dict[int, int]]:
+    """Returns `num_samples` over train, validation and test in the default shares, at one length."""
+    sizes = largest_remainder({split: DEFAULT_SHARES[split] for split in SPLITS}, num_samples)
+    return {split: {tokens: sizes[split]} for split in SPLITS if sizes[split]}
+
+
+def kind_weights(plan: Plan, kinds: Kinds) -> dict[str, float]:
+    """Returns the weight of each kind; by default each task type weighs the same.
+
+    Raises:
+        SynthesisError: the plan names an unknown kind.
+    """
+    known = kinds.by_name()
+    if plan.kinds is not None:
+        unknown = sorted(set(plan.kinds) - set(known))
+        if unknown:
+            raise SynthesisError(
+                f"unknown kind {unknown[0]!r} for source {plan.source_name}; known: {', '.join(sorted(known))}"
+            )
+        return {name: weight for name, weight in plan.kinds.items() if weight > 0}
+    totals: dict[str, float] = {}
+    for kind in kinds.kinds:
+        totals[kind.task_type] = totals.get(kind.task_type, 0.0) + kind.share
+    return {kind.name: kind.share / totals[kind.task_type] for kind in kinds.kinds}
+
+
+def quotas(weights: Mapping[str, float], num_samples: int, rng: random.Random) -> list[str]:
+    """Returns one kind per sample in the weights' proportions, shuffled."""
+    counts = largest_remainder(weights, num_samples)
+    wanted = [name for name, count in counts.items() for _ in range(count)]
+    rng.shuffle(wanted)
+    return wanted
+
+
+def largest_remainder(weights: Mapping[Any, float], total: int) -> dict[Any, int]:
+    """Returns whole numbers that sum to `total` in the proportions of the weights (Hamilton's method)."""
+    whole = sum(weights.values())
+    exact = {key: total * weight / whole for key, weight in weights.items()}
+    counts = {key: int(value) for key, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda key: counts[key] - exact[key])
+    for key in by_remainder[: total - sum(counts.values())]:
+        counts[key] += 1
+    return counts

@@ -1,0 +1,137 @@
+"""The lexicon of relations: which stated relations mean the same, and how a question words them.
+
+A question names its path by nested noun phrases ("the birthplace of the director of Alien"), so every relation that may
+be asked has a phrase around `{{ inner }}`. Relations outside the lexicon still count as claims when uniqueness is
+checked, but no question asks for them: "was" or "has become" cannot be asked about in a way a reader would accept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from longspan.harness.documents import Triple
+
+ObjectClass = Literal["name", "date", "number", "other"]
+
+_AUXILIARY = re.compile(r"^(?:is|was|are|were|has been|have been|had been|being|be)\s+(?=\w)")
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
+    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
+)
+_DATE = re.compile(
+    rf"(?:(?:early|mid|late|around|circa|c\.)[\s-]+)?"
+    rf"(?:{_MONTH}\s+)?(?:\d{{1,2}}(?:st|nd|rd|th)?,?\s+)?(?:(?:of\s+)?{_MONTH},?\s+)?"
+    rf"(?:of\s+)?\d{{3,4}}s?(?:\s+(?:ad|ce|bc|bce))?",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
+MAX_NAME_WORDS = 6
+_NOT_NAMES = frozenset(
+    "he she it they this that these those his her its their who which there one both all some many most "
+    "it's others several I we you".casefold().split()
+)
+_CONNECTIVES = frozenset(
+    "of the and de da di du la le van von der den in on at for to a an & y".split()
+)
+
+
+class RelationForm(BaseModel):
+    """One relation that questions may ask about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """Canonical name: the relation in the graph."""
+    stated: tuple[str, ...] = Field(min_length=1)
+    """The forms in which documents state it; a leading "is", "was" ... is ignored."""
+    phrase: str
+    """Noun phrase of the object, around `{{ inner }}`."""
+    object: tuple[ObjectClass, ...] = ("name", "date", "number", "other")
+    """Classes of object that this form is for; "born in 1950" and "born in Rome" are different relations."""
+    word: str = "What"
+    """Question word: "What is <phrase>?"."""
+    group: str = "entity"
+    """Kinds choose relations by group."""
+
+    @field_validator("phrase")
+    @classmethod
+    def _has_inner(cls, value: str) -> str:
+        if "{{ inner }}" not in value:
+            raise ValueError(f"phrase must contain {{{{ inner }}}}: got {value!r}")
+        return value
+
+
+class Lexicon:
+    """Relation forms by name, and the canonical name of any stated relation."""
+
+    def __init__(self, forms: Sequence[RelationForm]) -> None:
+        self.forms: dict[str, RelationForm] = {form.name: form for form in forms}
+        self._by_stated: dict[str, list[RelationForm]] = {}
+        for form in forms:
+            for stated in form.stated:
+                self._by_stated.setdefault(normalise_relation(stated), []).append(form)
+
+    def canonical(self, triple: Triple) -> str:
+        """Returns the name of the form that the triple states, else its own normalised relation."""
+        key = normalise_relation(triple.relation)
+        forms = self._by_stated.get(key, ())
+        if forms:
+            found = object_class(triple.object)
+            for form in forms:
+                if found in form.object:
+                    return form.name
+        return f"~{key}"
+
+    def names(self, group: str) -> frozenset[str]:
+        """Returns the names of the relations of a group."""
+        return frozenset(name for name, form in self.forms.items() if form.group == group)
+
+
+@lru_cache(maxsize=1 << 16)
+def normalise_relation(stated: str) -> str:
+    """Returns a stated relation in lower case, with single spaces and without a leading auxiliary verb."""
+    return _AUXILIARY.sub("", " ".join(stated.casefold().replace("_", " ").split()))
+
+
+@lru_cache(maxsize=1 << 16)
+def object_class(text: str) -> ObjectClass:
+    """Returns what an entity looks like: a date, a plain number, a proper name, or something else."""
+    stripped = text.strip()
+    if _NUMBER.fullmatch(stripped):
+        return "date" if re.fullmatch(r"1\d{3}|20\d{2}", stripped) else "number"
+    if _DATE.fullmatch(stripped):
+        return "date"
+    return "name" if is_name(stripped) else "other"
+
+
+def numeric_value(text: str) -> float | None:
+    """Returns the number or the year that an object states, None where there is none or more than one."""
+    if _NUMBER.fullmatch(text.strip()):
+        return float(text.strip().replace(",", ""))
+    years = re.findall(r"\b(?:1\d{3}|20\d{2})\b", text)
+    return float(years[0]) if len(years) == 1 and object_class(text) == "date" else None
+
+
+@lru_cache(maxsize=1 << 16)
+def is_name(text: str) -> bool:
+    """Returns whether a text looks like a proper name.
+
+    After a leading article, every word but connectives begins with a capital or a digit, the first with a capital, there
+    are at most six words, and it is not a pronoun. So "the film" and "monthly publication" are none.
+    """
+    words = text.strip("\"' ").split()
+    if words and words[0] in ("the", "The", "a", "A", "an", "An"):
+        words = words[1:]
+    if not words or len(words) > MAX_NAME_WORDS or len(text.strip()) < 3:
+        return False
+    if words[0].casefold() in _NOT_NAMES or not words[0].lstrip("\"'(")[:1].isupper():
+        return False
+    return all(
+        word.casefold() in _CONNECTIVES or word.lstrip("\"'(")[:1].isupper() or word[:1].isdigit()
+        for word in words
+    )

@@ -1,0 +1,160 @@
+"""Where corpora come from: generated worlds, or the user's documents partitioned over the splits.
+
+Both give a corpus for (split, target length, part): worlds a fresh one for every part, documents the one of the split.
+A document belongs to one split only.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Protocol
+
+from longspan.harness.documents import Document, read_documents
+from longspan.harness.errors import SynthesisError
+from longspan.harness.taskset import SPLITS, Split
+from longspan.harness.tokens import TokenCounter
+from longspan.synth_templates.corpus import Corpus
+from longspan.synth_templates.kinds import Kinds
+from longspan.synth_templates.plan import DocumentsSource, Plan, WorldSource, largest_remainder
+from longspan.synth_templates.relations import Lexicon
+from longspan.synth_templates.world import NAMES, WorldSize, draw_world
+
+SAMPLES_PER_PART = 200
+"""Samples in a part of a documents source: what a kill can lose."""
+_WORLD_MARGIN = 1.25
+"""A world holds at least this many times the target length, so that contexts differ."""
+_SMALLEST_WORLD = 24
+_GROWTH = 1.1
+"""Slack over proportional growth, so that the second world drawn is nearly always large enough."""
+
+
+class CorpusSource(Protocol):
+    """Gives the corpora of a plan."""
+
+    samples_per_part: int
+    """Samples drawn from one part."""
+
+    def corpus(self, split: Split, tokens: int, part: int) -> Corpus:
+        """Returns the corpus of a part."""
+        ...
+
+    def report(self) -> dict[str, object]:
+        """Returns what the manifest says about the source."""
+        ...
+
+
+def open_source(plan: Plan, kinds: Kinds, counter: TokenCounter) -> CorpusSource:
+    """Returns the source of a plan.
+
+    Raises:
+        DataError: there are no documents, or a file cannot be read.
+        SynthesisError: nothing can be asked about the documents.
+    """
+    if isinstance(plan.source, WorldSource):
+        return WorldCorpora(plan.seed, plan.source, kinds.lexicon(), counter)
+    return DocumentCorpora(plan.seed, plan.source, kinds.lexicon())
+
+
+class WorldCorpora:
+    """A fresh world for every part."""
+
+    def __init__(
+        self, seed: int, source: WorldSource, lexicon: Lexicon, counter: TokenCounter
+    ) -> None:
+        self.seed, self.source, self.lexicon, self.counter = seed, source, lexicon, counter
+        self.samples_per_part = source.samples_per_world
+
+    def corpus(self, split: Split, tokens: int, part: int) -> Corpus:
+        """Returns a world that is large enough for contexts of `tokens`.
+
+        Raises:
+            SynthesisError: the largest world is too small.
+        """
+        group = f"{split}-{tokens}-{part:05d}"
+        pool = self.source.names[split]
+        persons = self.source.persons or _SMALLEST_WORLD
+        while True:
+            rng = random.Random(f"{self.seed}/world/{group}")
+            size = _world_size(persons)
+            documents = draw_world(rng, size, pool).documents(group)
+            corpus = Corpus(group, documents, self.lexicon)
+            room = sum(corpus.sizes(self.counter).values())
+            if room >= _WORLD_MARGIN * tokens:
+                return corpus
+            if self.source.persons is not None or persons >= len(NAMES["person"]):
+                if room >= tokens:
+                    return corpus
+                raise SynthesisError(
+                    f"target length {tokens} exceeds a world of {size.persons} persons, which holds {room} "
+                    f"tokens ({self.counter.name}); lower the length or raise source.persons (at most "
+                    f"{len(NAMES['person'])})"
+                )
+            persons = max(persons + 1, math.ceil(persons * _GROWTH * _WORLD_MARGIN * tokens / room))
+
+    def report(self) -> dict[str, object]:
+        """Returns nothing: a world has no dirty input."""
+        return {}
+
+
+class DocumentCorpora:
+    """The user's documents: one corpus per split."""
+
+    samples_per_part = SAMPLES_PER_PART
+
+    def __init__(self, seed: int, source: DocumentsSource, lexicon: Lexicon) -> None:
+        reading = read_documents(source.path)
+        self.problems = [str(problem) for problem in reading.problems]
+        self.num_documents = len(reading.documents)
+        parts = partition(reading.documents, source.shares, seed)
+        self._corpora = {split: Corpus(split, part, lexicon) for split, part in parts.items()}
+        num_edges = sum(corpus.graph.counts["supported"] for corpus in self._corpora.values())
+        if not num_edges and not any(corpus.tables for corpus in self._corpora.values()):
+            raise SynthesisError(
+                f"nothing to ask about {self.num_documents} documents in {source.path}: questions are built "
+                'from supplied triples (JSON lines with "triples": [[subject, relation, object], ...]) and '
+                "from Markdown tables; extraction by a model is not available yet"
+            )
+
+    def corpus(self, split: Split, tokens: int, part: int) -> Corpus:
+        """Returns the documents of the split."""
+        return self._corpora[split]
+
+    def report(self) -> dict[str, object]:
+        """Returns what was left out while reading, and the fate of the triples."""
+        counts: dict[str, int] = {}
+        for corpus in self._corpora.values():
+            for fate, num in corpus.graph.counts.items():
+                counts[fate] = counts.get(fate, 0) + num
+        return {
+            "documents": self.num_documents,
+            "documents_per_split": {s: len(c.documents) for s, c in self._corpora.items()},
+            "triples": dict(sorted(counts.items())),
+            "tables": sum(len(corpus.tables) for corpus in self._corpora.values()),
+            "problems": len(self.problems),
+            "first_problems": self.problems[:20],
+        }
+
+
+def partition(
+    documents: Sequence[Document], shares: dict[Split, float], seed: int
+) -> dict[Split, list[Document]]:
+    """Returns the documents of each split: shuffled by the seed, then cut in the shares' proportions."""
+    order = sorted(documents, key=lambda document: document.id)
+    random.Random(f"{seed}/partition").shuffle(order)
+    sizes = largest_remainder({split: shares.get(split, 0.0) for split in SPLITS}, len(order))
+    parts: dict[Split, list[Document]] = {}
+    start = 0
+    for split in SPLITS:
+        parts[split] = order[start : start + sizes[split]]
+        start += sizes[split]
+    return parts
+
+
+@lru_cache(maxsize=64)
+def _world_size(persons: int) -> WorldSize:
+    persons = min(persons, len(NAMES["person"]))
+    half = max(2, persons // 2)
+    return WorldSize(persons=persons, towns=half, companies=half, messages=persons * 4 // 3)
