@@ -179,9 +179,6 @@ class Recipe(_Settings):
     seed: int = Field(default=0, ge=0)
     """Of batches and sampling."""
 
-    num_threads: int = Field(default=1, ge=1)
-    """Threads of one process on CPU; results are exactly repeatable for the same number."""
-
     state_every_steps: int = Field(default=1, ge=1)
     """Steps between states to resume from; other steps are repeated after a kill."""
 

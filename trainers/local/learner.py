@@ -1,0 +1,277 @@
+"""One update of the policy: packed forwards, streamed loss, AdamW.
+
+The update is exact policy gradient for any micro-batch size: weights carry the denominators, so
+gradients of pieces add up. Groups without signal are computed without gradient, for the batch
+entropy only. The model stays in evaluation mode: dropout would make the policy that is trained
+another one than the policy that sampled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from longspan.harness.errors import LongspanError
+from longspan.trainers.advantages import live_groups
+from longspan.trainers.batch import PackedItem, RolloutBatch
+from longspan.trainers.entropy import OutputHead, TokenStatistics, token_statistics
+from longspan.trainers.local.prefix import packed_target_hidden
+from longspan.trainers.loss import ClipRange, policy_loss
+from longspan.trainers.objective import Objective, StepWeights, mean_entropy
+from longspan.trainers.recipe import OptimizerSettings
+
+
+class NonFiniteError(LongspanError):
+    """A loss or gradient is not finite; the step was not taken and the weights are unharmed."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update did.
+
+    Attributes:
+        advantages: [N].
+        step_weights: token weights, masks and AEPO's decision.
+        entropy: batch entropy (Eq. 11), nats.
+        loss: value of the loss.
+        gradient_norm: before clipping; 0 where there was nothing to learn.
+        learning_rate: of this step.
+        num_live_groups: groups with an advantage.
+        num_computed_tokens: tokens of packed rows, padding left out.
+        logprob_gap: mean absolute difference of log-probabilities to those at sampling, nats.
+    """
+
+    advantages: Tensor
+    step_weights: StepWeights
+    entropy: float
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    num_live_groups: int
+    num_computed_tokens: int
+    logprob_gap: float
+
+
+class Learner:
+    """A model with its optimizer."""
+
+    def __init__(self, model: Any, settings: OptimizerSettings, temperature: float) -> None:
+        """Prepares to update `model` in place.
+
+        Args:
+            model: Hugging Face causal language model.
+            settings: learning rate and what goes with it.
+            temperature: of sampling; log-probabilities are taken at it.
+        """
+        self.model, self.settings, self.temperature = model, settings, temperature
+        self.parameters = {
+            name: parameter
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+        )
+
+    def update(self, batch: RolloutBatch, objective: Objective, step: int) -> Update:
+        """Takes one optimizer step on a batch and returns what it did.
+
+        Without any advantage there is nothing to learn: weights and moments stay as they are.
+
+        Raises:
+            NonFiniteError: loss or gradient is not finite.
+        """
+        advantages = objective.advantages(batch)
+        live_ids = set(live_groups(advantages, batch.groups).tolist())
+        live = [item for item in batch.items if item.group in live_ids]
+        dead = [item for item in batch.items if item.group not in live_ids]
+        measured = _Measured(batch)
+        self._measure(self._pieces(dead), measured)
+        pieces, held = self._pieces(live), None
+        if objective.needs_entropies:
+            held = self._measure(pieces, measured, keep_graph=len(pieces) == 1)
+        entropies = measured.entropies if objective.needs_entropies else None
+        weights = objective.weigh(batch, advantages, entropies)
+        clip = objective.settings.ratio_clip
+        old = batch.to_unique(batch.sampled_logprobs) if clip else None
+        terms = _Terms(batch.to_unique(weights.weights), old, clip)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._backward(pieces, held, terms, measured)
+        norm = self._apply(step, learned=bool(live), loss=loss)
+        return Update(
+            advantages=advantages,
+            step_weights=weights,
+            entropy=mean_entropy(batch, measured.entropies),
+            loss=loss,
+            gradient_norm=norm,
+            learning_rate=self._learning_rate(step),
+            num_live_groups=len(live_ids),
+            num_computed_tokens=sum(item.num_tokens for item in batch.items),
+            logprob_gap=measured.gap(),
+        )
+
+    def _pieces(self, items: Sequence[PackedItem]) -> list[list[PackedItem]]:
+        return micro_batches(items, self.settings.micro_batch_tokens)
+
+    def _measure(
+        self, pieces: list[list[PackedItem]], measured: _Measured, keep_graph: bool = False
+    ) -> TokenStatistics | None:
+        """Measures pieces before the update; returns the last one's graph where it is to be kept.
+
+        Weights can depend on the entropy of the whole batch. Where one micro-batch holds all that
+        is learned from, its forward serves both; otherwise this is an extra one.
+        """
+        found = None
+        for items in pieces:
+            found = self._statistics(items, gradient=keep_graph)
+            measured.add(items, found)
+        return found if keep_graph else None
+
+    def _backward(
+        self,
+        pieces: list[list[PackedItem]],
+        held: TokenStatistics | None,
+        terms: _Terms,
+        measured: _Measured,
+    ) -> float:
+        """Accumulates the gradients of all pieces; returns the loss."""
+        total = 0.0
+        for piece in pieces:
+            items = piece
+            if held is None:
+                items = [item for item in piece if terms.any(item) or not measured.knows(item)]
+            if not items:
+                continue
+            found = held or self._statistics(items, gradient=True)
+            measured.add(items, found)
+            loss = terms.loss(items, found.logprobs)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        return total
+
+    def _statistics(self, items: Sequence[PackedItem], gradient: bool) -> TokenStatistics:
+        """Returns log-probability and entropy of the items' sampled tokens, in their order."""
+        with nullcontext() if gradient else torch.no_grad():
+            rows = [(item.prefix, item.branches) for item in items]
+            found = packed_target_hidden(self.model, rows)
+            return token_statistics(
+                found.hidden, found.target_ids, output_head(self.model), self.temperature
+            )
+
+    def _apply(self, step: int, learned: bool, loss: float) -> float:
+        """Clips the gradient and steps the optimizer; returns the norm before clipping."""
+        if not learned:
+            return 0.0
+        norm = float(
+            torch.nn.utils.clip_grad_norm_(
+                self.parameters.values(), self.settings.max_gradient_norm
+            )
+        )
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise NonFiniteError(
+                f"loss and gradient must be finite: step {step} has loss {loss} and gradient norm "
+                f"{norm}; the step was not taken: lower the learning rate or see the saved batch"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(step)
+        self.optimizer.step()
+        return norm
+
+    def _learning_rate(self, step: int) -> float:
+        """Returns the rate of a step (counted from 0): linear warm-up, then constant."""
+        warmup = self.settings.warmup_steps
+        return self.settings.learning_rate * min(1.0, (step + 1) / max(1, warmup))
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """The loss's terms: weights and old log-probabilities of distinct tokens, [U] each."""
+
+    weights: Tensor
+    old_logprobs: Tensor | None
+    clip: ClipRange | None
+
+    def any(self, item: PackedItem) -> bool:
+        """Returns whether some token of the item has a weight."""
+        return bool(self.weights[_span(item)].any())
+
+    def loss(self, items: Sequence[PackedItem], logprobs: Tensor) -> Tensor:
+        """Returns the items' part of the loss."""
+        places = torch.cat([torch.arange(s.start, s.stop) for s in map(_span, items)])
+        weights = self.weights[places].to(logprobs.device)
+        if self.old_logprobs is None:
+            return policy_loss(logprobs, weights)
+        return policy_loss(
+            logprobs, weights, self.old_logprobs[places].to(logprobs.device), self.clip
+        )
+
+
+class _Measured:
+    """Log-probabilities and entropies of a batch, collected from micro-batches."""
+
+    def __init__(self, batch: RolloutBatch) -> None:
+        self._batch = batch
+        self._logprobs = torch.full((batch.num_unique,), math.nan, dtype=torch.float64)
+        self._entropies = self._logprobs.clone()
+
+    def add(self, items: Sequence[PackedItem], found: TokenStatistics) -> None:
+        """Notes what was found for the items' tokens."""
+        places = torch.cat([torch.arange(s.start, s.stop) for s in map(_span, items)])
+        self._logprobs[places] = found.logprobs.detach().double().cpu()
+        self._entropies[places] = found.entropies.detach().double().cpu()
+
+    def knows(self, item: PackedItem) -> bool:
+        """Returns whether the item was measured."""
+        return not bool(self._logprobs[_span(item)].isnan().any())
+
+    @property
+    def entropies(self) -> Tensor:
+        """Entropy of every sampled token, [T]."""
+        return self._entropies[self._batch.token_places]
+
+    def gap(self) -> float:
+        """Returns the mean absolute difference of log-probabilities to those at sampling."""
+        found = self._logprobs[self._batch.token_places] - self._batch.sampled_logprobs
+        return float(found.abs().mean()) if len(found) else 0.0
+
+
+def micro_batches(items: Sequence[PackedItem], max_tokens: int) -> list[list[PackedItem]]:
+    """Returns the items, longest first, in pieces of at most `max_tokens` padded tokens.
+
+    An item that is longer by itself makes a piece of its own.
+    """
+    pieces: list[list[PackedItem]] = []
+    width = 0
+    for item in sorted(items, key=lambda one: (-one.num_tokens, one.start)):
+        if pieces and (len(pieces[-1]) + 1) * width <= max_tokens:
+            pieces[-1].append(item)
+        else:
+            pieces.append([item])
+            width = item.num_tokens
+    return pieces
+
+
+def output_head(model: Any) -> OutputHead:
+    """Returns how a Hugging Face model turns final hidden states into logits."""
+    layer, config = model.get_output_embeddings(), model.config
+    scale = float(getattr(config, "logit_scale", None) or 1.0)
+    scale /= float(getattr(config, "logits_scaling", None) or 1.0)
+    return OutputHead(
+        weight=layer.weight,
+        bias=getattr(layer, "bias", None),
+        scale=scale,
+        soft_cap=getattr(config, "final_logit_softcapping", None),
+    )
+
+
+def _span(item: PackedItem) -> slice:
+    return slice(item.start, item.start + item.num_targets)
