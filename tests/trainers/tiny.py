@@ -30,7 +30,7 @@ SIZES = {
 
 
 def tiny_tokenizer(chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedTokenizerFast:
-    """Returns a word-level tokenizer over `SPECIAL` and `WORDS`, with a chat template unless None."""
+    """Returns a word-level tokenizer with a chat template unless None."""
     vocab = {token: i for i, token in enumerate(dict.fromkeys(SPECIAL + WORDS.split()))}
     backend = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"\w+|[^\w ]"), "removed", invert=True)

@@ -1,0 +1,241 @@
+"""Two ways to run a causal language model over a `GroupedCache`, with the same results.
+
+`LlamaDecoder` walks the weights of Llama-like models (Llama, SmolLM2, Mistral, Qwen2, Qwen3) with
+few operations per layer: for small models the modules' own overhead costs more than the arithmetic.
+`ModuleDecoder` runs any model of transformers whose attention goes through its attention interface.
+`choose_decoder` takes the first whose logits agree with the model's plain forward, so a new or
+unusual architecture is never decoded wrongly.
+
+Shapes: R rows, T prompt tokens, H query heads, K key heads, D head dimension, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from transformers.masking_utils import sdpa_mask
+
+from longspan.harness.errors import ModelError
+from longspan.trainers.local.cache import GroupedCache, KeyValues
+from longspan.trainers.local.prefix import output_logits
+
+LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3")
+"""`model_type`s whose layers are those of `LlamaDecoder`."""
+TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.1}
+"""Allowed difference of logits, relative to the largest."""
+
+_ATTENTION = "longspan_grouped"
+_active_cache: ContextVar[GroupedCache | None] = ContextVar("active_cache", default=None)
+
+
+class Decoder(Protocol):
+    """Runs a model's prompts and steps."""
+
+    def prefill(self, prompt: tuple[int, ...]) -> tuple[KeyValues, Tensor]:
+        """Returns a prompt's keys and values, and the logits [V] that follow it."""
+        ...
+
+    def step(self, cache: GroupedCache, tokens: Tensor) -> Tensor:
+        """Returns the logits [R, V] that follow one more token [R] in every row."""
+        ...
+
+
+def choose_decoder(model: Any) -> Decoder:
+    """Returns the fastest decoder that agrees with the model's plain forward.
+
+    Raises:
+        ModelError: none does (recurrent states, attention with sinks or biases of its own).
+    """
+    reason = "no decoder applies"
+    for kind in (LlamaDecoder, ModuleDecoder):
+        if kind is LlamaDecoder and not _is_llama_like(model.config):
+            continue
+        try:
+            decoder: Decoder = kind(model)
+            error = _disagreement(model, decoder)
+        except (
+            AttributeError,
+            IndexError,
+            KeyError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as failed:
+            reason = f"{type(failed).__name__}: {failed}"
+            continue
+        if error <= TOLERANCE.get(model.dtype, 0.1):
+            return decoder
+        reason = f"its logits differ from the model's own by {error:.2g}"
+    raise ModelError(
+        f"the embedded engine cannot run architecture {type(model).__name__} ({reason}); "
+        "serve it with vLLM and use vllm/<model>"
+    )
+
+
+class LlamaDecoder:
+    """Pre-norm RMSNorm, rotary grouped-query attention, gated SiLU; biases and q/k norms if any."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.head_dim = model.model.layers[0].self_attn.head_dim
+
+    def prefill(self, prompt: tuple[int, ...]) -> tuple[KeyValues, Tensor]:
+        """Returns a prompt's keys and values, and the logits [V] that follow it."""
+        core = self.model.model
+        ids = torch.tensor(prompt, device=self.model.device)
+        x = core.embed_tokens(ids)
+        rotary = _rotary(core, x, torch.arange(len(prompt), device=ids.device))
+        key_values: KeyValues = []
+        last = len(core.layers) - 1
+        for number, layer in enumerate(core.layers):
+            query, key, value = (y.transpose(0, 1) for y in self._project(layer, x, rotary))
+            key_values.append((key, value))
+            if number == last:  # only the last position is read from here on
+                x, query = x[-1:], query[:, -1:]
+            y = F.scaled_dot_product_attention(
+                query[None],
+                key[None],
+                value[None],
+                is_causal=number != last,
+                scale=layer.self_attn.scaling,
+                enable_gqa=query.shape[0] != key.shape[0],
+            )[0]
+            x = _finish(layer, x, y.transpose(0, 1))
+        return key_values, output_logits(self.model, _norm(core.norm, x))[0]
+
+    def step(self, cache: GroupedCache, tokens: Tensor) -> Tensor:
+        """Returns the logits [R, V] that follow one more token [R] in every row."""
+        core = self.model.model
+        positions = cache.begin_step()
+        x = core.embed_tokens(tokens)
+        rotary = _rotary(core, x, positions)
+        for number, layer in enumerate(core.layers):
+            query, key, value = self._project(layer, x, rotary)
+            y = cache.attend(number, query, key, value, layer.self_attn.scaling)
+            x = _finish(layer, x, y)
+        cache.end_step()
+        return output_logits(self.model, _norm(core.norm, x))
+
+    def _project(
+        self, layer: Any, x: Tensor, rotary: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns rotated queries [N, H, D] and keys [N, K, D], and values [N, K, D]."""
+        attention = layer.self_attn
+        normed = _norm(layer.input_layernorm, x)
+        query, key, value = (
+            projection(normed).unflatten(-1, (-1, self.head_dim))
+            for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        if hasattr(attention, "q_norm"):
+            query, key = _norm(attention.q_norm, query), _norm(attention.k_norm, key)
+        return _rotate(query, rotary), _rotate(key, rotary), value
+
+
+class ModuleDecoder:
+    """The model's own modules, with attention replaced while a step runs."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def prefill(self, prompt: tuple[int, ...]) -> tuple[KeyValues, Tensor]:
+        """Returns a prompt's keys and values, and the logits [V] that follow it."""
+        output = self.model(
+            input_ids=torch.tensor([prompt], device=self.model.device),
+            past_key_values=DynamicCache(),  # without a config no layer drops tokens
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        layers = output.past_key_values.layers
+        return [(layer.keys[0], layer.values[0]) for layer in layers], output.logits[0, -1]
+
+    def step(self, cache: GroupedCache, tokens: Tensor) -> Tensor:
+        """Returns the logits [R, V] that follow one more token [R] in every row."""
+        before = self.model.config._attn_implementation
+        token = _active_cache.set(cache)
+        self.model.set_attn_implementation(_ATTENTION)
+        try:
+            logits: Tensor = self.model(
+                input_ids=tokens[:, None],
+                position_ids=cache.begin_step()[:, None],
+                attention_mask=torch.zeros(len(tokens), 1, 1, 1, device=tokens.device),
+                use_cache=False,
+            ).logits[:, -1]
+        finally:
+            self.model.set_attn_implementation(before)
+            _active_cache.reset(token)
+        cache.end_step()
+        return logits
+
+
+def _grouped_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention function of `ModuleDecoder.step`: [R, H, 1, D] in, [R, 1, H, D] out."""
+    cache = _active_cache.get()
+    if cache is None:
+        raise RuntimeError("grouped attention runs only inside a decoding step")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    new = (x[:, :, 0] for x in (query, key, value))
+    return cache.attend(module.layer_idx, *new, scale, sliding_window)[:, None], None
+
+
+AttentionInterface.register(_ATTENTION, _grouped_attention)
+AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
+
+
+def _is_llama_like(config: Any) -> bool:
+    sliding = "sliding_attention" in (getattr(config, "layer_types", None) or ())
+    sliding = sliding or (config.model_type == "mistral" and config.sliding_window is not None)
+    return config.model_type in LLAMA_LIKE and config.hidden_act == "silu" and not sliding
+
+
+@torch.inference_mode()
+def _disagreement(model: Any, decoder: Decoder) -> float:
+    """Returns the largest difference of logits to a plain forward, relative to the largest logit."""
+    ids = tuple(1 + 7 * i % (model.config.vocab_size - 1) for i in range(8))
+    plain = model(input_ids=torch.tensor([ids], device=model.device)).logits[0, 4:].float()
+    key_values, logits = decoder.prefill(ids[:5])
+    cache = GroupedCache(key_values, num_rows=2, num_slots=1, slot_tokens=6, own_tokens=4)
+    cache.enter(1, cache.load(ids[:5], key_values, logits))
+    rows = [logits]
+    for token in ids[5:]:
+        rows.append(decoder.step(cache, torch.tensor([0, token], device=model.device))[1])
+    return float((torch.stack(rows).float() - plain).abs().max() / plain.abs().max())
+
+
+def _rotary(core: Any, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns cosines and sines [N, 1, D] at the positions [N]."""
+    cos, sin = core.rotary_emb(x[None], positions[None])
+    return cos[0, :, None], sin[0, :, None]
+
+
+def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    """Returns [N, heads, D] rotated to its positions (halves convention)."""
+    first, second = x.chunk(2, -1)
+    return x * rotary[0] + torch.cat((-second, first), -1) * rotary[1]
+
+
+def _norm(module: Any, x: Tensor) -> Tensor:
+    """Returns the RMS norm in one operation."""
+    return F.rms_norm(x, module.weight.shape, module.weight, module.variance_epsilon)
+
+
+def _finish(layer: Any, x: Tensor, attended: Tensor) -> Tensor:
+    """Returns the layer's output [N, hidden] of its input and its attention [N, H, D]."""
+    x = x + layer.self_attn.o_proj(attended.flatten(1))
+    normed = _norm(layer.post_attention_layernorm, x)
+    gate = F.silu(layer.mlp.gate_proj(normed))
+    output: Tensor = x + layer.mlp.down_proj(gate * layer.mlp.up_proj(normed))
+    return output
