@@ -28,7 +28,7 @@ SLACK = 64
 
 _SPACE = re.compile(r"\s*")
 _PARAGRAPH = re.compile(r"\n\s*\n\s*")
-_SENTENCE = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？]\s*|\n\s*")
+_SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)\]]{0,3}\s+|[。！？]\s*|\n\s*")
 _WORD = re.compile(r"\s+")
 
 

@@ -40,6 +40,9 @@ from longspan.harness.tokens import TokenCounter, counter_for, window_of
 
 STORE_KEY = "longspan:memory"
 
+MAX_BLOCKS = 32
+"""Memory blocks that are looked at in an output, from its end: parsing stays linear."""
+
 _TAG = re.compile(r"</?(?:memory|plan|text|think)>")
 
 
@@ -119,7 +122,7 @@ class _Reader:
 
     def after(self, index: int, reading: Reading, output: ModelOutput) -> Reading:
         """Returns the reading after a turn's output."""
-        parsed = parse_state(output.completion)
+        parsed = _parse(output.completion)
         state = (
             MemoryState(reading.memory, reading.plan) if parsed is None else _without_tags(parsed)
         )
@@ -159,7 +162,6 @@ class _Reader:
             "num_chunks": len(self.chunks),
             "document_tokens": sum(chunk.num_tokens for chunk in self.chunks),
             "memory_tokens": self.counter.count(reading.memory),
-            "memory": reading.memory,
             "empty_document": not self.chunks,
             "resumed_at": resumed_at,
             "layout": self.options.layout,
@@ -179,6 +181,15 @@ def _open_reader(state: TaskState, options: MemoryOptions, tokenizer: str | None
     budget = memory_budget(query, options, window_of(model), output_limit(model), counter)
     chunks = split_chunks(query.context, budget.chunk_tokens, counter, query.document_starts)
     return _Reader(model, counter, query, options, budget, chunks)
+
+
+def _parse(completion: str) -> MemoryState | None:
+    """Returns the state that an output declares, in linear time whatever the output repeats."""
+    text = completion.rpartition("</think>")[2]
+    before, end, _ = text.rpartition("</plan>")
+    blocks = (before + end).rsplit("<memory>", MAX_BLOCKS)
+    tail = blocks[1:] if len(blocks) > MAX_BLOCKS else blocks
+    return parse_state("<memory>".join(["", *tail] if tail is not blocks else tail))
 
 
 def _without_tags(state: MemoryState) -> MemoryState:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from longspan.agents.memory_format import MemoryState
 
@@ -71,15 +71,15 @@ class ReadingFile:
     def load(self) -> Reading:
         """Returns the saved reading, or the beginning of one where none can be read."""
         try:
-            return Reading.model_validate_json(self.path.read_bytes())
-        except (FileNotFoundError, ValidationError):
+            return Reading.model_validate(json.loads(self.path.read_bytes()))
+        except (FileNotFoundError, ValueError):
             return Reading()
 
     def save(self, reading: Reading) -> None:
         """Replaces the file in one step: a kill leaves the state before or after it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(reading.model_dump_json().encode("utf-8", "surrogatepass"))
+        temporary.write_text(json.dumps(reading.model_dump()), encoding="ascii")
         os.replace(temporary, self.path)
 
     def remove(self) -> None:

@@ -1,5 +1,7 @@
 """A scripted policy behind Inspect's own interface, and a run of one task with it."""
 
+# ruff: noqa: D101, D102
+
 from __future__ import annotations
 
 import re

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -26,6 +27,10 @@ def state_of(prompt: str) -> tuple[str, str]:
     memory = re.search(r"<memory>\n(.*?)\n</memory>", prompt, re.DOTALL)
     text = re.search(r"<text>\n(.*)\n</text>", prompt, re.DOTALL)
     return (memory.group(1) if memory else ""), (text.group(1) if text else "")
+
+
+def final_memory(result: Any) -> str:
+    return state_of(result.calls[-1].prompt)[0]
 
 
 def perfect_reader(prompt: str) -> str:
@@ -91,7 +96,7 @@ def test_malformed_output_keeps_the_state_and_is_counted(run: Any, make_sample: 
 
     text = NEEDLES[0] + " " + FILLER * 100
     result = run(memory_agent(), make_sample(text), policy, window=256)
-    assert result.memory["memory"] == NEEDLES[0]
+    assert final_memory(result) == NEEDLES[0]
     assert result.memory["num_malformed"] == result.memory["num_chunks"] - 1
     assert result.memory["num_empty_outputs"] == 0
 
@@ -101,7 +106,7 @@ def test_a_model_that_returns_nothing_answers_from_an_empty_memory(
 ) -> None:
     result = run(memory_agent(), make_sample(document(50)), lambda _: "", window=256)
     assert result.log.status == "success"
-    assert result.memory["memory"] == "empty"
+    assert final_memory(result) == "empty"
     assert result.memory["num_empty_outputs"] == result.memory["num_chunks"] > 1
     assert result.sample.output.completion == ""
 
@@ -119,7 +124,7 @@ def test_memory_and_plan_above_their_budgets_are_cut_and_counted(
     long = "<memory>" + "Note it well. " * 100 + "</memory><plan>" + "go on " * 100 + "</plan>"
     result = run(memory_agent(), make_sample(document(50)), lambda _: long, window=256)
     assert result.memory["memory_tokens"] <= 40
-    assert result.memory["memory"].endswith("well.")
+    assert final_memory(result).endswith("well.")
     chunks = result.memory["num_chunks"]
     assert result.memory["num_memory_cuts"] == result.memory["num_plan_cuts"] == chunks
 
@@ -129,7 +134,7 @@ def test_an_empty_document_is_answered_from_an_empty_memory(run: Any, make_sampl
     assert len(result.calls) == 1
     assert result.memory["empty_document"]
     assert result.memory["num_chunks"] == 0
-    assert result.memory["memory"] == "empty"
+    assert final_memory(result) == "empty"
 
 
 def test_an_endless_line_is_read_in_full(run: Any, make_sample: Any) -> None:
@@ -165,6 +170,14 @@ def test_a_document_with_tags_does_not_break_parsing(
         frame = re.sub(r"<text>\n.*\n</text>", "", call.prompt, flags=re.DOTALL)
         for tag in ("<memory>", "</memory>", "<plan>", "</plan>"):
             assert frame.count(tag) == 1
+
+
+def test_an_output_that_repeats_a_tag_does_not_hang(run: Any, make_sample: Any) -> None:
+    for output in ("<memory>" * 40_000, "<memory>" + "</memory><plan>" * 20_000):
+        started = time.process_time()
+        result = run(memory_agent(), make_sample("A b."), lambda _, o=output: o, window=256)
+        assert result.memory["num_malformed"] == 1
+        assert time.process_time() - started < 10
 
 
 def test_a_plain_sample_is_its_own_question(run: Any) -> None:
