@@ -1,0 +1,343 @@
+"""Inspect model providers over the embedded engine.
+
+`longspan-local/<checkpoint>` serves a packaged checkpoint ("nano", "nano-ceiling"), a checkpoint
+folder or a Hub id; `longspan-rl/<name>` serves an engine that a trainer of this process registered.
+Both generate alike, so training and evaluation see the same policy. While calls are recorded
+(`harness.rollout`), every output refers to its token ids and log-probabilities.
+
+Options (`-M name=value` of longspan-local): device, dtype, window, max_batch_rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    ContentReasoning,
+    ContentText,
+    GenerateConfig,
+    Logprob,
+    Logprobs,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+from jinja2 import TemplateError
+
+import longspan.trainers
+from longspan.harness.errors import ModelError, VocabularyError, WindowError
+from longspan.harness.rollout import Call, record_call
+from longspan.harness.tokens import HubTokens
+from longspan.trainers.local.checkpoint import resolve_directory, weights_hash
+from longspan.trainers.local.engine import Engine, GenerationRequest, GenerationResult
+
+CHECKPOINTS = Path(longspan.trainers.__file__).parent / "checkpoints"
+"""Folder of the packaged checkpoints."""
+MAX_CONNECTIONS = 1024
+"""The engine gathers calls itself; a low limit would only make its batches small."""
+MAX_UNKNOWN_SHARE = 0.1
+UNSUPPORTED = ("stop_seqs", "top_k", "frequency_penalty", "presence_penalty", "response_schema")
+_THINK_START, _THINK_END = "<think>", "</think>"
+
+_policies: dict[str, Engine] = {}
+_engines: WeakValueDictionary[tuple[object, ...], Engine] = WeakValueDictionary()
+
+
+def register_policy(name: str, engine: Engine) -> None:
+    """Makes an engine available as `longspan-rl/<name>`, in place of one of that name."""
+    _policies[name] = engine
+
+
+def unregister_policy(name: str) -> None:
+    """Forgets a registered engine; unknown names are ignored."""
+    _policies.pop(name, None)
+
+
+class EmbeddedModelAPI(ModelAPI):
+    """What both providers share: everything but where the engine comes from."""
+
+    engine: Engine
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None,
+        api_key: str | None,
+        config: GenerateConfig | None,
+    ) -> None:
+        config = config or GenerateConfig()
+        if config.max_connections is None and config.adaptive_connections is None:
+            # Inspect would otherwise start at 20 calls and grow, as for a remote service.
+            config.max_connections = MAX_CONNECTIONS
+        super().__init__(model_name, base_url, api_key, [], config)
+        self._occurrences: Counter[tuple[int, ...]] = Counter()
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self.engine.tokenizer
+
+    @cached_property
+    def token_counter(self) -> HubTokens:
+        """Counts and cuts text with the model's tokenizer."""
+        return HubTokens(self.tokenizer, self.model_name)
+
+    @property
+    def window(self) -> int:
+        """Tokens of prompt and completion together."""
+        return self.engine.window
+
+    async def generate(
+        self,
+        input: list[ChatMessage],
+        tools: list[ToolInfo],
+        tool_choice: ToolChoice,
+        config: GenerateConfig,
+    ) -> ModelOutput:
+        """Returns the model's completion of a chat.
+
+        Raises:
+            ModelError: tools or settings that the engine does not have, or a failed template.
+            VocabularyError: the text is largely unknown to the tokenizer.
+            WindowError: the prompt does not fit into the window.
+        """
+        started = time.monotonic()
+        _refuse_unsupported(self.model_name, tools, config)
+        prompt = self._prompt_ids(input)
+        request = GenerationRequest(
+            prompt_ids=prompt,
+            max_new_tokens=config.max_tokens or self.window,
+            temperature=1.0 if config.temperature is None else config.temperature,
+            top_p=1.0 if config.top_p is None else config.top_p,
+            seed=self._seed(input, prompt, config.seed or 0),
+        )
+        result = await self.engine.submit(request)
+        return self._output(prompt, result, bool(config.logprobs), time.monotonic() - started)
+
+    async def count_text_tokens(self, text: str) -> int:
+        """Returns the number of tokens by the model's tokenizer (tiktoken would need a network)."""
+        return self.token_counter.count(text)
+
+    async def tokenize(self, text: str) -> list[int]:
+        """Returns the token ids of a text, without special tokens added."""
+        return self.token_counter.encode(text)
+
+    def max_connections(self) -> int:
+        """Returns the number of calls that Inspect may have in flight."""
+        return MAX_CONNECTIONS
+
+    def connection_key(self) -> str:
+        """Returns the scope of `max_connections`: each model its own."""
+        return self.model_name
+
+    def should_retry(self, ex: Exception) -> bool:
+        """Returns False: an error of an engine in this process does not go away by itself."""
+        return False
+
+    def _prompt_ids(self, messages: list[ChatMessage]) -> tuple[int, ...]:
+        """Returns the token ids of a chat, ready for the assistant's answer."""
+        chat = [{"role": message.role, "content": _text(message)} for message in messages]
+        try:
+            text = self.tokenizer.apply_chat_template(
+                chat, add_generation_prompt=True, tokenize=False
+            )
+        except (TemplateError, ValueError) as error:
+            raise ModelError(
+                f"the chat template of {self.model_name} refuses this chat ({error}); "
+                "use another solver or model"
+            ) from error
+        ids = tuple(self.token_counter.encode(text))
+        unknown = self.tokenizer.unk_token_id
+        if unknown is not None and ids.count(unknown) > MAX_UNKNOWN_SHARE * len(ids):
+            raise VocabularyError(
+                f"{self.model_name} does not know {ids.count(unknown) / len(ids):.0%} of this text"
+                f" ({_examples(self.tokenizer, text)}): its vocabulary is closed; use a checkpoint "
+                "with an open vocabulary, for example SmolLM2 (see longspan convert-gguf)"
+            )
+        if len(ids) > self.window - 1:
+            raise WindowError(
+                f"the prompt has {len(ids)} tokens but the window of {self.model_name} is "
+                f"{self.window}; shorten it, or use a solver that truncates or reads in chunks"
+            )
+        return ids
+
+    def _seed(self, messages: list[ChatMessage], prompt: tuple[int, ...], base: int) -> int:
+        """Returns a seed that says which call this is: of sample, epoch and turn where known.
+
+        Otherwise equal prompts are told apart by their number, in order of arrival.
+        """
+        tags = [(m.metadata or {}).get("longspan") for m in messages if m.role == "user"]
+        identity: tuple[object, ...]
+        if tags and tags[-1]:
+            identity = ("rollout", *(tags[-1].get(key) for key in ("sample", "epoch", "turn")))
+        else:
+            identity = ("prompt", prompt, self._occurrences[prompt])
+            self._occurrences[prompt] += 1
+        digest = hashlib.blake2b(repr((base, *identity)).encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big")
+
+    def _output(
+        self, prompt: tuple[int, ...], result: GenerationResult, logprobs: bool, seconds: float
+    ) -> ModelOutput:
+        """Returns a completion in Inspect's terms."""
+        ids = result.token_ids[:-1] if result.stop_reason == "stop" else result.token_ids
+        version = self.engine.policy_version
+        call = Call(prompt, result.token_ids, result.logprobs, result.stop_reason, version)
+        choice = ChatCompletionChoice(
+            message=ChatMessageAssistant(
+                content=split_thinking(self.token_counter.decode(list(ids))),
+                model=self.model_name,
+                source="generate",
+            ),
+            stop_reason=result.stop_reason,
+            logprobs=self._logprobs(result) if logprobs else None,
+        )
+        num_prompt, num_sampled = len(prompt), len(result.token_ids)
+        return ModelOutput(
+            model=self.model_name,
+            choices=[choice],
+            usage=ModelUsage(
+                input_tokens=num_prompt,
+                output_tokens=num_sampled,
+                total_tokens=num_prompt + num_sampled,
+            ),
+            time=seconds,
+            metadata={"policy_version": version, **record_call(call)},
+        )
+
+    def _logprobs(self, result: GenerationResult) -> Logprobs:
+        tokens = self.tokenizer.convert_ids_to_tokens(list(result.token_ids))
+        pairs = zip(tokens, result.logprobs, strict=True)
+        return Logprobs(content=[Logprob(token=str(t), logprob=value) for t, value in pairs])
+
+
+class LocalModelAPI(EmbeddedModelAPI):
+    """`longspan-local/<packaged name, folder or Hub id>`."""
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig | None = None,
+        **options: Any,
+    ) -> None:
+        """Loads the checkpoint, or shares it with another instance of the same options.
+
+        Raises:
+            ModelError: the checkpoint is missing or cannot be used, or an option is unknown.
+        """
+        super().__init__(model_name, base_url, api_key, config)
+        known = ("device", "dtype", "window", "max_batch_rows")
+        if unknown := sorted(set(options) - set(known)):
+            raise ModelError(f"unknown model option: {unknown[0]}; use one of {', '.join(known)}")
+        self.source = find_checkpoint(model_name)
+        key = (self.source, *(options.get(name) for name in known))
+        engine = _engines.get(key)
+        if engine is None:
+            engine = _engines[key] = Engine.load(self.source, **options)
+        self.engine = engine
+
+    @cached_property
+    def checkpoint_hash(self) -> str:
+        """The hash of the weights: the checkpoint's identity in logs and on boards."""
+        return weights_hash(resolve_directory(self.source))
+
+
+class PolicyModelAPI(EmbeddedModelAPI):
+    """`longspan-rl/<name>`: the engine that a trainer in this process registered."""
+
+    checkpoint_hash = None
+    """The weights change from step to step; outputs carry the policy version instead."""
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig | None = None,
+    ) -> None:
+        """Finds the engine.
+
+        Raises:
+            ModelError: nothing is registered under the name.
+        """
+        super().__init__(model_name, base_url, api_key, config)
+        if model_name not in _policies:
+            raise ModelError(
+                f"no policy {model_name!r} is being trained in this process; evaluate a saved "
+                "checkpoint with longspan-local/<folder>"
+            )
+        self.engine = _policies[model_name]
+
+
+def find_checkpoint(name: str) -> str:
+    """Returns the folder of a packaged checkpoint, else the name itself (a folder or Hub id)."""
+    packaged = CHECKPOINTS / name
+    if "/" not in name and (packaged / "config.json").is_file():
+        return str(packaged)
+    if "/" not in name and not Path(name).exists():
+        shipped = sorted(path.parent.name for path in CHECKPOINTS.glob("*/config.json"))
+        raise ModelError(
+            f"no packaged checkpoint or folder {name!r}; packaged: {', '.join(shipped) or 'none'}; "
+            "give one of them, a folder, or a Hub id (owner/name)"
+        )
+    return name
+
+
+def split_thinking(text: str) -> str | list[ContentReasoning | ContentText]:
+    """Returns reasoning and answer apart, as servers with a reasoning parser do.
+
+    The opening tag may be missing (some chat templates end with it); reasoning that never closes is
+    all reasoning, so a cut-off thought is not taken for an answer.
+    """
+    thought, closed, answer = text.partition(_THINK_END)
+    opened = thought.lstrip().startswith(_THINK_START)
+    if not closed and not opened:
+        return text
+    thought = thought.lstrip().removeprefix(_THINK_START).strip()
+    return [ContentReasoning(reasoning=thought), ContentText(text=answer.strip())]
+
+
+def _refuse_unsupported(name: str, tools: list[ToolInfo], config: GenerateConfig) -> None:
+    if tools:
+        raise ModelError(
+            f"{name} runs in the embedded engine, which has no tool calls; "
+            f"use a solver without tools (got {tools[0].name})"
+        )
+    for setting in UNSUPPORTED:
+        if getattr(config, setting) is not None:
+            raise ModelError(f"the embedded engine does not support {setting}; leave it out")
+    if (config.num_choices or 1) > 1:
+        raise ModelError(f"num_choices must be 1: got {config.num_choices}; use epochs instead")
+
+
+def _text(message: ChatMessage) -> str:
+    """Returns the text of a message; reasoning of past turns is left out.
+
+    Raises:
+        ModelError: it holds images or other media.
+    """
+    if not isinstance(message.content, str):
+        for part in message.content:
+            if part.type not in ("text", "reasoning"):
+                raise ModelError(f"the embedded engine reads only text: got {part.type} input")
+    return message.text
+
+
+def _examples(tokenizer: Any, text: str, count: int = 3) -> str:
+    """Returns some words of a text that the tokenizer does not know, in quotes."""
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    spans = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    words = (text[start:end] for id_, (start, end) in spans if id_ == tokenizer.unk_token_id)
+    return ", ".join(repr(word) for word in list(dict.fromkeys(words))[:count])
