@@ -269,7 +269,7 @@ def _rare_garbage_collection() -> Iterator[None]:
     threshold = gc.get_threshold()
     frozen_before = gc.get_freeze_count()
     gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
+    gc.set_threshold(100_000, 5, 10)
     try:
         yield
     finally:
