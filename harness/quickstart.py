@@ -1,0 +1,235 @@
+"""`longspan quickstart`: the whole loop on one machine, in minutes, without a GPU or a network.
+
+It synthesizes tasks from a generated world; evaluates the shipped base checkpoint with full context and with the
+memory agent at 1x, 4x and 16x its window; trains it with the recipe's RL; evaluates again; builds the board; and
+says what it did, what it cost and where things are. It only calls the commands that users call themselves.
+
+Every part is finished or absent on disk, so running it again after a kill goes on where it stopped and ends with
+the same numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from longspan.harness.cli import load_command
+from longspan.harness.errors import DataError
+from longspan.harness.quickstart_summary import write_summary
+from longspan.harness.workers import Job, folder_lock, run_job, worker_pool
+
+WINDOW = 256
+"""Tokens of prompt and response of the embedded policy."""
+OUTPUT_TOKENS = 48
+LENGTHS = {1: 176, 4: 1024, 16: 4096}
+"""Length of a document in windows -> in tokens (at 1x the prompt around it and the response fill the window)."""
+NUM_TRAIN, NUM_TEST, NUM_LONG = 1200, 600, 120
+NUM_WORKERS = 2
+BASE, TRAINED, CEILING = "nano", "trained", "nano-ceiling"
+SOLVERS = ("full_context", "memory_agent")
+AGENT_LAYOUT = {"layout": "chunk_first"}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One evaluation: a checkpoint read by a solver at a length."""
+
+    checkpoint: str
+    solver: str
+    windows: int
+
+    @property
+    def label(self) -> str:
+        """What a user reads while it runs."""
+        reads = "full context" if self.solver == "full_context" else "memory agent"
+        return f"evaluate {self.checkpoint}, {reads} at {self.windows}x"
+
+
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path(
+        "out/quickstart"
+    ),
+    docs: Annotated[
+        Path | None, typer.Option(help="Also synthesize from these documents (folder or file).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of tasks, training and sampling.", min=0)] = 0,
+) -> None:
+    """Run the whole loop: synthesize, evaluate, train, evaluate again, build the board; resumes."""
+    started = time.monotonic()
+    with folder_lock(out) as lock:
+        _require_same_run(out, seed)
+        _require_space(out)
+        if docs is not None:
+            _synthesize_documents(out, docs, seed)
+        _say("1/5 synthesizing tasks from generated worlds")
+        for job in synthesis_jobs(out, seed):
+            run_job(job)
+        _say("2/5 evaluating the base checkpoint  |  3/5 training it with AEPO (side by side)")
+        with worker_pool(NUM_WORKERS, lock) as submit:
+            _run_units(out, seed, submit)
+        _say("5/5 building the board")
+        run_job(board_job(out))
+    summary = write_summary(out, seed, time.monotonic() - started)
+    print(summary)
+
+
+def synthesis_jobs(out: Path, seed: int) -> list[Job]:
+    """Returns the jobs that make the task sets: one to train and test on, one for each longer length."""
+    plans: dict[str, dict[str, Any]] = {
+        "1x": {"train": {LENGTHS[1]: NUM_TRAIN}, "test": {LENGTHS[1]: NUM_TEST}}
+    }
+    plans |= {f"{k}x": {"test": {LENGTHS[k]: NUM_LONG}} for k in LENGTHS if k > 1}
+    jobs = []
+    for name, splits in plans.items():
+        plan = {"name": f"world-{name}", "seed": seed, "tokenizer": BASE, "splits": splits}
+        path = out / "plans" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
+        arguments = {"plan": path, "out": out / "tasksets" / name, "quiet": True}
+        jobs.append(Job(f"synthesize {name}", "synth", arguments))
+    return jobs
+
+
+def training_job(out: Path, seed: int) -> Job:
+    """Returns the job that trains the base checkpoint on the train split."""
+    arguments = {
+        "recipe": "laptop",
+        "out": out / "training",
+        "tasks": [out / "tasksets" / "1x"],
+        "checkpoint": BASE,
+        "seed": seed,
+        "quiet": True,
+    }
+    return Job("train with AEPO", "train", arguments)
+
+
+def evaluation_job(out: Path, unit: Unit, seed: int) -> Job:
+    """Returns the job of one evaluation; a finished log of the same identity is kept."""
+    trained = unit.checkpoint == TRAINED
+    model = str(out / "training" / "final") if trained else unit.checkpoint
+    arguments: dict[str, Any] = {
+        "task": str(out / "tasksets" / f"{unit.windows}x"),
+        "model": f"longspan-local/{model}",
+        "solver": f"longspan/{unit.solver}",
+        "solver_args": AGENT_LAYOUT if unit.solver == "memory_agent" else {},
+        "checkpoint": unit.checkpoint,
+        "input_over_window": unit.windows,
+        "log_dir": out / "logs" / unit.checkpoint / f"{unit.solver}-{unit.windows}x",
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "max_tokens": OUTPUT_TOKENS,
+        "seed": seed,
+        "quiet": True,
+    }
+    return Job(unit.label, "eval", arguments)
+
+
+def board_job(out: Path) -> Job:
+    """Returns the job that builds the page from all logs."""
+    arguments = {
+        "logs": [out / "logs"],
+        "out": out / "board",
+        "title": "longspan quickstart",
+        "baseline": BASE,
+        "training": out / "training",
+    }
+    return Job("build the board", "board", arguments)
+
+
+def units_of(checkpoint: str) -> list[Unit]:
+    """Returns the evaluations of a checkpoint; the ceiling is read at 1x only."""
+    if checkpoint == CEILING:
+        return [Unit(CEILING, "full_context", 1)]
+    return [Unit(checkpoint, solver, k) for k in sorted(LENGTHS, reverse=True) for solver in SOLVERS]
+
+
+def _run_units(out: Path, seed: int, submit: Any) -> None:
+    """Trains and evaluates side by side; evaluations of the trained checkpoint follow its training."""
+    pending: dict[Future[float], Job] = {}
+
+    def start(job: Job) -> Future[float]:
+        future: Future[float] = submit(job)
+        pending[future] = job
+        return future
+
+    training = start(training_job(out, seed))
+    for unit in [*units_of(BASE), *units_of(CEILING)]:
+        start(evaluation_job(out, unit, seed))
+    metrics, shown = out / "training", 0
+    while pending:
+        done, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
+        shown = _show_training(metrics, shown)
+        for future in done:
+            job = pending.pop(future)
+            _say(f"    {job.label}: done in {future.result():.0f} s")
+            if future is training:
+                _say("4/5 evaluating the trained checkpoint")
+                for unit in units_of(TRAINED):
+                    start(evaluation_job(out, unit, seed))
+
+
+PROGRESS_STEPS = 10
+
+
+def _show_training(folder: Path, shown: int) -> int:
+    """Prints every tenth training step that has not been shown; returns the last one shown."""
+    for path in sorted(folder.glob("**/metrics.jsonl")):
+        lines = path.read_text("utf-8").splitlines()
+        complete = lines[: len(lines) // PROGRESS_STEPS * PROGRESS_STEPS]
+        if len(complete) > shown:
+            last = [json.loads(line) for line in complete[-PROGRESS_STEPS:]]
+            reward = sum(row["reward_mean"] for row in last) / len(last)
+            _say(f"    training step {len(complete)}: mean reward of the last ten {reward:.3f}")
+            return len(complete)
+    return shown
+
+
+def _synthesize_documents(out: Path, docs: Path, seed: int) -> None:
+    target = out / "tasksets" / "documents"
+    _say(f"synthesizing from {docs}")
+    load_command("synth")(docs=docs, out=target, seed=seed)
+    _say(
+        "    the embedded policy knows only its generated world, so these are not evaluated here; with a real "
+        f"model: inspect eval longspan/taskset -T path={target} --model longspan-local/<checkpoint>"
+    )
+
+
+def _require_same_run(out: Path, seed: int) -> None:
+    """Refuses a folder that holds a run with another seed or version, whose parts would be mixed in."""
+    path = out / "quickstart.json"
+    here = {"seed": seed, "longspan": version("longspan")}
+    if not path.exists():
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(here) + "\n", "utf-8")
+        temporary.rename(path)
+        return
+    there = json.loads(path.read_text("utf-8"))
+    if there != here:
+        raise DataError(
+            f"{out} holds a run with other settings: {there}, asked for {here}; choose another --out or remove it"
+        )
+
+
+SPACE_BYTES = 200 * 2**20
+
+
+def _require_space(out: Path) -> None:
+    free = shutil.disk_usage(out).free
+    if free < SPACE_BYTES:
+        raise DataError(
+            f"too little space at {out}: {free // 2**20} MiB free, the run needs {SPACE_BYTES // 2**20} MiB; "
+            "free some or choose another --out"
+        )
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,120 @@
+"""Runs commands in worker processes: two at a time, ended with their parent, one run per output folder.
+
+Evaluation and training of independent checkpoints share nothing, so they run side by side. A run that was killed
+may leave a worker behind for a moment; the folder's lock makes the next run wait until it is gone, so that
+nothing is written twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from longspan.harness.cli import load_command
+from longspan.harness.errors import LongspanError, describe
+
+PARENT_CHECK_SECONDS = 0.2
+LOCK_WAIT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command with its arguments, and the label that its user reads."""
+
+    label: str
+    command: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+class JobError(LongspanError):
+    """A job failed for a reason its user can mend."""
+
+
+@contextmanager
+def folder_lock(folder: Path, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator[Path]:
+    """Holds the folder for one run; yields the lock file that workers share.
+
+    Raises:
+        JobError: another run is still working in the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with path.open("a") as handle:
+        deadline = time.monotonic() + wait_seconds
+        while not _try_lock(handle, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise JobError(
+                    f"another run is working in {folder}; wait for it or choose another --out"
+                )
+            time.sleep(0.1)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield path
+
+
+@contextmanager
+def worker_pool(num_workers: int, lock: Path) -> Iterator[Callable[[Job], Future[float]]]:
+    """Yields a function that submits a job; its future holds the seconds that the job took."""
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        num_workers, mp_context=context, initializer=_start_worker, initargs=(os.getpid(), lock)
+    )
+    try:
+        yield lambda job: pool.submit(run_job, job)
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def run_job(job: Job) -> float:
+    """Runs the job in this process and returns the seconds it took.
+
+    Raises:
+        JobError: the command failed for a reason that its user can mend (the message is its line).
+    """
+    started = time.monotonic()
+    try:
+        load_command(job.command)(**job.arguments)
+    except Exception as error:
+        line = describe(error)
+        if line is None:
+            raise
+        raise JobError(f"{job.label}: {line}") from None
+    return time.monotonic() - started
+
+
+_held: list[IO[str]] = []
+
+
+def _start_worker(parent: int, lock: Path) -> None:
+    os.environ.setdefault("INSPECT_DISPLAY", "none")
+    handle = lock.open("a")
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    _held.append(handle)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process soon after its parent, even one that was killed outright."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_SECONDS)
+    os._exit(1)
+
+
+def _try_lock(handle: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
