@@ -83,24 +83,32 @@ def memory_agent(
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         reader = _open_reader(state, options, tokenizer)
         file = ReadingFile(folder, _identity(state, reader)) if folder else None
-        reading = file.load() if file else Reading()
-        resumed_at = reading.next_chunk
-        for index in range(reading.next_chunk, len(reader.chunks)):
-            prompt = reader.turn_prompt(index, reading)
-            output = await reader.model.generate(
-                [user_message(prompt, state, turn=index)],
-                config=GenerateConfig(max_tokens=reader.budget.max_turn_tokens),
-            )
-            reading = reader.after(index, reading, output)
-            if file:
-                file.save(reading)
-        state.store.set(STORE_KEY, reader.record(reading, resumed_at))
+        reading = await _read(state, reader, file)
         state = await _answer(state, generate, reader, reading)
         if file:
             file.remove()
         return state
 
     return solve
+
+
+async def _read(state: TaskState, reader: _Reader, file: ReadingFile | None) -> Reading:
+    """Returns the reading after the last chunk, begun where an earlier run stopped."""
+    reading = file.load() if file else Reading()
+    resumed_at = reading.next_chunk
+    try:
+        for index in range(reading.next_chunk, len(reader.chunks)):
+            output = await reader.model.generate(
+                [user_message(reader.turn_prompt(index, reading), state, turn=index)],
+                config=GenerateConfig(max_tokens=reader.budget.max_turn_tokens),
+            )
+            reading = reader.after(index, reading, output)
+            if file:
+                file.save(reading)
+    finally:
+        # A limit of Inspect's (tokens, time) ends a reading here; the log still says how far.
+        state.store.set(STORE_KEY, reader.record(reading, resumed_at))
+    return reading
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from inspect_ai.model import (
     GenerateConfig,
     ModelAPI,
     ModelOutput,
+    ModelUsage,
     StopReason,
     get_model,
     modelapi,
@@ -111,7 +112,8 @@ class ScriptedAPI(ModelAPI):
         text, stop = result if isinstance(result, tuple) else (result, "stop")
         message = ChatMessageAssistant(content=text, model=self.model_name, source="generate")
         choice = ChatCompletionChoice(message=message, stop_reason=stop)
-        return ModelOutput(model=self.model_name, choices=[choice])
+        usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return ModelOutput(model=self.model_name, choices=[choice], usage=usage)
 
 
 @dataclass

@@ -231,3 +231,9 @@ def test_a_longer_output_limit_gives_turns_what_the_window_leaves(
 def test_the_document_is_nowhere_in_the_store(run: Any, make_sample: Any) -> None:
     result = run(memory_agent(), make_sample(document()), perfect_reader, window=256)
     assert FILLER.strip() not in str(result.sample.store)
+
+
+def test_a_limit_of_the_run_leaves_a_record_of_how_far_it_came(run: Any, make_sample: Any) -> None:
+    result = run(memory_agent(), make_sample(document()), perfect_reader, window=256, token_limit=3)
+    assert result.sample.limit.type == "token"
+    assert 0 < result.memory["num_calls"] < result.memory["num_chunks"]
