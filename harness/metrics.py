@@ -24,6 +24,7 @@ MAX_RATIO_WORK = 10_000_000
 _DECIMAL_POINT = re.compile(r"(?<=\d)\.(?=\d)")
 _KEPT_POINT = "\ue000"  # a private character, which is no punctuation
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_OPPOSITES = ({"yes", "no"}, {"true", "false"})
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
 
 
@@ -33,8 +34,8 @@ def cover_exact_match(answer: str, gold: str, max_extra_words: int = MAX_EXTRA_W
     Paper, section 5.1: "ground truth is contained within the model output", after normalisation.
     The released code also accepts the reverse and matches inside words ("no" in "unknown"); this is
     the strict, one-direction form. An answer with more than `max_extra_words` words beyond the gold
-    answer's scores 0.0: otherwise listing every candidate would win. Scripts without spaces between
-    words are compared by character.
+    answer's scores 0.0, and so does "yes or no": otherwise listing every candidate would win.
+    Scripts without spaces between words are compared by character.
 
     Raises:
         ValueError: the gold answer is blank.
@@ -44,10 +45,13 @@ def cover_exact_match(answer: str, gold: str, max_extra_words: int = MAX_EXTRA_W
     wanted, given = normalise(gold), normalise(answer)
     if not wanted:  # only articles or punctuation ("The", "%"): compare what there is
         return float(gold.strip().casefold() == answer.strip().casefold())
-    if not given or len(given.split()) > len(wanted.split()) + max_extra_words:
+    words = given.split()
+    if len(words) > len(wanted.split()) + max_extra_words:
         return 0.0
     if _CJK.search(wanted):
-        return float(wanted in given)
+        return float(wanted in given and len(given) <= len(wanted) + 2 * max_extra_words)
+    if any(wanted in pair and pair <= set(words) for pair in _OPPOSITES):
+        return 0.0
     return float(f" {wanted} " in f" {given} ")
 
 
