@@ -43,6 +43,7 @@ STORE_KEY = "longspan:memory"
 MAX_BLOCKS = 32
 """Memory blocks that are looked at in an output, from its end: parsing stays linear."""
 
+_OPERATIONAL = {"max_connections", "adaptive_connections", "max_retries", "timeout", "cache"}
 _TAG = re.compile(r"</?(?:memory|plan|text|think)>")
 
 
@@ -234,7 +235,7 @@ def _identity(state: TaskState, reader: _Reader) -> dict[str, Any]:
         "question": reader.query.question,
         "model": str(reader.model),
         "checkpoint": getattr(api, "checkpoint_hash", None),
-        "generation": config.model_dump(exclude_none=True, exclude={"max_connections", "cache"}),
+        "generation": config.model_dump(exclude_none=True, exclude=_OPERATIONAL),
         "layout": reader.options.layout,
         "budget": asdict(reader.budget),
         "counter": reader.counter.name,
