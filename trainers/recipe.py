@@ -207,10 +207,6 @@ class Recipe(_Settings):
         stages = tuple(stage.model_copy(update={"tasks": tasks}) for stage in self.stages)
         return self.model_copy(update={"stages": stages})
 
-    def with_checkpoint(self, checkpoint: str) -> Recipe:
-        """Returns the recipe starting from another checkpoint."""
-        return self.model_copy(update={"checkpoint": checkpoint})
-
 
 def load_recipe(path: Path) -> Recipe:
     """Returns the recipe of a YAML file.

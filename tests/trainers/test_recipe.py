@@ -80,13 +80,11 @@ def test_missing_file_and_broken_yaml_are_recipe_errors(tmp_path: Path) -> None:
         load_recipe(tmp_path / "broken.yaml")
 
 
-def test_overrides_replace_tasks_and_checkpoint_in_every_stage() -> None:
+def test_tasks_are_replaced_in_every_stage_of_a_copy() -> None:
     recipe = Recipe.model_validate(minimal())
     source = TaskSource(task="longspan/taskset", args={"path": "elsewhere"})
-    changed = recipe.with_tasks(source).with_checkpoint("other")
-    assert changed.stages[0].tasks == (source,)
-    assert changed.checkpoint == "other"
-    assert recipe.checkpoint == "nano"
+    assert recipe.with_tasks(source).stages[0].tasks == (source,)
+    assert recipe.stages[0].tasks == (TaskSource(task="longspan/taskset"),)
 
 
 @given(st.integers(0, 2**31), st.integers(0, 2**31))

@@ -1,0 +1,271 @@
+"""The embedded engine's training loop: batch -> rollouts -> advantages -> update -> state.
+
+A step depends only on the recipe, the samples and the state before it: all random numbers come from
+seeds of (recipe, stage, step, sample, epoch, turn). So a run that is killed at any moment and run
+again ends with the same bytes as one that was not (CPU, same number of threads).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from inspect_ai.dataset import Sample
+from inspect_ai.model import get_model
+
+from longspan.harness.environment import Environment
+from longspan.harness.errors import LongspanError, RecipeError
+from longspan.harness.resolve import registered_task, resolve_solver
+from longspan.harness.rollout import Rollout, write_rollouts
+from longspan.trainers.batch import build_batch
+from longspan.trainers.local.checkpoint import save_checkpoint
+from longspan.trainers.local.engine import Engine, default_threads
+from longspan.trainers.local.learner import Learner, Update
+from longspan.trainers.local.provider import find_checkpoint, register_policy, unregister_policy
+from longspan.trainers.local.state import (
+    TrainingState,
+    load_state,
+    optimizer_tensors,
+    restore_optimizer,
+    save_state,
+)
+from longspan.trainers.metrics import MetricsFile, aepo_metrics, alarm, rollout_metrics
+from longspan.trainers.objective import Objective, masked_share
+from longspan.trainers.progress import StageProgress
+from longspan.trainers.recipe import SamplingSettings, TrainStage
+from longspan.trainers.sampler import BalancedSampler
+
+STATES = "states"
+"""Folder of the states to resume from; it goes when the stage is done."""
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """Where and from what a stage runs.
+
+    Attributes:
+        stage: what to do.
+        folder: for metrics, states and the checkpoint.
+        start: checkpoint to start from: a packaged name, a folder or a Hub id.
+        seed: of the recipe.
+        state_every_steps: steps between states.
+        model_roles: models by role, e.g. a judge.
+        quiet: shows nothing.
+    """
+
+    stage: TrainStage
+    folder: Path
+    start: str
+    seed: int = 0
+    state_every_steps: int = 1
+    model_roles: Mapping[str, str] = field(default_factory=dict)
+    quiet: bool = False
+
+    @property
+    def stage_seed(self) -> int:
+        """Seed of this stage: stages of one recipe draw different batches."""
+        digest = hashlib.blake2b(f"{self.seed}/{self.stage.name}".encode(), digest_size=4).digest()
+        return int.from_bytes(digest, "big") >> 1
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the trained checkpoint appears when the stage is done."""
+        return self.folder / "checkpoint"
+
+
+def train_stage(run: StageRun) -> Path:
+    """Runs or resumes a stage and returns the folder of its checkpoint.
+
+    Raises:
+        RecipeError: the stage does not fit its tasks, or its tasks have changed since it began.
+        ModelError: the checkpoint cannot be used, or not one rollout of a step got a reward.
+        NonFiniteError: a loss or gradient is not finite; the batch is saved.
+    """
+    if run.checkpoint.exists():
+        return run.checkpoint
+    run.folder.mkdir(parents=True, exist_ok=True)
+    engine = Engine.load(find_checkpoint(run.start), dtype="float32")
+    name = f"{run.stage.name}-{id(engine)}"
+    register_policy(name, engine)
+    try:
+        _Trainer(run, engine, name).train()
+    finally:
+        unregister_policy(name)
+    save_checkpoint(run.checkpoint, engine.model, engine.tokenizer)
+    shutil.rmtree(run.folder / STATES)
+    return run.checkpoint
+
+
+class _Trainer:
+    """A stage under way."""
+
+    def __init__(self, run: StageRun, engine: Engine, policy: str) -> None:
+        stage = run.stage
+        self.run, self.engine = run, engine
+        self.learner = Learner(engine.model, stage.optimizer, stage.sampling.temperature)
+        self.objective = Objective(stage.objective)
+        self.metrics = MetricsFile(run.folder / "metrics.jsonl")
+        self.environment = _environment(run, policy)
+        self.versions = {n: str(task.version) for n, task in self.environment.tasks.items()}
+        self.samples = _samples(self.environment, stage.sampling)
+        self.sampler = _sampler(self.samples, run)
+
+    def train(self) -> None:
+        """Runs the steps that are left."""
+        done, num_steps = self._restore(), self.run.stage.num_steps
+        with StageProgress(self.run.stage.name, num_steps, done, self.run.quiet) as progress:
+            if done:
+                progress.note(f"resuming after step {done} of {num_steps}")
+            for step in range(done, num_steps):
+                row = self._step(step)
+                self.metrics.append(row)
+                progress.step(row)
+                if warning := alarm(row):
+                    progress.note(f"ALARM step {step + 1}: {warning}")
+                if (step + 1) % self.run.state_every_steps == 0:
+                    self._save(step + 1)
+
+    def _step(self, step: int) -> dict[str, Any]:
+        """Runs one step (counted from 0) and returns its metrics."""
+        sampling = self.run.stage.sampling
+        started, cpu = time.perf_counter(), time.process_time()
+        rollouts = self.environment.rollouts(self._batch(), sampling.group_size, step)
+        generated = time.perf_counter()
+        torch.set_num_threads(default_threads(self.engine.num_parameters))
+        try:
+            batch = build_batch(
+                rollouts,
+                train_on_cut_off=sampling.train_on_cut_off,
+                merge_identical=self.objective.settings.ratio_clip is None,
+            )
+            update = self.learner.update(batch, self.objective, step)
+        except LongspanError as error:
+            raise type(error)(f"{error} [{self._save_failed(step, rollouts)}]") from error
+        self.engine.policy_version = step + 1
+        return {
+            "step": step + 1,
+            **rollout_metrics(rollouts),
+            **_update_metrics(update),
+            "num_groups": len(set(batch.groups.tolist())),
+            "num_distinct_tokens": batch.num_unique,
+            "masked_share_by_type": masked_share(batch, update.step_weights.masked),
+            "rollout_seconds": round(generated - started, 4),
+            "train_seconds": round(time.perf_counter() - generated, 4),
+            "cpu_seconds": round(time.process_time() - cpu, 4),
+        }
+
+    def _batch(self) -> dict[str, list[Sample]]:
+        """Returns the next batch's samples by task."""
+        chosen: dict[str, list[Sample]] = defaultdict(list)
+        for key in self.sampler.next_batch():
+            task, sample = self.samples[key]
+            chosen[task].append(sample)
+        return dict(chosen)
+
+    def _save_failed(self, step: int, rollouts: Sequence[Rollout]) -> str:
+        """Saves the rollouts of a step that could not be taken; returns where they are."""
+        path = self.run.folder / f"failed-step-{step + 1:06d}.rollouts.jsonl"
+        write_rollouts(path, rollouts)
+        return f"rollouts saved in {path}"
+
+    def _save(self, step: int) -> None:
+        rest = {
+            "sampler": self.sampler.state_dict(),
+            "objective": self.objective.state_dict(),
+            "metrics_bytes": self.metrics.size,
+            "versions": self.versions,
+        }
+        weights = self.learner.parameters
+        moments = optimizer_tensors(self.learner.optimizer, weights)
+        save_state(self.run.folder / STATES, TrainingState(step, dict(weights), moments, rest))
+
+    def _restore(self) -> int:
+        """Continues from the last state; returns the number of steps done."""
+        state = load_state(self.run.folder / STATES)
+        if state is None:
+            self.metrics.truncate(0)
+            return 0
+        if state.rest["versions"] != self.versions:
+            raise RecipeError(
+                f"the tasks have changed since {self.run.folder} was started: {self.versions}, "
+                f"then {state.rest['versions']}; restore them or train into another folder"
+            )
+        self.sampler.load_state_dict(state.rest["sampler"])
+        self.objective.load_state_dict(state.rest["objective"])
+        with torch.no_grad():
+            for name, parameter in self.learner.parameters.items():
+                parameter.copy_(state.model[name])
+        restore_optimizer(self.learner.optimizer, self.learner.parameters, state.optimizer)
+        self.metrics.truncate(state.rest["metrics_bytes"])
+        self.engine.policy_version = state.step
+        return state.step
+
+
+def _environment(run: StageRun, policy: str) -> Environment:
+    stage = run.stage
+    tasks = [registered_task(source.task, **source.args) for source in stage.tasks]
+    keys = {
+        task.name: source.reward_key
+        for task, source in zip(tasks, stage.tasks, strict=True)
+        if source.reward_key is not None
+    }
+    return Environment(
+        tasks,
+        get_model(f"longspan-rl/{policy}", memoize=False),
+        solver=None if stage.solver is None else resolve_solver(stage.solver, stage.solver_args),
+        model_roles=run.model_roles,
+        generation=stage.sampling.generation(run.stage_seed),
+        reward_keys=keys,
+    )
+
+
+def _samples(environment: Environment, sampling: SamplingSettings) -> dict[str, tuple[str, Sample]]:
+    """Returns the samples to draw from by key, with the name of their task."""
+    found = {}
+    for name, task in environment.tasks.items():
+        for sample in task.dataset:
+            length = (sample.metadata or {}).get("input_tokens")
+            limit = sampling.max_input_tokens
+            if limit is None or length is None or length <= limit:
+                found[f"{name}\t{sample.id}"] = (name, sample)
+    if not found:
+        raise RecipeError(
+            f"no sample has at most {sampling.max_input_tokens} input tokens; raise "
+            "max_input_tokens or train on shorter samples"
+        )
+    return found
+
+
+def _sampler(samples: Mapping[str, tuple[str, Sample]], run: StageRun) -> BalancedSampler:
+    """Returns a sampler over task types; samples without one count by their task."""
+    sampling = run.stage.sampling
+    pools: dict[str, list[str]] = defaultdict(list)
+    for key, (task, sample) in samples.items():
+        kind = (sample.metadata or {}).get("task_type") or task
+        pools[kind if sampling.balanced else "all"].append(key)
+    return BalancedSampler(pools, sampling.batch_size, run.stage_seed, sampling.short_types)
+
+
+def _update_metrics(update: Update) -> dict[str, Any]:
+    return {
+        "entropy": update.entropy,
+        **aepo_metrics(update.step_weights.decision),
+        "masked_share": _mean(update.step_weights.masked),
+        "loss": update.loss,
+        "gradient_norm": update.gradient_norm,
+        "learning_rate": update.learning_rate,
+        "num_live_groups": update.num_live_groups,
+        "num_computed_tokens": update.num_computed_tokens,
+        "logprob_gap": update.logprob_gap,
+    }
+
+
+def _mean(flags: torch.Tensor) -> float:
+    return float(flags.double().mean()) if len(flags) else 0.0

@@ -1,0 +1,110 @@
+"""What a training step reports: one flat JSON object per step, and the file of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from longspan.harness.rollout import Rollout
+from longspan.harness.validity import FAILURES, is_scored
+from longspan.trainers.aepo import AepoDecision
+
+ALARM_SHARE = 0.1
+"""Share of rollouts without a score above which a step raises an alarm."""
+
+UNTYPED = "untyped"
+
+
+def rollout_metrics(rollouts: Iterable[Rollout]) -> dict[str, Any]:
+    """Returns what a step's rollouts were like; means run over rollouts that have a score.
+
+    `reward_by_type` stands next to the number of scored rollouts; failures of judge, scorer
+    and engine are counted by kind and enter no mean.
+    """
+    rollouts = list(rollouts)
+    scored = [one for one in rollouts if one.reward is not None and is_scored(one.validity)]
+    rewards: dict[str, list[float]] = defaultdict(list)
+    for one in scored:
+        rewards[one.task_type or UNTYPED].append(float(one.reward or 0.0))
+    endings = Counter(one.validity for one in rollouts)
+    return {
+        "reward_mean": _mean([value for values in rewards.values() for value in values]),
+        "reward_by_type": {kind: _mean(values) for kind, values in sorted(rewards.items())},
+        "response_tokens": _mean([one.sampled_tokens for one in scored]),
+        "turns": _mean([len(one.turns) for one in scored]),
+        "cut_off_share": endings["cut_off"] / len(rollouts) if rollouts else 0.0,
+        "no_answer_share": endings["no_answer"] / len(rollouts) if rollouts else 0.0,
+        "num_rollouts": len(rollouts),
+        "num_invalid": len(rollouts) - len(scored),
+        "invalid_by_kind": {kind: endings[kind] for kind in sorted(FAILURES) if endings[kind]},
+        "prompt_tokens": sum(one.prompt_tokens for one in rollouts),
+        "sampled_tokens": sum(one.sampled_tokens for one in rollouts),
+    }
+
+
+def aepo_metrics(decision: AepoDecision | None) -> dict[str, Any]:
+    """Returns AEPO's decision as metrics; masking is False where AEPO is not used."""
+    if decision is None:
+        return {"aepo_masking": False}
+    return {
+        "aepo_masking": decision.masking,
+        "aepo_reason": decision.reason,
+        "aepo_low": decision.low,
+        "aepo_high": decision.high,
+        "aepo_masked_steps": decision.masked_steps,
+    }
+
+
+def alarm(metrics: Mapping[str, Any]) -> str | None:
+    """Returns a line when so many rollouts have no score that the step means little."""
+    share = metrics["num_invalid"] / max(1, metrics["num_rollouts"])
+    if share <= ALARM_SHARE:
+        return None
+    kinds = ", ".join(f"{kind} {number}" for kind, number in metrics["invalid_by_kind"].items())
+    return f"{share:.0%} of rollouts have no score ({kinds}); see the errors of the saved rollouts"
+
+
+class MetricsFile:
+    """JSON lines, one per step; a resumed run cuts off the lines of steps that it repeats."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Writes a step's metrics; what is not finite becomes null, which is JSON."""
+        line = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def truncate(self, size: int) -> None:
+        """Forgets everything behind the first `size` bytes."""
+        if self.size > size:
+            os.truncate(self.path, size)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns all rows."""
+        if not self.path.exists():
+            return []
+        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+
+
+def _mean(values: list[float] | list[int]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
