@@ -14,7 +14,7 @@ import copy
 import gc
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,17 +23,15 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
 from inspect_ai.model import GenerateConfig, Model, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
-from inspect_ai.util import registry_create
 
-from longspan.harness.errors import DataError, ModelError, RecipeError, SpecError
+from longspan.harness.errors import DataError, ModelError, RecipeError
 from longspan.harness.generation import GenerationSettings
 from longspan.harness.harvest import NAME_KEY, Collector
+from longspan.harness.resolve import TaskLike, resolve_task
 from longspan.harness.rollout import Rollout, recording
 
 MAX_CONNECTIONS = 4096
 """Calls in flight at most: the engine, not Inspect, decides how many it computes at once."""
-
-TaskLike = str | Task | Callable[[], Task]
 
 
 class Environment:
@@ -107,7 +105,7 @@ class Environment:
         if not samples:
             return []
         collector = Collector(self._batch_tasks(samples), self._reward_keys)
-        with recording(), _rare_garbage_collection(), tempfile.TemporaryDirectory() as log_dir:
+        with recording(), rare_garbage_collection(), tempfile.TemporaryDirectory() as log_dir:
             logs = self._run(collector, samples, group_size, step, log_dir)
         expected = group_size * sum(len(part) for part in samples.values())
         _raise_unless_complete(logs, collector, expected)
@@ -178,34 +176,6 @@ def identify() -> Solver:
     return solve
 
 
-def resolve_task(like: TaskLike) -> tuple[str, Task]:
-    """Returns a task and the name that batches use for it.
-
-    Raises:
-        SpecError: an unknown task.
-    """
-    if isinstance(like, str):
-        return like, registered_task(like)
-    task = like if isinstance(like, Task) else like()
-    return task.name, task
-
-
-def registered_task(name: str, **arguments: Any) -> Task:
-    """Returns a task of the registry; a name without a package is one of ours.
-
-    Raises:
-        SpecError: an unknown task.
-    """
-    qualified = name if "/" in name else f"longspan/{name}"
-    try:
-        task = registry_create("task", qualified, **arguments)
-    except LookupError as error:
-        raise SpecError(f"unknown task {name!r}; `longspan tasks` lists the known ones") from error
-    if not isinstance(task, Task):
-        raise SpecError(f"{name!r} is not a task but a {type(task).__name__}; name a task")
-    return task
-
-
 def step_seed(seed: int, step: int) -> int:
     """Returns the seed of one training step, a number below 2**31."""
     digest = hashlib.blake2b(f"{seed}/{step}".encode(), digest_size=4).digest()
@@ -260,7 +230,7 @@ def _raise_unless_complete(logs: list[EvalLog], collector: Collector, expected: 
 
 
 @contextmanager
-def _rare_garbage_collection() -> Iterator[None]:
+def rare_garbage_collection() -> Iterator[None]:
     """Keeps the collector off the objects that exist already, and lets it run rarely.
 
     Inspect allocates thousands of small objects per sample; with the modules of torch and

@@ -1,0 +1,264 @@
+"""Evaluation of one unit (task, checkpoint, solver, settings), and the `longspan eval` command.
+
+A thin layer over Inspect's `eval_set`, which resumes: a finished log of the same unit is returned
+as it is, an unfinished one is continued sample by sample, a damaged one is set aside. Labels for
+the leaderboard (checkpoint, hash of its weights, solver, ...) go into the log's metadata.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from inspect_ai import Task, eval_set
+from inspect_ai.log import EvalLog, read_eval_log_sample_summaries
+from inspect_ai.model import Model
+from inspect_ai.solver import SolverSpec
+from inspect_ai.util import registry_info
+from pydantic import BaseModel, ConfigDict, Field
+
+from longspan.harness.environment import rare_garbage_collection
+from longspan.harness.errors import ModelError, SpecError, one_line
+from longspan.harness.generation import GenerationSettings
+from longspan.harness.resolve import (
+    named_task,
+    parse_arguments,
+    registered_task,
+    resolve_model,
+    resolve_solver,
+)
+from longspan.harness.unit import (
+    dataset_hash,
+    finished_log,
+    num_scored,
+    remove_leftovers,
+    set_damaged_aside,
+    set_failed_aside,
+    unit_folder,
+)
+
+
+class EvaluationSettings(BaseModel):
+    """How a unit is evaluated, beside its task, model and solver."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    generation: GenerationSettings = GenerationSettings()
+    """Sampling settings."""
+
+    epochs: int = Field(default=1, ge=1)
+    """Attempts per sample; their mean is the sample's score."""
+
+    limit: int | None = Field(default=None, ge=1)
+    """Only the first so many samples."""
+
+    display: Literal["none", "plain", "rich"] = "none"
+    """What is shown while it runs; no part of the unit's identity."""
+
+
+def eval_command(
+    task: Annotated[str, typer.Argument(help="Registered task, or folder of a task set.")],
+    model: Annotated[
+        str, typer.Option(help="Inspect model, packaged checkpoint, or checkpoint folder.")
+    ],
+    solver: Annotated[str | None, typer.Option(help="Solver in place of the task's own.")] = None,
+    solver_args: Annotated[
+        list[str] | None, typer.Option("--solver-arg", "-S", help="Solver argument: name=value.")
+    ] = None,
+    task_args: Annotated[
+        list[str] | None, typer.Option("--task-arg", "-T", help="Task argument: name=value.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split of a task set [test].")] = None,
+    log_dir: Annotated[Path, typer.Option(help="Folder of logs.")] = Path("logs"),
+    temperature: Annotated[float, typer.Option(min=0.0, help="Sampling temperature.")] = 0.7,
+    top_p: Annotated[float, typer.Option(help="Nucleus, in (0, 1].")] = 0.95,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Output limit per call.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of sampling.")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, help="Attempts per sample.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first samples.")] = None,
+    grader: Annotated[str | None, typer.Option(help="Model of the judge.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Label of the checkpoint.")] = None,
+    input_over_window: Annotated[
+        float | None, typer.Option(help="Label: length of the inputs in windows.")
+    ] = None,
+    step: Annotated[int | None, typer.Option(help="Label: training step.")] = None,
+    recipe_hash: Annotated[str | None, typer.Option(help="Label: hash of the recipe.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
+) -> None:
+    """Evaluate a model on a task; a finished log of the same evaluation is kept.
+
+    From Python, solver_args and task_args may be mappings.
+    """
+    if not 0 < top_p <= 1:
+        raise SpecError(f"top_p must lie in (0, 1]: got {top_p}; the paper uses 0.95")
+    chosen = parse_arguments(solver_args)
+    if chosen and solver is None:
+        raise SpecError(f"solver arguments without a solver: {chosen}; name one with --solver")
+    log = evaluate(
+        named_task(task, split, parse_arguments(task_args)),
+        model,
+        log_dir,
+        EvaluationSettings(
+            generation=GenerationSettings(
+                temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed
+            ),
+            epochs=epochs,
+            limit=limit,
+            display="none" if quiet else "rich" if sys.stdout.isatty() else "plain",
+        ),
+        solver=resolve_solver(solver, chosen) if solver else None,
+        model_roles={"grader": grader} if grader else None,
+        metadata=_given(
+            longspan_checkpoint=checkpoint,
+            longspan_input_over_window=input_over_window,
+            longspan_step=step,
+            longspan_recipe_hash=recipe_hash,
+        ),
+    )
+    if not quiet:
+        print(summary_line(log))
+
+
+def evaluate(
+    task: Task | str,
+    model: Model | str,
+    log_dir: Path,
+    settings: EvaluationSettings | None = None,
+    *,
+    solver: SolverSpec | None = None,
+    model_roles: Mapping[str, Model | str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> EvalLog:
+    """Returns the header of the unit's finished log; `location` says where it is.
+
+    Args:
+        task: A task, or the name of a registered one.
+        model: A model, or the name of one; see `resolve_model`.
+        log_dir: Folder of logs; the unit has a folder of its own in it.
+        settings: Generation, epochs, limit, display.
+        solver: Takes the place of the task's own solver where given; see `resolve_solver`.
+        model_roles: Models by role, for judges ("grader").
+        metadata: Labels for the log. Keys that are given win over those found out here:
+            longspan_checkpoint, longspan_checkpoint_hash, longspan_solver.
+
+    Raises:
+        SpecError: an unknown task.
+        ModelError: the model is missing or unusable, or not one sample could be scored.
+    """
+    settings = settings or EvaluationSettings()
+    task = registered_task(task) if isinstance(task, str) else task
+    model = resolve_model(model)
+    roles = {role: resolve_model(one) for role, one in (model_roles or {}).items()}
+    labels = {**_labels(task, model, solver), **(metadata or {})}
+    identity = {**_identity(task, model, roles, settings, solver), "labels": labels}
+    folder = unit_folder(log_dir, identity)
+    log = finished_log(folder)
+    if log is not None:
+        return log
+    set_damaged_aside(folder)
+    log = _run(task, model, roles, settings, solver, labels, folder)
+    _raise_unless_scored(log)
+    remove_leftovers(folder, log)
+    return log
+
+
+def summary_line(log: EvalLog) -> str:
+    """Returns the result of an evaluation in one line: its metrics, its coverage, where it is."""
+    if log.results is None:
+        raise ModelError(f"log without results: {log.location}; run the evaluation again")
+    labels = log.eval.metadata or {}
+    metrics = ", ".join(
+        f"{score.name} {name} {metric.value:.3f}"
+        for score in log.results.scores
+        for name, metric in score.metrics.items()
+    )
+    num_samples = max(log.results.total_samples // (log.eval.config.epochs or 1), 1)
+    return (
+        f"{log.eval.task} | {labels.get('longspan_checkpoint')} | {labels.get('longspan_solver')}: "
+        f"{metrics} | {num_scored(log)} of {num_samples} samples scored | {log.location}"
+    )
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _labels(task: Task, model: Model, solver: SolverSpec | None) -> dict[str, Any]:
+    name = solver.solver if solver else registry_info(task.solver).name
+    return {
+        "longspan_checkpoint": model.api.model_name,
+        "longspan_checkpoint_hash": getattr(model.api, "checkpoint_hash", None),
+        "longspan_solver": name.removeprefix("longspan/").removeprefix("inspect_ai/"),
+    }
+
+
+def _identity(
+    task: Task,
+    model: Model,
+    roles: Mapping[str, Model],
+    settings: EvaluationSettings,
+    solver: SolverSpec | None,
+) -> dict[str, Any]:
+    return {
+        "task": task.name,
+        "task_version": task.version,
+        "samples": dataset_hash(task),
+        "model": str(model),
+        "weights": getattr(model.api, "checkpoint_hash", None),
+        "roles": {role: str(one) for role, one in roles.items()},
+        "solver": None if solver is None else [solver.solver, solver.args],
+        "settings": settings.model_dump(exclude={"display"}),
+    }
+
+
+def _run(
+    task: Task,
+    model: Model,
+    roles: Mapping[str, Model],
+    settings: EvaluationSettings,
+    solver: SolverSpec | None,
+    labels: Mapping[str, Any],
+    folder: Path,
+) -> EvalLog:
+    with rare_garbage_collection():
+        _, logs = eval_set(
+            task,
+            log_dir=str(folder),
+            model=model,
+            model_roles=dict(roles) or None,
+            solver=solver,
+            epochs=settings.epochs,
+            limit=settings.limit,
+            metadata=dict(labels),
+            display=settings.display,
+            max_samples=model.config.max_connections,
+            retry_attempts=0,
+            retry_immediate=False,
+            fail_on_error=False,
+            log_realtime=False,
+            log_model_api=False,
+            log_level="error",
+            score_display=settings.display != "none",
+            ctl_server=False,
+            acp_server=False,
+            **settings.generation.eval_arguments(),
+        )
+    return logs[0]
+
+
+def _raise_unless_scored(log: EvalLog) -> None:
+    if log.status != "success":
+        reason = log.error.message if log.error else log.status
+        raise ModelError(f"evaluation of {log.eval.task} did not finish: {reason}; run it again")
+    if num_scored(log) > 0:
+        return
+    summaries = read_eval_log_sample_summaries(log.location)
+    first = next((one.error for one in summaries if one.error), "no sample has a score")
+    set_failed_aside(log)
+    raise ModelError(
+        f"not one of {len(summaries)} samples of {log.eval.task} was scored; "
+        f"the first failed with: {one_line(first, 300)}"
+    )

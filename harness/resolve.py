@@ -1,0 +1,132 @@
+"""Names and arguments from users -> tasks, solvers and models, or one line that says what is wrong.
+
+Everything goes through Inspect's registry, so tasks and solvers of any installed package are found;
+a name without a package is one of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from inspect_ai import Task
+from inspect_ai.model import GenerateConfig, Model, get_model
+from inspect_ai.solver import SolverSpec
+from inspect_ai.util import registry_create
+
+from longspan.harness.errors import DataError, LongspanError, ModelError, SpecError
+
+LOCAL_PROVIDER = "longspan-local"
+LOCAL_IN_FLIGHT = 256
+"""Samples at once for a model in this process: its engine batches them, nothing is rate limited."""
+
+TaskLike = str | Task | Callable[[], Task]
+
+
+def resolve_task(like: TaskLike) -> tuple[str, Task]:
+    """Returns a task and the name that batches use for it.
+
+    Raises:
+        SpecError: an unknown task.
+    """
+    if isinstance(like, str):
+        return like, registered_task(like)
+    task = like if isinstance(like, Task) else like()
+    return task.name, task
+
+
+def registered_task(name: str, **arguments: Any) -> Task:
+    """Returns a task of the registry; a name without a package is one of ours.
+
+    Raises:
+        SpecError: an unknown task.
+    """
+    qualified = name if "/" in name else f"longspan/{name}"
+    try:
+        task = registry_create("task", qualified, **arguments)
+    except LookupError as error:
+        raise SpecError(f"unknown task {name!r}; `longspan tasks` lists the known ones") from error
+    except TypeError as error:
+        if not arguments:
+            raise
+        raise SpecError(f"task {name!r} does not take {arguments}: {error}") from error
+    if not isinstance(task, Task):
+        raise SpecError(f"{name!r} is not a task but a {type(task).__name__}; name a task")
+    return task
+
+
+def named_task(name: str, split: str | None, arguments: Mapping[str, Any]) -> Task:
+    """Returns the task of a name, or of a task set's folder (its test split unless one is named).
+
+    Raises:
+        SpecError: an unknown task, or arguments that it does not take.
+        DataError: the folder holds no task set.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return registered_task(
+            "longspan/taskset", path=str(folder), split=split or "test", **arguments
+        )
+    if name.startswith((".", "/", "~")):
+        raise DataError(f"no task set at {name}: there is no such folder; check the path")
+    return registered_task(name, **({"split": split} if split else {}), **arguments)
+
+
+def resolve_solver(name: str, arguments: Mapping[str, Any] | None = None) -> SolverSpec:
+    """Returns a registered solver by name; a name without a package is one of ours.
+
+    Raises:
+        SpecError: an unknown solver, or arguments that it does not take.
+    """
+    qualified = name if "/" in name else f"longspan/{name}"
+    given = dict(arguments or {})
+    try:
+        registry_create("solver", qualified, **given)
+    except LookupError as error:
+        raise SpecError(f"unknown solver {name!r}; use full_context or memory_agent") from error
+    except TypeError as error:
+        raise SpecError(f"solver {name!r} does not take {given}: {error}") from error
+    return SolverSpec(qualified, args=given, args_passed=given)
+
+
+def resolve_model(model: Model | str) -> Model:
+    """Returns a model by name; a name without a provider, or a folder, is a local checkpoint.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be used.
+    """
+    if isinstance(model, Model):
+        return model
+    local = "/" not in model or Path(model).is_dir()
+    name = f"{LOCAL_PROVIDER}/{model}" if local else model
+    in_flight = GenerateConfig(max_connections=LOCAL_IN_FLIGHT, adaptive_connections=False)
+    config = in_flight if name.startswith(LOCAL_PROVIDER) else GenerateConfig()
+    try:
+        return get_model(name, config=config, memoize=False)
+    except LongspanError:
+        raise
+    except Exception as error:
+        # Each provider has errors of its own for a missing key, package or model.
+        raise ModelError(f"cannot use model {model}: {error}; check its name") from error
+
+
+def parse_arguments(given: Sequence[str] | Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns arguments by name from "name=value" texts, whose values are read as YAML.
+
+    Raises:
+        SpecError: a text is not "name=value".
+    """
+    if given is None or isinstance(given, Mapping):
+        return dict(given or {})
+    parsed = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise SpecError(f"argument is not name=value: {text!r}; write for example layout=plain")
+        try:
+            parsed[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            parsed[name] = value
+    return parsed

@@ -1,0 +1,81 @@
+"""Names and arguments from users."""
+
+from __future__ import annotations
+
+import pytest
+from inspect_ai import Task, task
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import match
+
+from longspan.harness.errors import DataError, ModelError, SpecError
+from longspan.harness.resolve import (
+    named_task,
+    parse_arguments,
+    registered_task,
+    resolve_model,
+    resolve_solver,
+    resolve_task,
+)
+from tests.harness.scripted import scripted_model
+
+
+@task
+def numbered(count: int = 2) -> Task:
+    samples = [Sample(id=str(i), input=f"What is {i}?", target=str(i)) for i in range(count)]
+    return Task(dataset=samples, scorer=match(), name="numbered")
+
+
+def test_a_task_can_be_given_as_itself_or_as_a_function():
+    name, made = resolve_task(numbered)
+    assert name == "numbered" and len(made.dataset) == 2
+    assert resolve_task(made) == ("numbered", made)
+
+
+def test_values_are_read_as_yaml_and_mappings_are_taken_as_they_are():
+    given = ["layout=chunk_first", "chunk_tokens=64", "greedy=true", "name=a=b", "odd=[1"]
+    assert parse_arguments(given) == {
+        "layout": "chunk_first",
+        "chunk_tokens": 64,
+        "greedy": True,
+        "name": "a=b",
+        "odd": "[1",
+    }
+    assert parse_arguments({"layout": "plain"}) == {"layout": "plain"}
+    assert parse_arguments(None) == {}
+
+
+@pytest.mark.parametrize("text", ["layout", "=x", "a b=1", ""])
+def test_arguments_that_are_not_name_and_value_are_refused(text):
+    with pytest.raises(SpecError, match="not name=value"):
+        parse_arguments([text])
+
+
+def test_unknown_names_end_in_one_line_each():
+    with pytest.raises(SpecError, match="unknown task 'nonsense'"):
+        registered_task("nonsense")
+    with pytest.raises(SpecError, match="unknown task 'other_package/nonsense'"):
+        named_task("other_package/nonsense", None, {})
+    with pytest.raises(DataError, match="no such folder"):
+        named_task("./nonsense", None, {})
+    with pytest.raises(SpecError, match="unknown solver 'nonsense'"):
+        resolve_solver("nonsense")
+    with pytest.raises(ModelError, match="nonsense/model"):
+        resolve_model("nonsense/model")
+
+
+def test_arguments_that_a_solver_or_task_does_not_take_are_named():
+    with pytest.raises(SpecError, match="does not take.*bogus"):
+        resolve_solver("inspect_ai/system_message", {"bogus": 1})
+    with pytest.raises(SpecError, match="does not take.*bogus"):
+        registered_task("longspan/taskset", path="x", bogus=1)
+
+
+def test_a_solver_keeps_its_arguments():
+    spec = resolve_solver("inspect_ai/system_message", {"template": "Be brief."})
+    assert (spec.solver, spec.args) == ("inspect_ai/system_message", {"template": "Be brief."})
+
+
+def test_a_model_is_taken_as_it_is():
+    model = scripted_model("x")
+    assert resolve_model(model) is model
+    assert str(resolve_model("scripted/model")) == "scripted/model"
