@@ -142,7 +142,7 @@ def _refuse(node: nodes.Node) -> None:
     is_literal = (
         isinstance(node, nodes.List | nodes.Tuple) and getattr(node, "ctx", "load") == "load"
     )
-    if is_literal and not all(isinstance(item, nodes.Const) for item in node.items):
+    if is_literal and not all(isinstance(item, nodes.Const) for item in node.iter_child_nodes()):
         raise SecurityError(f"a {name.lower()} in a template may hold only texts and numbers")
     for child in node.iter_child_nodes():
         _refuse(child)

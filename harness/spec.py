@@ -1,0 +1,189 @@
+"""The spec of a task: everything that defines a benchmark or task set, in one YAML file.
+
+The file is the documentation: where the records come from, how a question is put, who answers and
+who scores, and what is known about licence and contamination. Generation settings do not belong
+here (they are the run's).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from longspan.harness.errors import SpecError, one_line
+from longspan.harness.files import Problem, read_text
+from longspan.harness.prompts import DEFAULT_INSTRUCTIONS, render_prompt
+from longspan.harness.templates import check_template
+from longspan.harness.tokens import Side
+
+TASKS_VARIABLE = "LONGSPAN_TASKS"
+"""Environment variable: folders with further specs, separated like PATH."""
+
+TaskType = Literal[
+    "multiple_choice", "multi_hop", "reading_comprehension", "dialogue_memory", "corpus_numeric"
+]
+Parameter = bool | int | float | str | None
+_HASH_CHARS = 12
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class HubFile(_Frozen):
+    """One file of a data set on the Hugging Face hub, pinned."""
+
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    """Repository, "owner/name"."""
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    """Commit (40 hexadecimal digits): a branch would change under the results."""
+    file: str
+    """Path of the file within the repository."""
+
+
+class DatasetSpec(_Frozen):
+    """Where a task's records come from and how they are read."""
+
+    reader: str = "fields"
+    """Record reader (`harness.readers`): `fields` maps fields, others know a benchmark's format."""
+    files: tuple[str, ...] = ()
+    """Names of files looked for in LONGSPAN_DATA and beside the spec; the first one is read."""
+    hub: HubFile | None = None
+    """File to fetch where none of `files` is found."""
+    fields: dict[str, str] = {}
+    """For `fields`: question, target, context, id, choices, hops, kind -> field (dots descend)."""
+    source: str = ""
+    """Where to get the file, for people."""
+
+
+class Limits(_Frozen):
+    """What one sample may use at most; a sample at its limit is scored as it stands."""
+
+    seconds: int | None = Field(None, ge=1)
+    """Wall-clock seconds."""
+    tokens: int | None = Field(None, ge=1)
+    """Tokens of all model calls together."""
+    messages: int | None = Field(None, ge=1)
+    """Messages of the conversation."""
+
+
+class TaskSpec(_Frozen):
+    """One task."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)
+    """Registered as `longspan/<name>`. No dots: Inspect would not find it."""
+    description: str
+    """One line for `longspan tasks`."""
+    task_type: TaskType | None = None
+    """Which type balanced sampling counts it to; None: evaluation only, or declared per sample."""
+    dataset: DatasetSpec
+    """Records."""
+    question: str = "{{ question }}"
+    """Jinja template of the core question; sees the record's values."""
+    instructions: str = DEFAULT_INSTRUCTIONS
+    """Format instructions, which an agent shows at its last step only."""
+    solver: str = "longspan/full_context"
+    """Default solver; `--solver` takes its place."""
+    scorer: str
+    """Scorer of every sample, or `by_sample`."""
+    scorer_options: dict[str, Parameter] = {}
+    """Arguments of the scorer."""
+    truncation: Side = "middle"
+    """Which part of a context that exceeds the window is dropped."""
+    parameters: dict[str, Parameter] = {}
+    """What `-T` may set, with defaults; passed to the record reader."""
+    limits: Limits = Limits()  # type: ignore[call-arg]
+    """Limits of one sample."""
+    groupings: tuple[str, ...] = ()
+    """Metadata keys by which boards break the score down."""
+    paper: str = ""
+    """Citation or address."""
+    licence: str = ""
+    """Licence of the records."""
+    contamination: str = ""
+    """What is known about the records in training data."""
+    notes: str = ""
+    """Choices that a reader of results should know."""
+
+    @field_validator("question")
+    @classmethod
+    def _compiles(cls, template: str) -> str:
+        try:
+            check_template(template)
+        except SpecError as error:
+            raise ValueError(str(error)) from error
+        return template
+
+    def version(self, data_hash: str = "") -> str:
+        """Returns the identity of the task: a hash of spec, prompt and data."""
+        prompt = render_prompt("context", "question", "instructions")
+        content = json.dumps([self.model_dump(mode="json"), prompt, data_hash], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:_HASH_CHARS]
+
+
+class SpecFile(_Frozen):
+    """A spec and the file that it was read from."""
+
+    spec: TaskSpec
+    """The spec."""
+    path: Path
+    """Its file; data may lie beside it."""
+
+
+def read_spec(path: Path) -> SpecFile:
+    """Returns the spec of a YAML file.
+
+    Raises:
+        SpecError: it is not readable, not YAML, or not a spec; the message names file, key and
+            value.
+    """
+    try:
+        content = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise SpecError(f"{path.name} is not YAML: {one_line(str(error), 200)}") from error
+    if not isinstance(content, dict):
+        raise SpecError(f"{path.name} is not a task spec: expected keys and values at the top")
+    try:
+        return SpecFile(spec=TaskSpec.model_validate(content), path=path)
+    except ValidationError as error:
+        raise SpecError(f"{path.name}: {describe_validation(error)}") from error
+
+
+def read_specs(folder: Path) -> tuple[list[SpecFile], list[Problem]]:
+    """Returns the specs of a folder's YAML files by name, and the files that are none."""
+    specs: list[SpecFile] = []
+    problems: list[Problem] = []
+    if not folder.is_dir():
+        return [], [Problem(str(folder), "no such folder; check LONGSPAN_TASKS")]
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        try:
+            specs.append(read_spec(path))
+        except Exception as error:  # whatever one file does, the others must stay usable
+            problems.append(Problem(str(path), one_line(str(error))))
+    return specs, problems
+
+
+def user_folders() -> list[Path]:
+    """Returns the folders that LONGSPAN_TASKS names."""
+    named = os.environ.get(TASKS_VARIABLE, "")
+    return [Path(part).expanduser() for part in named.split(os.pathsep) if part.strip()]
+
+
+def describe_validation(error: ValidationError) -> str:
+    """Returns pydantic's findings in one line: key, what is wrong, value."""
+    findings = []
+    for finding in error.errors(include_url=False)[:3]:
+        key = ".".join(map(str, finding["loc"])) or "content"
+        if finding["type"] == "extra_forbidden":
+            findings.append(f"unknown key {key!r}; remove it or mend its spelling")
+        elif finding["type"] == "missing":
+            findings.append(f"key {key!r} is missing; add it")
+        else:
+            findings.append(f"{key}: {finding['msg']} (got {finding['input']!r:.60})")
+    return "; ".join(findings)
