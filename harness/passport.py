@@ -1,8 +1,8 @@
-"""The passport of a synthesized sample: where its evidence stands, and the proof that yields its answer.
+"""The passport of a synthesized sample: where its evidence stands, and what proves its answer.
 
-A passport is data that anybody can re-execute offline (`longspan check`): spans quote documents, a proof is a path of
-supported triples or an operation on a table. It does not say how the question was worded, and it holds no time stamps,
-so that the same seed gives the same bytes.
+A passport is data that anybody can re-execute offline (`longspan check`): spans quote documents, a
+proof is a path of supported triples or an operation on a table. It does not say how the question
+was worded, and it holds no time stamps, so that the same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ProofStep(_Frozen):
 
 
 class PathProof(_Frozen):
-    """Steps chained object to subject; the answer is the last object, or the sentence that states the last step."""
+    """Steps chained object to subject; the answer is the last object, or its sentence."""
 
     type: Literal["path"] = "path"
     steps: tuple[ProofStep, ...] = Field(min_length=1)
@@ -51,7 +51,7 @@ class PathProof(_Frozen):
 
 
 class CompareProof(_Frozen):
-    """Two subjects with numeric objects of one relation; the answer is the subject with the larger or smaller one."""
+    """Two subjects with numeric objects of one relation; the answer is one of the subjects."""
 
     type: Literal["compare"] = "compare"
     steps: tuple[ProofStep, ProofStep]
@@ -71,6 +71,13 @@ class TableProof(_Frozen):
 
 
 Proof = Annotated[PathProof | CompareProof | TableProof, Field(discriminator="type")]
+
+
+def statements(proof: PathProof | CompareProof | TableProof) -> list[tuple[str, ...]]:
+    """Returns keys of the statements that a proof uses, to count how often each is used."""
+    if isinstance(proof, TableProof):
+        return [(proof.document, proof.subject, proof.column)]
+    return [(s.document, s.subject, s.relation, s.object) for s in proof.steps]
 
 
 class Vote(_Frozen):
@@ -97,7 +104,7 @@ class Passport(_Frozen):
     options: tuple[str, ...] = ()
     """Options of a multiple-choice sample, in the order of their letters."""
     depths: tuple[float, ...] = ()
-    """For each evidence span, the fraction of the context's tokens that stand before its document."""
+    """For each evidence span, the fraction of the context's tokens before its document."""
     obfuscations: tuple[str, ...] = ()
     votes: tuple[Vote, ...] = ()
     cost: Cost = Cost()
@@ -110,7 +117,8 @@ def evidence_ranges(
 
     Args:
         passport: The passport.
-        offsets: Document id -> [start, end) of the rendered document in the context. A rendered document ends with its
+        offsets: Document id -> [start, end) of the rendered document in the context. A rendered
+            document ends with its
             text, so the text starts `lengths[id]` characters before the end.
         lengths: Document id -> characters of its text.
     """

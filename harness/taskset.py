@@ -1,12 +1,12 @@
-"""A task set on disk: samples and documents once each, contexts by reference, a manifest and a card.
+"""A task set on disk: samples and documents once each, contexts by reference, manifest and card.
 
     DIR/samples.parquet    one row per sample (`SampleRow`)
     DIR/documents.parquet  id, title, text, triples (JSON), group
     DIR/card.md            for people
     DIR/manifest.json      plan, seed, versions, counts, yields, hashes; written last
 
-The folder appears by a rename when all of it is written, so what is there is whole. This module does not know how
-samples are made (see `longspan.synth_templates`).
+The folder appears by a rename when all of it is written, so what is there is whole. This module
+does not know how samples are made (see `longspan.synth_templates`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from longspan.harness.passport import Passport
 from longspan.harness.prompts import DEFAULT_INSTRUCTIONS, render_question
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import pyarrow as pa  # type: ignore[import-untyped]
     from inspect_ai.dataset import Sample
 
 Split = Literal["train", "validation", "test"]
@@ -61,7 +61,7 @@ class SampleRow(BaseModel):
     documents: tuple[str, ...]
     """Ids of the context's documents, in order."""
     document_group: str
-    """The corpus (world, partition) that the sample comes from: the cluster of cluster-robust statistics."""
+    """The corpus (world, partition) that it comes from: the cluster of robust statistics."""
     seed: int
     """Seed from which this sample was drawn."""
     instructions: str = DEFAULT_INSTRUCTIONS
@@ -85,7 +85,7 @@ class TaskSet:
 
     @classmethod
     def open(cls, folder: Path | str) -> TaskSet:
-        """Returns the task set of a folder; its manifest is checked, its tables are read when asked for.
+        """Returns the task set of a folder; its tables are read when asked for.
 
         Raises:
             DataError: there is no whole task set at the folder.
@@ -97,7 +97,7 @@ class TaskSet:
             version, listed = manifest["format"], manifest["files"]
         except FileNotFoundError as error:
             raise DataError(
-                f"no task set at {path}: {MANIFEST_FILE} is missing; build one with `longspan synth`"
+                f"no task set at {path}: {MANIFEST_FILE} is missing; run `longspan synth`"
             ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
@@ -111,8 +111,8 @@ class TaskSet:
             size = (path / name).stat().st_size if (path / name).is_file() else None
             if size != facts["bytes"]:
                 raise DataError(
-                    f"task set {path} is not whole: {name} has {size} bytes, expected {facts['bytes']}; "
-                    "build it again"
+                    f"task set {path} is not whole: {name} has {size} bytes, "
+                    f"expected {facts['bytes']}; build it again"
                 )
         return cls(path, manifest)
 
@@ -263,7 +263,7 @@ _BATCH_ROWS = 2048
 
 def _write_table(path: Path, records: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
     import pyarrow as pa  # heavy; reading the schema of a row does not need it
-    import pyarrow.parquet as pq
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch in _batches(records):

@@ -14,9 +14,9 @@ def render_card(manifest: Mapping[str, Any]) -> str:
         f"# Task set {manifest['name']}",
         "",
         f"{manifest['num_samples']} samples over {manifest['num_documents']} documents in "
-        f"{manifest['num_groups']} groups; seed {manifest['seed']}; lengths in tokens of {counter['name']} "
-        f"({exactness}). No model took part: every answer follows from a graph or a table and its passport can be "
-        "re-executed with `longspan check`.",
+        f"{manifest['num_groups']} groups; seed {manifest['seed']}; lengths in tokens of "
+        f"{counter['name']} ({exactness}). No model took part: every answer follows from a graph "
+        "or a table, and its passport can be re-executed with `longspan check`.",
         "",
         "## Samples",
         "",
@@ -35,7 +35,8 @@ def render_card(manifest: Mapping[str, Any]) -> str:
     for step, facts in manifest["yields"].items():
         reasons = "; ".join(f"{_cell(reason)} {num}" for reason, num in facts["rejected"].items())
         lines.append(
-            f"| {step} | {facts['wanted']} | {facts['drawn']} | {facts['accepted']} | {reasons or '-'} |"
+            f"| {step} | {facts['wanted']} | {facts['drawn']} | {facts['accepted']} "
+            f"| {reasons or '-'} |"
         )
     if manifest["source"]:
         lines += ["", "## Source", ""]

@@ -1,22 +1,24 @@
-"""A corpus: the documents that one group of samples may use, with their graph, tables and token counts.
+"""A corpus: the documents that one group of samples may use, with graph, tables and sizes.
 
-Uniqueness is a property of a corpus: an answer is unique when no other document of the same corpus says otherwise. So
-contexts never mix corpora.
+Uniqueness is a property of a corpus: an answer is unique when no other document of the same corpus
+says otherwise. So contexts never mix corpora.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 
 from longspan.harness.documents import DOCUMENT_SEPARATOR, Document, render_document
 from longspan.harness.tokens import TokenCounter
-from longspan.synth_templates.graph import Edge, Graph
+from longspan.synth_templates.graph import Edge, Graph, find_mentions, normalise_entity
 from longspan.synth_templates.paths import PathSampler
 from longspan.synth_templates.relations import Lexicon, is_name
 from longspan.synth_templates.tables import Table, find_tables
 
 MAX_ANSWER_CHARS = 60
+_LOWER_WORD = re.compile(r"(?<![\w-])[^\W\dA-Z_][\w-]*")
 
 
 class Corpus:
@@ -55,6 +57,19 @@ class Corpus:
         return found
 
     @cached_property
+    def common_words(self) -> frozenset[str]:
+        """Every word that stands somewhere in the texts without a capital."""
+        words = _LOWER_WORD.findall("\n".join(document.text for document in self.documents))
+        return frozenset(words)
+
+    def is_entity(self, text: str) -> bool:
+        """Returns whether a text is a proper name that readers can tell from a common noun.
+
+        A single word that the corpus also writes without a capital is none: "Church", "Movie".
+        """
+        return is_name(text) and normalise_entity(text) not in self.common_words
+
+    @cached_property
     def objects(self) -> dict[str, tuple[str, ...]]:
         """For each relation the distinct objects as first stated, in the order of the documents."""
         surfaces: dict[str, dict[str, str]] = {}
@@ -72,7 +87,7 @@ class Corpus:
                 for subject, by_relation in self.graph.edges.items()
                 if relation in by_relation
                 and self.graph.is_functional(subject, relation)
-                and is_name(by_relation[relation][0].stated.subject)
+                and self._is_askable(by_relation[relation][0], True)
             ]
         return self._functional[relation]
 
@@ -80,7 +95,7 @@ class Corpus:
         """Returns the sampler of paths over a group of relations."""
         if relation_group not in self._samplers:
             names = self.lexicon.names(relation_group)
-            self._samplers[relation_group] = PathSampler(self.graph, names, _is_askable)
+            self._samplers[relation_group] = PathSampler(self.graph, names, self._is_askable)
         return self._samplers[relation_group]
 
     def sizes(self, counter: TokenCounter) -> dict[str, int]:
@@ -92,9 +107,24 @@ class Corpus:
             }
         return self._sizes[counter.name]
 
+    def _is_askable(self, edge: Edge, last: bool) -> bool:
+        """Whether a step can be asked: names, a short answer, a statement that can be trusted.
 
-def _is_askable(edge: Edge, last: bool) -> bool:
-    """Whether a step can be worded: names all along, and a short answer."""
-    if not is_name(edge.stated.subject):
-        return False
-    return len(edge.stated.object) <= MAX_ANSWER_CHARS if last else is_name(edge.stated.object)
+        Extractors turn statements round ("Atlantic City, United States" -> the United States are in
+        Atlantic City). So a statement whose subject is not its page's must name the subject before
+        the object.
+        """
+        if not self.is_entity(edge.stated.subject):
+            return False
+        if last and len(edge.stated.object) > MAX_ANSWER_CHARS:
+            return False
+        return (last or self.is_entity(edge.stated.object)) and self._is_in_order(edge)
+
+    def _is_in_order(self, edge: Edge) -> bool:
+        document = self.by_id[edge.document]
+        if normalise_entity(document.title) == edge.subject:
+            return True
+        passage = document.text[edge.start : edge.end]
+        subjects = find_mentions(edge.stated.subject, passage)
+        objects = find_mentions(edge.stated.object, passage)
+        return bool(subjects and objects) and subjects[0] < objects[0]

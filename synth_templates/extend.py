@@ -1,14 +1,14 @@
-"""Length extension: evidence among other documents of its corpus, up to a target in tokens of a named counter.
+"""Length extension: evidence among other documents of its corpus, up to a target in tokens.
 
-The length is never above the target, and short of it by less than 3% or one document. Evidence order and depth are drawn
-from the seed. Distractors come from the same corpus, whose graph has shown that the answer is unique: so none of them
-states another one.
+The length is never above the target, and short of it by less than 3% or one document. Evidence
+order and depth are drawn from the seed. Distractors come from the same corpus, whose graph has
+shown that the answer is unique: so none of them states another one.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from longspan.harness.documents import Document, render_context
@@ -90,7 +90,7 @@ def _fill(
     return chosen, misfits
 
 
-def _shuffled(corpus: Corpus, rng: random.Random):
+def _shuffled(corpus: Corpus, rng: random.Random) -> Iterator[str]:
     """Yields document ids in random order, drawing only as many as are asked for."""
     names = [document.id for document in corpus.documents]
     for i in range(len(names)):

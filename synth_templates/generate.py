@@ -1,8 +1,8 @@
 """Samples part by part: draw, extend, word, verify; and parts that survive a kill.
 
-A part is a file in the work folder. It is written whole or not at all, and everything that later parts depend on (what
-is still owed, which questions exist) is recomputed from the parts before it. So a resumed run repeats an uninterrupted
-one byte for byte, and no sample is made twice.
+A part is a file in the work folder. It is written whole or not at all, and everything that later
+parts depend on (what is still owed, which questions exist) is recomputed from the parts before it.
+So a resumed run repeats an uninterrupted one byte for byte, and no sample is made twice.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from longspan.harness.errors import SynthesisError
-from longspan.harness.passport import Passport
+from longspan.harness.passport import Passport, statements
 from longspan.harness.taskset import SampleRow, Split
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.extend import extend
-from longspan.synth_templates.kinds import Kind, Kinds
+from longspan.synth_templates.extend import Context, extend
+from longspan.synth_templates.kind import Kind, Kinds
 from longspan.synth_templates.plan import Plan, kind_weights, quotas
-from longspan.synth_templates.questions import Draft, Rejected, draw, word
+from longspan.synth_templates.questions import Draft, Rejected, Worded, draw, word
 from longspan.synth_templates.sources import CorpusSource
 from longspan.synth_templates.verify import check_passport
 
-MAX_ATTEMPTS = 30
-"""Draws for one sample before its kind is left to the next part."""
+MAX_ATTEMPTS = 200
+"""Draws for one sample before its kind counts as used up in a part."""
 MAX_EXTRA_PARTS = 10
 """Parts beyond the planned ones that make up for kinds that came short."""
 _DIGEST_CHARS = 8
@@ -82,25 +82,43 @@ class Generator:
     work: Path
     seen: set[tuple[str, str]] = field(default_factory=set)
     """(question, target) of every sample so far, over all splits."""
+    uses: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    """How many samples use each statement."""
 
     def parts(self, split: Split, tokens: int) -> Iterator[tuple[Corpus, Part]]:
         """Yields the parts of a split at one length, made now or found in the work folder."""
         num_samples = self.plan.splits[split][tokens]
         rng = random.Random(f"{self.plan.seed}/quotas/{split}/{tokens}")
-        waiting = deque(quotas(kind_weights(self.plan, self.kinds), num_samples, rng))
+        weights = kind_weights(self.plan, self.kinds)
+        waiting = deque(quotas(weights, num_samples, rng))
         size = self.source.samples_per_part
-        last = -(-num_samples // size) + MAX_EXTRA_PARTS
-        number = 0
-        while waiting and number < last:
+        for number in range(-(-num_samples // size) + MAX_EXTRA_PARTS):
             wanted = [waiting.popleft() for _ in range(min(size, len(waiting)))]
             corpus = self.source.corpus(split, tokens, number)
             part = self._part(split, tokens, number, wanted, corpus)
-            self.seen.update((row.question, row.target[0]) for row in part.rows)
-            waiting.extend(part.owed)
-            number += 1
+            self._note(part)
             yield corpus, part
-            if not part.rows:
+            waiting.extend(part.owed)
+            if not self.source.renews:
+                weights = {name: w for name, w in weights.items() if name not in part.owed}
+                waiting = self._reassign(waiting, weights, rng)
+            if not waiting:
                 break
+
+    def _reassign(
+        self, waiting: deque[str], weights: dict[str, float], rng: random.Random
+    ) -> deque[str]:
+        """Gives what used-up kinds owe to the others, unless the plan names its kinds."""
+        kept = deque(name for name in waiting if name in weights)
+        if self.plan.kinds is None and weights:
+            kept.extend(quotas(weights, len(waiting) - len(kept), rng))
+        return kept
+
+    def _note(self, part: Part) -> None:
+        for row in part.rows:
+            self.seen.add((row.question, row.target[0]))
+            if row.passport is not None:
+                self.uses.update(statements(row.passport.proof))
 
     def _part(
         self, split: Split, tokens: int, number: int, wanted: list[str], corpus: Corpus
@@ -108,110 +126,97 @@ class Generator:
         path = self.work / f"{split}-{tokens}-{number:05d}.json"
         if path.exists():
             return Part.from_json(path.read_text("utf-8"))
-        part = self._make(split, tokens, number, wanted, corpus)
-        partial = path.with_suffix(".partial")
-        partial.write_text(part.to_json(), "utf-8")
-        partial.rename(path)
+        part = _PartMaker(self, corpus, split, tokens, number).make(wanted)
+        write_whole(path, part.to_json())
         return part
 
-    def _make(
-        self, split: Split, tokens: int, number: int, wanted: list[str], corpus: Corpus
-    ) -> Part:
-        part, uses = Part(), Counter[tuple[str, str, str]]()
-        by_name = self.kinds.by_name()
-        exhausted: set[str] = set()
+
+@dataclass
+class _PartMaker:
+    """Makes one part."""
+
+    generator: Generator
+    corpus: Corpus
+    split: Split
+    tokens: int
+    number: int
+    part: Part = field(default_factory=Part)
+    made: set[tuple[str, str]] = field(default_factory=set)
+    uses: Counter[tuple[str, ...]] = field(default_factory=Counter)
+
+    def make(self, wanted: list[str]) -> Part:
+        """Returns the part with a sample for each kind wanted; kinds that are used up are owed."""
+        by_name = self.generator.kinds.by_name()
+        used_up: set[str] = set()
         for place, name in enumerate(wanted):
-            if name in exhausted:
-                part.owed.append(name)
-                continue
-            label = f"{self.plan.seed}/{split}/{tokens}/{number}/{place}"
-            made = self._sample(by_name[name], corpus, split, tokens, label, part, uses)
-            if made is None:
-                exhausted.add(name)
-                part.owed.append(name)
-            else:
-                part.rows.append(made)
-        return part
+            label = f"{self.generator.plan.seed}/{self.split}/{self.tokens}/{self.number}/{place}"
+            if name in used_up or not self._add_sample(by_name[name], label):
+                used_up.add(name)
+                self.part.owed.append(name)
+        return self.part
 
-    def _sample(
-        self,
-        kind: Kind,
-        corpus: Corpus,
-        split: Split,
-        tokens: int,
-        label: str,
-        part: Part,
-        uses: Counter[tuple[str, str, str]],
-    ) -> SampleRow | None:
-        made = {(row.question, row.target[0]) for row in part.rows}
+    def _add_sample(self, kind: Kind, label: str) -> bool:
         for attempt in range(MAX_ATTEMPTS):
-            seed = _seed(f"{label}/{attempt}")
-            rng = random.Random(seed)
-            draft = draw(kind, corpus, rng)
-            if isinstance(draft, Draft) and self._is_worn(draft, uses):
-                draft = Rejected("statement used too often")
-            row = (
-                draft
-                if isinstance(draft, Rejected)
-                else self._finish(draft, corpus, split, tokens, seed, rng)
-            )
-            if isinstance(row, SampleRow) and (row.question, row.target[0]) in self.seen | made:
-                row = Rejected("repeats a question")
-            if isinstance(row, SampleRow):
-                uses.update((e.subject, e.relation, e.object) for e in draft.edges)
-                return row
-            part.rejected[f"{kind.name}: {row.reason}"] += 1
-        return None
+            row = self._try(kind, _seed(f"{label}/{attempt}"))
+            if isinstance(row, SampleRow) and row.passport is not None:
+                self.made.add((row.question, row.target[0]))
+                self.uses.update(statements(row.passport.proof))
+                self.part.rows.append(row)
+                return True
+            if isinstance(row, Rejected):
+                self.part.rejected[f"{kind.name}: {row.reason}"] += 1
+        return False
 
-    def _is_worn(self, draft: Draft, uses: Counter[tuple[str, str, str]]) -> bool:
-        keys = [(e.subject, e.relation, e.object) for e in draft.edges]
-        return any(uses[key] >= self.plan.max_edge_uses for key in keys)
-
-    def _finish(
-        self,
-        draft: Draft,
-        corpus: Corpus,
-        split: Split,
-        tokens: int,
-        seed: int,
-        rng: random.Random,
-    ) -> SampleRow | Rejected:
-        context = extend(draft.documents, corpus, tokens, self.counter, rng)
+    def _try(self, kind: Kind, seed: int) -> SampleRow | Rejected:
+        rng = random.Random(seed)
+        draft = draw(kind, self.corpus, rng)
+        if isinstance(draft, Rejected):
+            return draft
+        limit = self.generator.plan.max_statement_uses
+        if any(self.uses[k] + self.generator.uses[k] >= limit for k in statements(draft.proof)):
+            return Rejected("statement used too often")
+        context = extend(draft.documents, self.corpus, self.tokens, self.generator.counter, rng)
         if isinstance(context, Rejected):
             return context
         worded = word(draft, context.documents, rng)
         if isinstance(worded, Rejected):
             return worded
+        key = (worded.question, worded.target)
+        if key in self.made or key in self.generator.seen:
+            return Rejected("repeats a question")
+        row = self._row(draft, context, worded, seed)
+        problems = check_passport(row, self.corpus)
+        return Rejected(f"verification: {problems[0]}") if problems else row
+
+    def _row(self, draft: Draft, context: Context, worded: Worded, seed: int) -> SampleRow:
         depth_of = dict(zip(draft.documents, context.depths, strict=True))
-        passport = Passport(
-            evidence=draft.evidence,
-            proof=draft.proof,
-            options=worded.options,
-            depths=tuple(depth_of[span.document] for span in draft.evidence),
-        )
         names = tuple(document.id for document in context.documents)
-        row = SampleRow(
-            id=f"{split}-{_digest(worded.question, worded.target, *names)}-{draft.kind.name}",
-            split=split,
+        digest = _digest(worded.question, worded.target, *names)
+        return SampleRow(
+            id=f"{self.split}-{digest}-{draft.kind.name}",
+            split=self.split,
             kind=draft.kind.name,
             task_type=draft.kind.task_type,
             question=worded.question,
             target=(worded.target,),
             scorer=draft.kind.scorer,
             documents=names,
-            document_group=corpus.group,
+            document_group=self.corpus.group,
             seed=seed,
-            hops=len(draft.edges) or None,
-            target_tokens=tokens,
+            hops=draft.hops,
+            target_tokens=self.tokens,
             input_tokens=context.input_tokens,
-            passport=passport,
+            passport=Passport(
+                evidence=draft.evidence,
+                proof=draft.proof,
+                options=worded.options,
+                depths=tuple(depth_of[span.document] for span in draft.evidence),
+            ),
         )
-        problems = check_passport(row, corpus)
-        return Rejected(f"verification: {problems[0]}") if problems else row
 
 
 def prepare_work(work: Path, plan: Plan, kinds: Kinds, fingerprint: str) -> bool:
-    """Makes the work folder ready; returns whether parts of an earlier run of the same plan are in it.
+    """Makes the work folder ready; returns whether an earlier run of the plan left parts there.
 
     Raises:
         SynthesisError: the folder holds parts of another plan.
@@ -226,14 +231,20 @@ def prepare_work(work: Path, plan: Plan, kinds: Kinds, fingerprint: str) -> bool
     if path.exists():
         if path.read_text("utf-8") != text:
             raise SynthesisError(
-                f"{work} holds the beginnings of another plan or of changed documents; remove it or choose another --out"
+                f"{work} holds the beginnings of another plan or of changed documents; "
+                "remove it or choose another --out"
             )
         return True
     work.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text)
+    return False
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file that appears whole or not at all."""
     partial = path.with_suffix(".partial")
     partial.write_text(text, "utf-8")
     partial.rename(path)
-    return False
 
 
 def _seed(label: str) -> int:

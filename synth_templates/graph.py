@@ -1,9 +1,10 @@
 """The cross-document graph of triples, with the passage that supports each of them.
 
-Real extractor output is dirty: empty parts, self loops and triples that their document does not say are counted, never
-fatal. Two rules keep questions safe. *Evidence* is only a triple whose subject and object stand in its document.
-*Uniqueness* looks at every claim, supported or not: a relation with two claimed objects is not functional.
-This module does not know how a relation is worded (see `relations`).
+Real extractor output is dirty: empty parts, self loops and triples that their document does not say
+are counted, never fatal. Two rules keep questions safe. *Evidence* is only a triple whose subject
+and object stand in its document. *Uniqueness* looks at every claim, supported or not: a relation
+with two claimed objects is not functional. This module does not know how a relation is worded (see
+`relations`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from functools import lru_cache
 from longspan.harness.documents import Document, Triple
 
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+")
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[A-Z0-9])|\n+")
+_ABBREVIATIONS = tuple(
+    "St Mr Dr Ms Jr Sr Co Lt No vs Rev Gen Col Sgt Mrs Inc Ltd Mt Ft Prof Capt".split()  # noqa: SIM905
+)
+_SENTENCE_END = re.compile(
+    r"(?<!\b[A-Z]\.)"
+    + "".join(rf"(?<!\b{word}\.)" for word in _ABBREVIATIONS)
+    + r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[A-Z0-9])|\n+"
+)
 _WORD = re.compile(r"\w+")
 
 Canonical = Callable[[Triple], str]
@@ -28,10 +36,10 @@ Canonical = Callable[[Triple], str]
 
 @lru_cache(maxsize=1 << 18)
 def normalise_entity(name: str) -> str:
-    """Returns the key under which an entity is known: case, white space, articles and outer punctuation dropped.
+    """Returns the key of an entity: case, white space, articles, outer punctuation dropped.
 
-    Deliberately conservative: "New York" and "New York City" stay apart, since joining two things into one makes a
-    wrong question and missing an alias only loses one.
+    Deliberately conservative: "New York" and "New York City" stay apart, since joining two things
+    into one makes a wrong question and missing an alias only loses one.
     """
     key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     key = key.strip("\"'`.,;:()[] ")
@@ -84,7 +92,7 @@ class Graph:
         return graph
 
     def follow(self, start: str, relations: Sequence[str]) -> set[str]:
-        """Returns the keys of everything that the relations lead to from `start`, over all claims."""
+        """Returns the keys of all that the relations lead to from `start`, over all claims."""
         reached = {start}
         for relation in relations:
             reached = {o for s in reached for o in self.claims.get((s, relation), ())}
@@ -119,7 +127,7 @@ class Graph:
 
 
 def split_sentences(text: str) -> list[tuple[int, int]]:
-    """Returns the [start, end) of each sentence (full stop, question or exclamation mark and a capital, or a line)."""
+    """Returns the [start, end) of each sentence: up to a stop before a capital, or a line's end."""
     spans, start = [], 0
     for match in _SENTENCE_END.finditer(text):
         spans.append((start, match.start()))
@@ -133,32 +141,41 @@ def find_support(
 ) -> tuple[int, int] | None:
     """Returns the passage that supports a triple, or None.
 
-    The best sentence that holds subject and object (most words of the relation, then the first); else the shortest run
-    of sentences that holds both; else, on a page whose title is the subject, the best sentence with the object.
+    The best sentence that holds subject and object (most words of the relation, then the first);
+    else the shortest run of sentences that holds both; else, on a page whose title is the subject,
+    the best sentence with the object.
     """
     text = document.text
     objects = _sentences_with(triple.object, text, sentences)
-    if not objects:
-        return None
     subjects = _sentences_with(triple.subject, text, sentences)
     both = objects & subjects
-    is_page = normalise_entity(document.title) == normalise_entity(triple.subject)
-    if not both and subjects:
+    if objects and subjects and not both:
         first, last = min(
             ((min(s, o), max(s, o)) for s in subjects for o in objects),
             key=lambda run: (run[1] - run[0], run[0]),
         )
-        return sentences[first][0], sentences[last][1]
+        return sentences[first][0], _end(last, triple, text, sentences)
+    is_page = normalise_entity(document.title) == normalise_entity(triple.subject)
     candidates = both or (objects if is_page else set())
     if not candidates:
         return None
     words = set(_WORD.findall(triple.relation.casefold()))
     best = min(candidates, key=lambda i: (-_overlap(text, sentences[i], words), i))
-    return sentences[best]
+    return sentences[best][0], _end(best, triple, text, sentences)
+
+
+def _end(last: int, triple: Triple, text: str, sentences: Sequence[tuple[int, int]]) -> int:
+    """Returns the end of a passage with this last sentence; names cut there are made whole."""
+    end = sentences[last][1]
+    for name in (triple.subject, triple.object):
+        for place in find_mentions(name, text):
+            if sentences[last][0] <= place < end < place + len(name.strip()):
+                end = place + len(name.strip())
+    return end
 
 
 def find_mentions(name: str, text: str) -> list[int]:
-    """Returns where a name stands in a text as whole words, with its case or, failing that, without regard to it."""
+    """Returns where a name stands in a text as whole words; case counts where that finds it."""
     needle = name.strip()
     found = _whole_words(needle, text) if needle else []
     return found or (_whole_words(needle.casefold(), text.casefold()) if needle else [])

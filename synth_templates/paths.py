@@ -1,7 +1,8 @@
 """Paths through the graph whose answer is unique and whose evidence stands in distinct documents.
 
-A path of h hops is start -> relation 1 -> ... -> answer. Its answer is unique when following the same relations from the
-same start over *all* claims of the corpus reaches nothing else. This module does not know how paths are worded.
+A path of h hops is start -> relation 1 -> ... -> answer. Its answer is unique when following the
+same relations from the same start over *all* claims of the corpus reaches nothing else. This module
+does not know how paths are worded.
 """
 
 from __future__ import annotations
@@ -50,17 +51,33 @@ class PathSampler:
                         self._last_steps.setdefault(subject, []).append(edge)
         self._add_reach(frozenset(self._last_steps))
 
-    def sample(self, rng: random.Random, hops: int) -> tuple[Edge, ...] | None:
-        """Returns a random walk of `hops` edges that is a valid path, or None where no try was one."""
+    def sample(
+        self, rng: random.Random, hops: int, *, distinct_relations: bool = False
+    ) -> tuple[Edge, ...] | None:
+        """Returns a random walk of `hops` edges that is a valid path, None where no try was."""
         self._extend_reach(hops)
         starts = self._starts[hops - 1]
         if not starts:
             return None
         for _ in range(MAX_TRIES):
             path = self._walk(rng, rng.choice(starts), hops)
-            if path is not None and is_unique(self.graph, path):
+            if path is None or not is_unique(self.graph, path):
+                continue
+            if not distinct_relations or len({edge.relation for edge in path}) == hops:
                 return path
         return None
+
+    def links(self) -> list[tuple[str, str]]:
+        """Returns the pairs of documents that two steps of some path stand in, sorted."""
+        return sorted(
+            {
+                (edge.document, following.document)
+                for edges in self._steps.values()
+                for edge in edges
+                for following in self._last_steps.get(edge.object, ())
+                if following.document != edge.document
+            }
+        )
 
     def _walk(self, rng: random.Random, start: str, hops: int) -> tuple[Edge, ...] | None:
         path: list[Edge] = []
@@ -82,7 +99,7 @@ class PathSampler:
         return tuple(path)
 
     def _extend_reach(self, hops: int) -> None:
-        """Breadth-first from the answers backwards: the subjects from which a walk of 1, 2, ... hops exists."""
+        """Breadth-first from the answers backwards: the subjects with a walk of 1, 2, ... hops."""
         while len(self._reach) < hops:
             nearer = self._reach[-1]
             further = {
@@ -96,5 +113,5 @@ class PathSampler:
 
 
 def is_unique(graph: Graph, path: tuple[Edge, ...]) -> bool:
-    """Returns whether the relations of the path lead from its start to its answer and to nothing else."""
+    """Returns whether the path's relations lead from its start to its answer and nothing else."""
     return graph.follow(path[0].subject, [edge.relation for edge in path]) == {path[-1].object}

@@ -1,8 +1,8 @@
 """`longspan synth`: from a plan to a task set on disk.
 
-Steps: documents -> corpora per split -> drafts -> contexts -> questions -> verification -> task set. What each step
-gave and lost is printed and stands in the manifest. Resumable: parts are kept in `<out>.work` until the task set appears
-under its name.
+Steps: documents -> corpora per split -> drafts -> contexts -> questions -> verification -> task
+set. What each step gave and lost is printed and stands in the manifest. Resumable: parts are kept
+in `<out>.work` until the task set appears under its name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from longspan.harness.taskset import SPLITS, SampleRow, TaskSet, write_taskset
 from longspan.harness.tokens import EstimatedTokens, TokenCounter, load_tokenizer
 from longspan.synth_templates.card import render_card
 from longspan.synth_templates.generate import Generator, prepare_work
-from longspan.synth_templates.kinds import load_kinds
+from longspan.synth_templates.kind import load_kinds
 from longspan.synth_templates.plan import (
     DEFAULT_NUM_SAMPLES,
     DEFAULT_TOKENS,

@@ -1,4 +1,4 @@
-"""The plan of a task set: source, kinds, lengths and numbers of samples; and the quotas that follow from it."""
+"""The plan of a task set: source, kinds, lengths, numbers of samples; and its quotas."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from longspan.harness.errors import SynthesisError
 from longspan.harness.taskset import SPLITS, Split
-from longspan.synth_templates.kinds import Kinds, SourceName
+from longspan.synth_templates.kind import Kinds, SourceName
 from longspan.synth_templates.world import NamePool
 
 DEFAULT_NUM_SAMPLES = 200
 DEFAULT_TOKENS = 2048
 DEFAULT_SHARES: dict[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+DEFAULT_NAMES: dict[Split, NamePool] = {"train": "train", "validation": "all", "test": "all"}
 
 
 class _Frozen(BaseModel):
@@ -28,13 +29,11 @@ class WorldSource(_Frozen):
     """Generated fictional worlds, others for every part of every split."""
 
     type: Literal["world"] = "world"
-    samples_per_world: int = Field(default=10, ge=1)
+    samples_per_world: int = Field(default=16, ge=1)
     """More worlds are more independent clusters; fewer are fewer documents."""
     persons: int | None = Field(default=None, ge=2, le=128)
-    """Persons in a world; with half as many towns and companies. None: as many as the length needs."""
-    names: dict[Split, NamePool] = Field(
-        default_factory=lambda: {"train": "train", "validation": "all", "test": "all"}
-    )
+    """Persons in a world, with half as many towns and companies. None: what the length needs."""
+    names: dict[Split, NamePool] = Field(default_factory=lambda: dict(DEFAULT_NAMES))
     """`train` leaves out a quarter of all names, so that held-out splits also hold unseen names."""
 
 
@@ -61,15 +60,15 @@ class Plan(_Frozen):
     source: Source = WorldSource()
     """Where documents come from."""
     kinds: dict[str, float] | None = None
-    """Kind -> weight. None: every kind of the source, each task type with the same number of samples."""
+    """Kind -> weight. None: every kind of the source, the same number for each task type."""
     kind_files: tuple[Path, ...] = ()
     """Files with further kinds."""
     splits: dict[Split, dict[int, int]]
     """Split -> target length of the context in tokens -> number of samples."""
     tokenizer: str | None = None
-    """Checkpoint or folder whose tokenizer counts lengths. None: estimated, four characters a token."""
-    max_edge_uses: int = Field(default=4, ge=1)
-    """How many questions of a part may use one statement, so that hubs do not fill the task set."""
+    """Checkpoint whose tokenizer counts lengths. None: estimated, four characters a token."""
+    max_statement_uses: int = Field(default=6, ge=1)
+    """How many questions may use one statement or table, so that hubs do not fill the task set."""
 
     @field_validator("splits")
     @classmethod
@@ -122,7 +121,7 @@ def parse_plan(content: object, name: str) -> Plan:
 
 
 def default_splits(num_samples: int, tokens: int) -> dict[Split, dict[int, int]]:
-    """Returns `num_samples` over train, validation and test in the default shares, at one length."""
+    """Returns `num_samples` over the splits in the default shares, at one length."""
     sizes = largest_remainder({split: DEFAULT_SHARES[split] for split in SPLITS}, num_samples)
     return {split: {tokens: sizes[split]} for split in SPLITS if sizes[split]}
 
@@ -138,7 +137,8 @@ def kind_weights(plan: Plan, kinds: Kinds) -> dict[str, float]:
         unknown = sorted(set(plan.kinds) - set(known))
         if unknown:
             raise SynthesisError(
-                f"unknown kind {unknown[0]!r} for source {plan.source_name}; known: {', '.join(sorted(known))}"
+                f"unknown kind {unknown[0]!r} for source {plan.source_name}; "
+                f"known: {', '.join(sorted(known))}"
             )
         return {name: weight for name, weight in plan.kinds.items() if weight > 0}
     totals: dict[str, float] = {}
@@ -156,7 +156,7 @@ def quotas(weights: Mapping[str, float], num_samples: int, rng: random.Random) -
 
 
 def largest_remainder(weights: Mapping[Any, float], total: int) -> dict[Any, int]:
-    """Returns whole numbers that sum to `total` in the proportions of the weights (Hamilton's method)."""
+    """Returns whole numbers that sum to `total`, by the weights (Hamilton's method)."""
     whole = sum(weights.values())
     exact = {key: total * weight / whole for key, weight in weights.items()}
     counts = {key: int(value) for key, value in exact.items()}

@@ -1,15 +1,15 @@
 """From a kind and a corpus to a draft: answer, proof and evidence, and later the wording.
 
-One function per shape. A shape returns a `Draft`, or the reason why this draw gave none: reasons are counted in the
-manifest, so that low yields can be explained. The wording comes after the context, since options of a choice are taken
-from the context where possible.
+One function per shape. A shape returns a `Draft`, or the reason why this draw gave none: reasons
+are counted in the manifest, so that low yields can be explained. The wording comes after the
+context, since options of a choice are taken from the context where possible.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
 
@@ -22,23 +22,12 @@ from longspan.harness.passport import (
     ProofStep,
     TableProof,
 )
+from longspan.harness.templates import render
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.graph import Edge, find_mentions, normalise_entity
-from longspan.synth_templates.kinds import Kind
+from longspan.synth_templates.kind import Kind
 from longspan.synth_templates.relations import Lexicon, numeric_value, object_class
 from longspan.synth_templates.tables import compute, format_number
-
-from jinja2 import StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from functools import lru_cache
-
-_ENV = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
-_compile = lru_cache(maxsize=512)(_ENV.from_string)
-
-
-def render(t, **v):
-    return _compile(t).render(**v)
-
 
 INNER = "{{ inner }}"
 
@@ -54,7 +43,6 @@ class Draft:
         evidence: Spans that support the proof's steps, in order.
         variables: What the wording may use.
         option_pool: Wrong options to choose from.
-        edges: The edges used, for limits on their reuse.
     """
 
     kind: Kind
@@ -63,7 +51,11 @@ class Draft:
     evidence: tuple[EvidenceSpan, ...]
     variables: dict[str, Any]
     option_pool: tuple[str, ...] = ()
-    edges: tuple[Edge, ...] = field(default=(), repr=False)
+
+    @property
+    def hops(self) -> int | None:
+        """Number of steps of a path, None for other shapes."""
+        return len(self.proof.steps) if isinstance(self.proof, PathProof) else None
 
     @property
     def documents(self) -> tuple[str, ...]:
@@ -94,7 +86,8 @@ def draw(kind: Kind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
 
 def word(draft: Draft, context: Sequence[Document], rng: random.Random) -> Worded | Rejected:
     """Returns the question of a draft over its context, or why it cannot be asked."""
-    kind, variables, target, options = draft.kind, draft.variables, draft.answer, ()
+    kind, variables, target = draft.kind, draft.variables, draft.answer
+    options: tuple[str, ...] = ()
     if kind.shape == "choice":
         chosen = _choose_options(draft, context, rng)
         if isinstance(chosen, Rejected):
@@ -103,7 +96,7 @@ def word(draft: Draft, context: Sequence[Document], rng: random.Random) -> Worde
         listed = ", ".join(f"{o} ({x})" for o, x in zip(options, ascii_uppercase, strict=False))
         variables = {**variables, "options": listed}
         target = ascii_uppercase[options.index(draft.answer)]
-    question = render(rng.choice(kind.question), **variables)
+    question = render(rng.choice(kind.question), variables)
     asked = question if kind.shape != "choice" else str(variables["path"])
     if kind.shape in ("path", "choice") and find_mentions(draft.answer, asked):
         return Rejected("answer in question")
@@ -120,7 +113,8 @@ def path_phrase(lexicon: Lexicon, start: str, relations: Sequence[str]) -> str:
 
 
 def _draw_path(kind: Kind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
-    path = corpus.sampler(kind.relations).sample(rng, kind.hops)
+    sampler = corpus.sampler(kind.relations)
+    path = sampler.sample(rng, kind.hops, distinct_relations=kind.distinct_relations)
     if path is None:
         return Rejected("no unique path")
     last = corpus.lexicon.forms[path[-1].relation]
@@ -137,7 +131,6 @@ def _draw_path(kind: Kind, corpus: Corpus, rng: random.Random) -> Draft | Reject
         evidence,
         {"path": phrase, "word": last.word, "start": path[0].stated.subject, "hops": kind.hops},
         option_pool=corpus.objects[path[-1].relation] if kind.shape == "choice" else (),
-        edges=path,
     )
 
 
@@ -159,7 +152,6 @@ def _draw_compare(kind: Kind, corpus: Corpus, rng: random.Random) -> Draft | Rej
         CompareProof(steps=(_step(first), _step(second)), pick=kind.pick),
         (_span(first, corpus), _span(second, corpus)),
         {"first": first.stated.subject, "second": second.stated.subject},
-        edges=(first, second),
     )
 
 
@@ -207,8 +199,9 @@ def _choose_options(
 ) -> tuple[str, ...] | Rejected:
     """Returns the options in the order of their letters: the answer and others of its relation.
 
-    Others that stand in the context come first. An option that shares all its words with another one is left out, and
-    for kinds that ask for it, an option that the evidence mentions: it may be true without being claimed.
+    Others that stand in the context come first. An option that shares all its words with another
+    one is left out, and for kinds that ask for it, an option that the evidence mentions: it may be
+    true without being claimed.
     """
     answer, wanted = draft.answer, draft.kind.num_options - 1
     evidence = [document for document in context if document.id in draft.documents]

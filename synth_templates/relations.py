@@ -1,8 +1,9 @@
 """The lexicon of relations: which stated relations mean the same, and how a question words them.
 
-A question names its path by nested noun phrases ("the birthplace of the director of Alien"), so every relation that may
-be asked has a phrase around `{{ inner }}`. Relations outside the lexicon still count as claims when uniqueness is
-checked, but no question asks for them: "was" or "has become" cannot be asked about in a way a reader would accept.
+A question names its path by nested noun phrases ("the birthplace of the director of Alien"), so
+every relation that may be asked has a phrase around `{{ inner }}`. Relations outside the lexicon
+still count as claims when uniqueness is checked, but no question asks for them: "was" or "has
+become" cannot be asked about in a way a reader would accept.
 """
 
 from __future__ import annotations
@@ -31,12 +32,11 @@ _DATE = re.compile(
 )
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
 MAX_NAME_WORDS = 6
-_NOT_NAMES = frozenset(
-    "he she it they this that these those his her its their who which there one both all some many most "
-    "it's others several I we you".casefold().split()
-)
+_PRONOUNS = """he she it its it's they i we you his her their this that these those who which there
+one both all some many most others several"""
+_NOT_NAMES = frozenset(_PRONOUNS.split())
 _CONNECTIVES = frozenset(
-    "of the and de da di du la le van von der den in on at for to a an & y".split()
+    "of the and de da di du la le van von der den in on at for to a & y".split(" ")
 )
 
 
@@ -52,7 +52,7 @@ class RelationForm(BaseModel):
     phrase: str
     """Noun phrase of the object, around `{{ inner }}`."""
     object: tuple[ObjectClass, ...] = ("name", "date", "number", "other")
-    """Classes of object that this form is for; "born in 1950" and "born in Rome" are different relations."""
+    """Classes of object it is for; "born in 1950" and "born in Rome" are different relations."""
     word: str = "What"
     """Question word: "What is <phrase>?"."""
     group: str = "entity"
@@ -94,13 +94,13 @@ class Lexicon:
 
 @lru_cache(maxsize=1 << 16)
 def normalise_relation(stated: str) -> str:
-    """Returns a stated relation in lower case, with single spaces and without a leading auxiliary verb."""
+    """Returns a stated relation in lower case, without a leading auxiliary verb."""
     return _AUXILIARY.sub("", " ".join(stated.casefold().replace("_", " ").split()))
 
 
 @lru_cache(maxsize=1 << 16)
 def object_class(text: str) -> ObjectClass:
-    """Returns what an entity looks like: a date, a plain number, a proper name, or something else."""
+    """Returns what an entity looks like: a date, a plain number, a proper name, or other."""
     stripped = text.strip()
     if _NUMBER.fullmatch(stripped):
         return "date" if re.fullmatch(r"1\d{3}|20\d{2}", stripped) else "number"
@@ -110,7 +110,7 @@ def object_class(text: str) -> ObjectClass:
 
 
 def numeric_value(text: str) -> float | None:
-    """Returns the number or the year that an object states, None where there is none or more than one."""
+    """Returns the number or the year that an object states, None without exactly one."""
     if _NUMBER.fullmatch(text.strip()):
         return float(text.strip().replace(",", ""))
     years = re.findall(r"\b(?:1\d{3}|20\d{2})\b", text)
@@ -121,8 +121,9 @@ def numeric_value(text: str) -> float | None:
 def is_name(text: str) -> bool:
     """Returns whether a text looks like a proper name.
 
-    After a leading article, every word but connectives begins with a capital or a digit, the first with a capital, there
-    are at most six words, and it is not a pronoun. So "the film" and "monthly publication" are none.
+    After a leading article, every word but connectives begins with a capital or a digit, the first
+    with a capital, there are at most six words, and it is not a pronoun. So "the film" and "monthly
+    publication" are none.
     """
     words = text.strip("\"' ").split()
     if words and words[0] in ("the", "The", "a", "A", "an", "An"):

@@ -1,14 +1,14 @@
 """Where corpora come from: generated worlds, or the user's documents partitioned over the splits.
 
-Both give a corpus for (split, target length, part): worlds a fresh one for every part, documents the one of the split.
-A document belongs to one split only.
+Both give a corpus for (split, target length, part): worlds a fresh one for every part, documents
+the one of the split. A document belongs to one split only.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from longspan.harness.errors import SynthesisError
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.kinds import Kinds
+from longspan.synth_templates.kind import Kinds
 from longspan.synth_templates.plan import DocumentsSource, Plan, WorldSource, largest_remainder
 from longspan.synth_templates.relations import Lexicon
 from longspan.synth_templates.world import NAMES, WorldSize, draw_world
@@ -36,6 +36,8 @@ class CorpusSource(Protocol):
 
     samples_per_part: int
     """Samples drawn from one part."""
+    renews: bool
+    """Whether a later part has other documents, so that a kind that is used up can come back."""
 
     def corpus(self, split: Split, tokens: int, part: int) -> Corpus:
         """Returns the corpus of a part."""
@@ -60,6 +62,8 @@ def open_source(plan: Plan, kinds: Kinds, counter: TokenCounter) -> CorpusSource
 
 class WorldCorpora:
     """A fresh world for every part."""
+
+    renews = True
 
     def __init__(
         self, seed: int, source: WorldSource, lexicon: Lexicon, counter: TokenCounter
@@ -88,9 +92,9 @@ class WorldCorpora:
                 if room >= tokens:
                     return corpus
                 raise SynthesisError(
-                    f"target length {tokens} exceeds a world of {size.persons} persons, which holds {room} "
-                    f"tokens ({self.counter.name}); lower the length or raise source.persons (at most "
-                    f"{len(NAMES['person'])})"
+                    f"target length {tokens} exceeds a world of {size.persons} persons, which "
+                    f"holds {room} tokens ({self.counter.name}); lower the length or raise "
+                    f"source.persons (at most {len(NAMES['person'])})"
                 )
             persons = max(persons + 1, math.ceil(persons * _GROWTH * _WORLD_MARGIN * tokens / room))
 
@@ -103,19 +107,22 @@ class DocumentCorpora:
     """The user's documents: one corpus per split."""
 
     samples_per_part = SAMPLES_PER_PART
+    renews = False
 
     def __init__(self, seed: int, source: DocumentsSource, lexicon: Lexicon) -> None:
         reading = read_documents(source.path)
         self.problems = [str(problem) for problem in reading.problems]
         self.num_documents = len(reading.documents)
-        parts = partition(reading.documents, source.shares, seed)
+        whole = Corpus("all", reading.documents, lexicon)
+        links = whole.sampler("entity").links()
+        parts = partition(reading.documents, source.shares, seed, links)
         self._corpora = {split: Corpus(split, part, lexicon) for split, part in parts.items()}
         num_edges = sum(corpus.graph.counts["supported"] for corpus in self._corpora.values())
         if not num_edges and not any(corpus.tables for corpus in self._corpora.values()):
             raise SynthesisError(
-                f"nothing to ask about {self.num_documents} documents in {source.path}: questions are built "
-                'from supplied triples (JSON lines with "triples": [[subject, relation, object], ...]) and '
-                "from Markdown tables; extraction by a model is not available yet"
+                f"nothing to ask about {self.num_documents} documents in {source.path}: questions "
+                'are built from supplied triples (JSON lines with "triples": [[subject, relation, '
+                "object], ...]) and Markdown tables; extraction by a model is not available yet"
             )
 
     def corpus(self, split: Split, tokens: int, part: int) -> Corpus:
@@ -139,18 +146,39 @@ class DocumentCorpora:
 
 
 def partition(
-    documents: Sequence[Document], shares: dict[Split, float], seed: int
+    documents: Sequence[Document],
+    shares: dict[Split, float],
+    seed: int,
+    links: Iterable[tuple[str, str]] = (),
 ) -> dict[Split, list[Document]]:
-    """Returns the documents of each split: shuffled by the seed, then cut in the shares' proportions."""
-    order = sorted(documents, key=lambda document: document.id)
-    random.Random(f"{seed}/partition").shuffle(order)
-    sizes = largest_remainder({split: shares.get(split, 0.0) for split in SPLITS}, len(order))
-    parts: dict[Split, list[Document]] = {}
-    start = 0
-    for split in SPLITS:
-        parts[split] = order[start : start + sizes[split]]
-        start += sizes[split]
-    return parts
+    """Returns the documents of each split: clusters shuffled by the seed, dealt by the shares.
+
+    Linked documents (two steps of one path) stay in one cluster while it is small, so that
+    splitting does not cut the paths that a corpus has.
+    """
+    sizes = largest_remainder({split: shares.get(split, 0.0) for split in SPLITS}, len(documents))
+    limit = max(2, min((size for size in sizes.values() if size), default=2) // 4)
+    clusters = _cluster([document.id for document in documents], links, limit)
+    random.Random(f"{seed}/partition").shuffle(clusters)
+    split_of: dict[str, Split] = {}
+    room = dict(sizes)
+    for cluster in sorted(clusters, key=len, reverse=True):
+        split = max(SPLITS, key=lambda s: room[s] / max(1, sizes[s]))
+        room[split] -= len(cluster)
+        split_of.update(dict.fromkeys(cluster, split))
+    return {s: [d for d in documents if split_of[d.id] == s] for s in SPLITS}
+
+
+def _cluster(names: Sequence[str], links: Iterable[tuple[str, str]], limit: int) -> list[list[str]]:
+    """Returns clusters of linked names; a link that would make one larger than `limit` is cut."""
+    cluster_of = {name: [name] for name in names}
+    for first, second in links:
+        one, other = cluster_of[first], cluster_of[second]
+        if one is not other and len(one) + len(other) <= limit:
+            one.extend(other)
+            cluster_of.update(dict.fromkeys(other, one))
+    distinct = {id(cluster): cluster for cluster in cluster_of.values()}
+    return [sorted(cluster) for cluster in distinct.values()]
 
 
 @lru_cache(maxsize=64)

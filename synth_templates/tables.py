@@ -1,8 +1,8 @@
 """Tables found in documents, and the operations that questions ask of them.
 
-Two forms are read: a sentence list ("Karo's sales are: Kukton 5; Tastal 7.") and a Markdown pipe table. A table here
-is one numeric column over the labels of the first column; one of several columns gives several tables. Schema alignment
-across documents and SQL are not part of this module.
+Two forms are read: a sentence list ("Karo's sales are: Kukton 5; Tastal 7.") and a Markdown pipe
+table. A table here is one numeric column over the labels of the first column; one of several
+columns gives several tables. Schema alignment across documents and SQL are not part of this module.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from longspan.harness.documents import Document
 from longspan.harness.passport import Operation
 
 _LIST = re.compile(
-    r"(?P<subject>[^.\n:;]+?)'s (?P<column>[^.\n:;]+?) are: (?P<rows>[^.\n:]+ -?\d+(?:; [^.\n:;]+ -?\d+)*)\."
+    r"(?P<subject>[^.\n:;]+?)'s (?P<column>[^.\n:;]+?) are: "
+    r"(?P<rows>[^.\n:;]+ -?\d+(?:; [^.\n:;]+ -?\d+)*)\."
 )
 _PIPE_BLOCK = re.compile(r"(?:^[ \t]*\|.*\|[ \t]*(?:\n|\Z)){3,}", re.MULTILINE)
 _RULE = re.compile(r"^[\s|:-]+$")
@@ -59,7 +60,9 @@ def compute(
         return sum(value > limit for value in values)
     if operation == "difference":
         return max(values) - min(values)
-    return float({"max": max, "min": min, "sum": sum}[operation](values))
+    if operation == "sum":
+        return sum(values)
+    return max(values) if operation == "max" else min(values)
 
 
 def format_number(value: float) -> str:

@@ -1,8 +1,10 @@
-"""Re-executing passports offline: does the evidence stand, does the proof hold, does it give the answer?
+"""Re-executing passports offline: does the evidence stand, does the proof hold?
 
-Nothing here is taken from the passport on trust: spans are compared with the documents, triples are looked up in them,
-uniqueness is recomputed on a graph built anew from all documents of the group, tables are parsed again. What is not
-checked: whether a triple follows from its passage in meaning (the passage holds subject and object).
+Nothing here is taken from the passport on trust: spans are compared with the documents, triples are
+looked up in them, uniqueness is recomputed on a graph built anew from all documents of the group,
+tables are parsed again. What is not
+checked: whether a triple follows from its passage in meaning (the passage holds subject and
+object).
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def check_command(
 
 
 def check_taskset(taskset: TaskSet) -> dict[str, list[str]]:
-    """Returns the problems of each sample that has any, by sample id; "(task set)" for those of the whole."""
+    """Returns the problems by sample id, with "(task set)" for those of the whole."""
     lexicon = Lexicon([RelationForm.model_validate(form) for form in taskset.manifest["relations"]])
     documents, groups = taskset.documents, taskset.document_groups()
     by_group: dict[str, list[SampleRow]] = {}
@@ -75,7 +77,7 @@ def check_taskset(taskset: TaskSet) -> dict[str, list[str]]:
 
 
 def check_passport(row: SampleRow, corpus: Corpus) -> list[str]:
-    """Returns what is wrong with a sample, given all documents of its group; nothing when its proof holds."""
+    """Returns what is wrong with a sample, given all documents of its group."""
     passport = row.passport
     if passport is None:
         return ["has no passport"]
@@ -215,7 +217,7 @@ def _check_table(proof: TableProof, row: SampleRow, corpus: Corpus) -> tuple[lis
 
 
 def _check_target(row: SampleRow, answer: str) -> list[str]:
-    """Checks that the stored target is the proof's answer, or the letter of the one option that is."""
+    """Checks that the target is the proof's answer, or the letter of the option that is."""
     options = row.passport.options if row.passport else ()
     if options:
         if [normalise_entity(o) for o in options].count(normalise_entity(answer)) != 1:

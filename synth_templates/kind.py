@@ -1,7 +1,8 @@
 """Question kinds as data: what is declared about a kind, and reading the declarations.
 
-A kind file (YAML) names its source of documents, the lexicon of relations where the source has no built-in one, and
-kinds. A new kind of an existing shape needs no Python. Question wordings are templates (sandboxed Jinja).
+A kind file (YAML) names its source of documents, the lexicon of relations where the source has no
+built-in one, and kinds. A new kind of an existing shape needs no Python. Question wordings are
+templates (sandboxed Jinja).
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Kind(BaseModel):
     """Steps of a path."""
     relations: str = "entity"
     """Group of relations that a path may use."""
+    distinct_relations: bool = False
+    """A path uses no relation twice: "the location of the location of X" reads badly."""
     relation: str | None = None
     """The relation that a comparison compares by."""
     pick: Literal["largest", "smallest"] = "largest"
@@ -54,7 +57,7 @@ class Kind(BaseModel):
     num_options: int = Field(default=4, ge=2, le=26)
     """Options of a choice, the right one included."""
     unmentioned_options: bool = False
-    """Wrong options must not stand in the evidence documents: real documents may state less than is true."""
+    """Wrong options must not stand in the evidence: real text may claim less than is true."""
     share: float = Field(default=1.0, gt=0)
     """Weight of the kind where a plan does not say otherwise."""
 
