@@ -1,0 +1,275 @@
+"""Inspect logs to tidy rows: one row per sample and epoch, with the run that it belongs to.
+
+Only finished logs with scores enter; every other log is listed with the reason. A sample whose judge, scorer or
+engine failed has no value: it enters no mean and lowers the coverage. This module computes no statistics.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from inspect_ai.log import EvalLog, EvalSample, read_eval_log
+from inspect_ai.scorer import Score, value_to_float
+
+from longspan.harness.errors import BoardError, one_line
+from longspan.harness.files import Problem, file_hash
+from longspan.harness.validity import is_scored
+
+SET_ASIDE = (".damaged", ".failed")
+"""Endings of logs that `longspan eval` has set aside."""
+SETTINGS = ("temperature", "top_p", "top_k", "max_tokens", "seed")
+UNREAD_FIELDS = {"events", "events_data", "messages", "attachments", "timelines"}
+"""Fields of a sample that the board does not need; for long documents they are nearly all of a log."""
+_MISSING = "\0"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished evaluation: a task read by a solver with a checkpoint under settings."""
+
+    log: str
+    """File name of the log."""
+    log_hash: str
+    eval_id: str
+    created: str
+    task: str
+    task_version: str
+    task_args: Mapping[str, Any]
+    checkpoint: str
+    checkpoint_hash: str | None
+    solver: str
+    solver_args: Mapping[str, Any]
+    input_over_window: float | None
+    step: int | None
+    recipe_hash: str | None
+    settings: Mapping[str, Any]
+    epochs: int
+    num_samples: int
+    """Samples and epochs that the log should hold."""
+    seconds: float
+    """Wall time of the evaluation, of its last start where it was resumed."""
+
+    @property
+    def identity(self) -> str:
+        """What makes two logs the same evaluation; the later one counts then."""
+        parts = [self.task, self.task_version, self.checkpoint, self.checkpoint_hash, self.solver]
+        more = [self.solver_args, self.input_over_window, self.settings, self.epochs]
+        return json.dumps([*parts, *more], sort_keys=True, default=str)
+
+
+@dataclass(frozen=True)
+class Logs:
+    """What was read: runs, their sample rows (column `run` is an index into `runs`), and what was left out."""
+
+    runs: tuple[Run, ...]
+    samples: pd.DataFrame
+    skipped: tuple[Problem, ...]
+
+
+def read_logs(paths: Sequence[Path]) -> Logs:
+    """Returns the runs and samples of logs: files, or folders with everything below them.
+
+    Raises:
+        BoardError: a path does not exist.
+    """
+    skipped: list[Problem] = []
+    found: dict[str, tuple[Run, list[EvalSample], str]] = {}
+    for path, place in _find(paths, skipped):
+        outcome = _read(path)
+        if isinstance(outcome, str):
+            skipped.append(Problem(place, outcome))
+            continue
+        run, samples = outcome
+        other = found.get(run.identity)
+        if other is not None:
+            older, newer = sorted([other, (run, samples, place)], key=lambda one: _age(one[0]))
+            reason = f"another log of the same evaluation is newer: {newer[2]}"
+            if older[0].log_hash == newer[0].log_hash:
+                reason = f"the same log as {newer[2]}"
+            skipped.append(Problem(older[2], reason))
+            found[run.identity] = newer
+        else:
+            found[run.identity] = (run, samples, place)
+    kept = [found[key] for key in sorted(found)]
+    rows = [_row(index, sample) for index, one in enumerate(kept) for sample in one[1]]
+    samples_frame = pd.DataFrame(rows, columns=COLUMNS).sort_values(
+        ["run", "sample", "epoch"], kind="stable", ignore_index=True
+    )
+    runs = tuple(one[0] for one in kept)
+    return Logs(runs, samples_frame, tuple(sorted(skipped, key=str)))
+
+
+def _age(run: Run) -> tuple[str, str]:
+    return run.created, run.eval_id
+
+
+def _find(paths: Sequence[Path], skipped: list[Problem]) -> list[tuple[Path, str]]:
+    """Returns log files with how the page names them: by their path below the folder that was given."""
+    found: dict[Path, str] = {}
+    for given in paths:
+        if not given.exists():
+            raise BoardError(f"no such log or folder: {given}; give .eval files or folders of them")
+        if given.is_file():
+            found.setdefault(given.resolve(), given.name)
+            continue
+        for path in sorted(given.rglob("*.eval*")):
+            place = path.relative_to(given).as_posix()
+            if path.suffix in SET_ASIDE:
+                skipped.append(Problem(place, f"set aside by `longspan eval` ({path.suffix[1:]})"))
+            elif path.suffix == ".eval" and path.is_file():
+                found.setdefault(path.resolve(), place)
+    return list(found.items())
+
+
+def _read(path: Path) -> tuple[Run, list[EvalSample]] | str:
+    """Returns a log's run and samples, or why it is left out."""
+    try:
+        header = read_eval_log(str(path), header_only=True)
+    except Exception as error:  # noqa: BLE001  damaged zip or JSON raises what its reader pleases
+        return f"cannot be read as an Inspect log ({one_line(str(error) or type(error).__name__, 120)})"
+    reason = _unfinished(header)
+    if reason is not None:
+        return reason
+    try:
+        log = read_eval_log(str(path), exclude_fields=UNREAD_FIELDS)
+    except Exception as error:  # noqa: BLE001  see above: the header was whole, the samples are not
+        return f"its samples cannot be read ({one_line(str(error) or type(error).__name__, 120)})"
+    samples = log.samples or []
+    if not any(_value(sample)[0] is not None for sample in samples):
+        return "not one of its samples has a score that is a number"
+    return _run(path, log), samples
+
+
+def _unfinished(log: EvalLog) -> str | None:
+    if log.status != "success":
+        reason = f" ({one_line(log.error.message, 120)})" if log.error else ""
+        return f"not finished: status {log.status}{reason}"
+    if log.results is None or not log.results.scores:
+        return "has no scores"
+    if log.invalidated:
+        return "was invalidated"
+    return None
+
+
+def _run(path: Path, log: EvalLog) -> Run:
+    spec, labels = log.eval, log.eval.metadata or {}
+    generation = spec.model_generate_config.model_dump(exclude_none=True)
+    solver = labels.get("longspan_solver") or spec.solver or "default solver"
+    total = log.results.total_samples if log.results else 0
+    return Run(
+        log=path.name,
+        log_hash=file_hash(path),
+        eval_id=spec.eval_id,
+        created=str(spec.created),
+        task=_task_name(spec.task, spec.task_args),
+        task_version=str(spec.task_version),
+        task_args=spec.task_args,
+        checkpoint=_short_name(str(labels.get("longspan_checkpoint") or spec.model)),
+        checkpoint_hash=labels.get("longspan_checkpoint_hash"),
+        solver=str(solver).removeprefix("longspan/").removeprefix("inspect_ai/"),
+        solver_args=spec.solver_args_passed or {},
+        input_over_window=_number(labels.get("longspan_input_over_window")),
+        step=_number(labels.get("longspan_step"), int),
+        recipe_hash=labels.get("longspan_recipe_hash"),
+        settings={name: generation[name] for name in SETTINGS if name in generation},
+        epochs=spec.config.epochs or 1,
+        num_samples=max(total, len(log.samples or [])),
+        seconds=_seconds(log),
+    )
+
+
+def _task_name(name: str, arguments: Mapping[str, Any]) -> str:
+    """Returns the task without our package; the generic task of task sets goes by its folder's name."""
+    short = name.removeprefix("longspan/")
+    path = arguments.get("path")
+    return Path(str(path)).name if short == "taskset" and path else short
+
+
+def _short_name(name: str) -> str:
+    """Returns a checkpoint's name; of a path only the last part, for pages are read elsewhere."""
+    inner = name.removeprefix("longspan-local/")
+    is_path = inner.startswith(("/", ".", "~")) or inner.count("/") > 2
+    return Path(inner).name or name if is_path else inner
+
+
+def _seconds(log: EvalLog) -> float:
+    try:
+        started, ended = pd.Timestamp(log.stats.started_at), pd.Timestamp(log.stats.completed_at)
+        seconds = float((ended - started).total_seconds())
+    except (ValueError, TypeError):
+        return math.nan
+    return seconds
+
+
+COLUMNS = (
+    *("run", "sample", "epoch", "value", "validity", "task_type", "kind", "hops", "document_group"),
+    *("truncation", "memory", "question", "answer", "completion", "target"),
+    *("input_tokens", "output_tokens", "calls", "seconds", "error"),
+)
+
+
+def _row(run: int, sample: EvalSample) -> tuple[Any, ...]:
+    metadata, store = sample.metadata or {}, sample.store or {}
+    score = _score(sample)
+    details = (score.metadata or {}) if score else {}
+    value, validity = _value(sample)
+    usage = list((sample.model_usage or {}).values())
+    target = sample.target if isinstance(sample.target, str) else " | ".join(sample.target)
+    return (
+        run,
+        str(sample.id),
+        sample.epoch,
+        math.nan if value is None else value,
+        validity,
+        metadata.get("task_type"),
+        metadata.get("kind"),
+        metadata.get("hops"),
+        metadata.get("document_group"),
+        details.get("truncation") or store.get("longspan:truncation"),
+        details.get("memory") or store.get("longspan:memory"),
+        str(metadata.get("question") or ""),
+        (score.answer if score else None) or "",
+        sample.output.completion if sample.output.choices else "",
+        target,
+        sum(one.input_tokens for one in usage),
+        sum(one.output_tokens for one in usage),
+        sample.turn_count or 0,
+        sample.working_time or 0.0,
+        one_line(sample.error.message, 300) if sample.error else "",
+    )
+
+
+def _value(sample: EvalSample) -> tuple[float | None, str]:
+    """Returns a sample's score, None where it has none, and its validity."""
+    score = _score(sample)
+    if score is None:
+        return None, "engine_failed" if sample.error else "scorer_failed"
+    validity = str((score.metadata or {}).get("validity") or "unknown")
+    if not is_scored(validity):
+        return None, validity
+    try:
+        value = float(value_to_float()(score.value))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None, "scorer_failed"
+    return (value, validity) if math.isfinite(value) else (None, "scorer_failed")
+
+
+def _score(sample: EvalSample) -> Score | None:
+    """Returns the sample's first score; boards show one score per task."""
+    if sample.error or not sample.scores:
+        return None
+    return next(iter(sample.scores.values()))
+
+
+def _number(value: Any, kind: type = float) -> Any:
+    try:
+        number = kind(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
