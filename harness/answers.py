@@ -53,8 +53,9 @@ def whole_answer(completion: str) -> str | None:
 def clean_answer(text: str) -> str | None:
     r"""Returns the first line of an answer without `:`, emphasis, quotes, `\boxed{}`, final dot."""
     lines = text.lstrip(" \t\r\n:*_").splitlines()
-    answer = lines[0].strip(_EDGES) if lines else ""
-    answer = answer.rstrip(".").strip(_EDGES)
+    answer = lines[0].strip(_EDGES).rstrip(".").strip(_EDGES) if lines else ""
+    if not answer:  # an answer may be a mark alone ("*")
+        answer = text.strip().partition("\n")[0].rstrip(". ")
     boxed = _BOXED.fullmatch(answer)
     if boxed:
         answer = boxed.group(1).strip()

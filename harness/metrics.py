@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import math
 import re
+import string
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ MAX_RATIO_WORK = 10_000_000
 
 _DECIMAL_POINT = re.compile(r"(?<=\d)\.(?=\d)")
 _KEPT_POINT = "\ue000"  # a private character, which is no punctuation
+_ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _OPPOSITES = ({"yes", "no"}, {"true", "false"})
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
@@ -62,7 +64,10 @@ def normalise(text: str) -> str:
     forms unified; a decimal point stays (the released code makes 1.5 and 15 equal).
     """
     lowered = _DECIMAL_POINT.sub(_KEPT_POINT, unicodedata.normalize("NFKC", text).lower())
-    kept = "".join(c for c in lowered if not unicodedata.category(c).startswith(("P", "S")))
+    if lowered.isascii():
+        kept = lowered.translate(_ASCII_PUNCTUATION)
+    else:
+        kept = "".join(c for c in lowered if not unicodedata.category(c).startswith(("P", "S")))
     return " ".join(_ARTICLES.sub(" ", kept).split())
 
 

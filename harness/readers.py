@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,7 +134,7 @@ def nq_distractors(rows: Sequence[Row], options: DistractorOptions) -> ReadRow:
         answers = [f" {normalise(target)} " for target in targets]
         rng = random.Random(f"{options.seed}/{question}")
         distractors: list[Document] = []
-        for document in rng.sample(pool, len(pool)):
+        for document in _drawn(pool, rng):
             if len(distractors) == options.num_documents - 1:
                 break
             holds_answer = any(answer in texts[document.id] for answer in answers)
@@ -254,6 +254,15 @@ def _gold_passage(row: Row) -> Document | None:
         if isinstance(passage, dict) and passage.get("isgold") and passage.get("text"):
             return _document(str(passage.get("title") or ""), str(passage["text"]))
     return None
+
+
+def _drawn(pool: list[Document], rng: random.Random) -> Iterator[Document]:
+    """Yields the pool in random order, drawing only as far as it is read."""
+    swapped: dict[int, int] = {}
+    for i in range(len(pool)):
+        j = rng.randrange(i, len(pool))
+        yield pool[swapped.get(j, j)]
+        swapped[j] = swapped.get(i, i)
 
 
 def _hide(

@@ -1,0 +1,155 @@
+"""`longspan score`: scores completions that are already there, by evaluation's own rule.
+
+A row is {"completion": text, "target": text or list, "stop_reason"?, "id"?, "scorer"?}. Rows that
+cannot be read are counted with their number, and make the exit code 1: a mean over fewer rows than
+were given must not pass unnoticed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from longspan.harness.errors import DataError, SpecError
+from longspan.harness.files import Problem, read_json_lines
+from longspan.harness.metrics import METRICS
+from longspan.harness.scorers import Grade, grade
+from longspan.harness.validity import VALIDITIES, is_scored
+
+BY_SAMPLE = "by_sample"
+EXIT_ROWS_LEFT_OUT = 1
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The grades of a file's rows."""
+
+    ids: tuple[str, ...]
+    grades: tuple[Grade, ...]
+    problems: tuple[Problem, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """Returns mean, standard error, coverage and counts; fractions in [0, 1]."""
+        values = [g.value for g in self.grades if is_scored(g.validity) and g.value is not None]
+        mean = sum(values) / len(values) if values else None
+        counts = Counter(g.validity for g in self.grades)
+        num_rows = len(self.grades) + len(self.problems)
+        return {
+            "mean": mean,
+            "stderr": _stderr(values),
+            "num_scored": len(values),
+            "num_rows": num_rows,
+            "coverage": len(values) / num_rows if num_rows else 0.0,
+            "validity": {name: counts[name] for name in VALIDITIES if counts[name]},
+            "num_rows_left_out": len(self.problems),
+        }
+
+
+def score_file(scorer: str, path: Path, require_phrase: bool = True) -> Scored:
+    """Returns the grades of a JSON lines file of completions.
+
+    Raises:
+        SpecError: no such scorer.
+        DataError: the file cannot be read or holds no row that can be scored.
+    """
+    name = scorer.removeprefix("longspan/")
+    if name != BY_SAMPLE and name not in METRICS:
+        known = ", ".join([*METRICS, BY_SAMPLE])
+        raise SpecError(f"unknown scorer: {scorer}; choose one of {known}")
+    rows, problems = read_json_lines(path)
+    ids: list[str] = []
+    grades: list[Grade] = []
+    for number, row in rows:
+        try:
+            completion, targets, measure = _fields(row, name)
+        except (KeyError, ValueError) as error:
+            problems.append(Problem(f"{path.name} row {number}", str(error.args[0])))
+            continue
+        stop_reason = str(row.get("stop_reason") or "stop")
+        ids.append(str(row.get("id", number)))
+        grades.append(grade(measure, completion, targets, stop_reason, require_phrase))
+    if not grades:
+        raise DataError(f"no row in {path} can be scored (first problem: {problems[0]})")
+    return Scored(tuple(ids), tuple(grades), tuple(problems))
+
+
+def score_command(
+    scorer: Annotated[str, typer.Argument(help=f"{', '.join(METRICS)}, or {BY_SAMPLE}.")],
+    file: Annotated[Path, typer.Argument(help="JSON lines with completion and target.")],
+    out: Annotated[Path | None, typer.Option(help="Write one JSON line per row here.")] = None,
+    require_phrase: Annotated[
+        bool, typer.Option(help='Whether an answer needs the phrase "the answer is".')
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Score completions in a file, without a model."""
+    scored = score_file(scorer, file, require_phrase)
+    if out is not None:
+        _write(out, scored)
+    summary = scored.summary()
+    if as_json:
+        print(json.dumps(summary, indent=1))
+    else:
+        print(_report(scorer, summary))
+        for problem in scored.problems[:20]:
+            print(f"left out: {problem}")
+        for id_, given in _failures(scored)[:20]:
+            print(f"not scored: {id_}: {given.explanation}")
+    if scored.problems or _failures(scored):
+        raise typer.Exit(EXIT_ROWS_LEFT_OUT)
+
+
+def _fields(row: dict[str, Any], scorer: str) -> tuple[str, list[str], str]:
+    completion = row.get("completion", row.get("output"))
+    if not isinstance(completion, str):
+        raise ValueError('no text in "completion"')
+    target = row.get("target")
+    targets = target if isinstance(target, list) else [target]
+    if not targets or not all(isinstance(one, str | int | float) for one in targets):
+        raise ValueError('no gold answer in "target" (a text or a list of texts)')
+    measure = row.get("scorer") if scorer == BY_SAMPLE else scorer
+    if measure not in METRICS:
+        raise ValueError(f'"scorer" must be one of {", ".join(METRICS)}: got {measure!r}')
+    return completion, [str(one) for one in targets], str(measure)
+
+
+def _failures(scored: Scored) -> list[tuple[str, Grade]]:
+    pairs = zip(scored.ids, scored.grades, strict=True)
+    return [(id_, given) for id_, given in pairs if not is_scored(given.validity)]
+
+
+def _stderr(values: Sequence[float]) -> float | None:
+    """Standard error of the mean with the sample variance; None below two values."""
+    if len(values) < 2:
+        return None
+    mean = sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return math.sqrt(variance / len(values))
+
+
+def _report(scorer: str, summary: dict[str, Any]) -> str:
+    mean, error = summary["mean"], summary["stderr"]
+    headline = "no score" if mean is None else f"{100 * mean:.1f}%"
+    if error is not None:
+        headline += f" ± {100 * error:.1f} (standard error)"
+    counts = ", ".join(f"{name} {count}" for name, count in summary["validity"].items())
+    return (
+        f"{scorer}: {headline}\n"
+        f"scored {summary['num_scored']} of {summary['num_rows']} rows; {counts}"
+    )
+
+
+def _write(path: Path, scored: Scored) -> None:
+    """Writes the grades; the file appears whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        for id_, given in zip(scored.ids, scored.grades, strict=True):
+            file.write(json.dumps({"id": id_, **asdict(given)}, ensure_ascii=False) + "\n")
+    partial.replace(path)
