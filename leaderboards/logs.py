@@ -24,9 +24,10 @@ from longspan.harness.validity import is_scored
 SET_ASIDE = (".damaged", ".failed")
 """Endings of logs that `longspan eval` has set aside."""
 SETTINGS = ("temperature", "top_p", "top_k", "max_tokens", "seed")
+PLACES = {"state_dir"}
+"""Arguments of solvers that say where, not how."""
 UNREAD_FIELDS = {"events", "events_data", "messages", "attachments", "timelines"}
 """Fields of a sample that the board does not need; for long documents they are nearly all of a log."""
-_MISSING = "\0"
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ class Run:
     created: str
     task: str
     task_version: str
-    task_args: Mapping[str, Any]
     checkpoint: str
     checkpoint_hash: str | None
     solver: str
     solver_args: Mapping[str, Any]
     input_over_window: float | None
+    """Length of the documents in windows of the model."""
     step: int | None
     recipe_hash: str | None
     settings: Mapping[str, Any]
@@ -159,21 +160,22 @@ def _unfinished(log: EvalLog) -> str | None:
 
 def _run(path: Path, log: EvalLog) -> Run:
     spec, labels = log.eval, log.eval.metadata or {}
-    generation = spec.model_generate_config.model_dump(exclude_none=True)
-    solver = labels.get("longspan_solver") or spec.solver or "default solver"
+    generation = spec.model_generate_config.merge(log.plan.config).model_dump(exclude_none=True)
+    steps = log.plan.steps
+    solver = labels.get("longspan_solver") or (steps[-1].solver if steps else spec.solver)
+    solver_args = {name: value for step in steps for name, value in step.params_passed.items()}
     total = log.results.total_samples if log.results else 0
     return Run(
         log=path.name,
         log_hash=file_hash(path),
         eval_id=spec.eval_id,
         created=str(spec.created),
-        task=_task_name(spec.task, spec.task_args),
+        task=_task_name(spec.task, labels.get("taskset")),
         task_version=str(spec.task_version),
-        task_args=spec.task_args,
         checkpoint=_short_name(str(labels.get("longspan_checkpoint") or spec.model)),
         checkpoint_hash=labels.get("longspan_checkpoint_hash"),
         solver=str(solver).removeprefix("longspan/").removeprefix("inspect_ai/"),
-        solver_args=spec.solver_args_passed or {},
+        solver_args={k: v for k, v in solver_args.items() if k not in PLACES},
         input_over_window=_number(labels.get("longspan_input_over_window")),
         step=_number(labels.get("longspan_step"), int),
         recipe_hash=labels.get("longspan_recipe_hash"),
@@ -184,11 +186,10 @@ def _run(path: Path, log: EvalLog) -> Run:
     )
 
 
-def _task_name(name: str, arguments: Mapping[str, Any]) -> str:
-    """Returns the task without our package; the generic task of task sets goes by its folder's name."""
+def _task_name(name: str, taskset: str | None) -> str:
+    """Returns the task without our package; the generic task of task sets goes by the set's name."""
     short = name.removeprefix("longspan/")
-    path = arguments.get("path")
-    return Path(str(path)).name if short == "taskset" and path else short
+    return str(taskset) if short == "taskset" and taskset else short
 
 
 def _short_name(name: str) -> str:

@@ -1,0 +1,112 @@
+"""Names of the board's rows: what tells two runs apart is written out, so that unlike runs are never mixed.
+
+Runs of one task in several versions, of one checkpoint name with several weights, or under several settings get the
+difference into their names; differences that nobody varied stay out of sight.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from longspan.leaderboards.logs import Run
+
+SHOWN_HASH_CHARS = 8
+REPEAT_SETTINGS = frozenset({"seed"})
+"""Settings that make another draw of the same comparison, not another condition."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """The name of one row; samples pair across checkpoints where all but `checkpoint` are equal."""
+
+    checkpoint: str
+    solver: str
+    task: str
+    input_over_window: float | int | None
+
+    @property
+    def condition(self) -> tuple[Any, ...]:
+        """What must be equal for two checkpoints to be compared."""
+        return self.task, self.input_over_window, self.solver
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the key fields of a row."""
+        return {
+            "checkpoint": self.checkpoint,
+            "solver": self.solver,
+            "task": self.task,
+            "input_over_window": self.input_over_window,
+        }
+
+
+def label_runs(runs: Sequence[Run]) -> list[Label]:
+    """Returns the label of each run; no two are equal."""
+    tasks = _named(runs, lambda run: run.task, lambda run: _short(run.task_version))
+    names = _named(runs, lambda run: run.checkpoint, lambda run: _short(run.checkpoint_hash))
+    solvers = _with_differences(
+        runs, [run.solver for run in runs], lambda i: (tasks[i], runs[i].solver), _condition
+    )
+    keys = [
+        (names[i], solvers[i], tasks[i], _whole(run.input_over_window))
+        for i, run in enumerate(runs)
+    ]
+    names = _with_differences(runs, names, lambda i: keys[i], _repeat)
+    return [Label(names[i], *key[1:]) for i, key in enumerate(keys)]
+
+
+def _condition(run: Run) -> dict[str, Any]:
+    settings = {k: v for k, v in run.settings.items() if k not in REPEAT_SETTINGS}
+    return {**settings, **run.solver_args}
+
+
+def _repeat(run: Run) -> dict[str, Any]:
+    repeats = {k: v for k, v in run.settings.items() if k in REPEAT_SETTINGS}
+    return {**repeats, "epochs": run.epochs}
+
+
+def _named(
+    runs: Sequence[Run], name: Callable[[Run], str], detail: Callable[[Run], str]
+) -> list[str]:
+    """Returns names, with the detail where one name has several."""
+    details: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        details[name(run)].add(detail(run))
+    return [
+        f"{name(run)} ({detail(run)})" if len(details[name(run)]) > 1 else name(run) for run in runs
+    ]
+
+
+def _with_differences(
+    runs: Sequence[Run],
+    names: Sequence[str],
+    key: Callable[[int], Hashable],
+    facts: Callable[[Run], Mapping[str, Any]],
+) -> list[str]:
+    """Returns names, with the facts in which runs of one key differ."""
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for index in range(len(runs)):
+        groups[key(index)].append(index)
+    result = list(names)
+    for members in groups.values():
+        known = [dict(facts(runs[index])) for index in members]
+        differing = [
+            fact
+            for fact in sorted({fact for one in known for fact in one})
+            if len({str(one.get(fact)) for one in known}) > 1
+        ]
+        for index, one in zip(members, known, strict=True):
+            if differing:
+                text = ", ".join(f"{fact}={one.get(fact)}" for fact in differing)
+                result[index] = f"{names[index]} ({text})"
+    return result
+
+
+def _short(value: str | None) -> str:
+    return value[:SHOWN_HASH_CHARS] if value else "no hash"
+
+
+def _whole(number: float | None) -> float | int | None:
+    return int(number) if number is not None and number == int(number) else number
