@@ -58,8 +58,8 @@ def breakdowns(entry: Entry, column: str) -> list[dict[str, Any]]:
 def retention(entry: Entry) -> list[dict[str, Any]]:
     """Returns what a memory agent's run kept (one item), nothing for other solvers.
 
-    `read`, `noted`, `kept` are means over samples with a passport, None where none has one. Shares of malformed and
-    cut turns are over all reading turns.
+    `read`, `noted`, `kept` are means over samples with a passport, None where none has one. Shares
+    of malformed and cut turns are over all reading turns.
     """
     records = [record for record in entry.rows["memory"] if isinstance(record, Mapping)]
     if not records:
@@ -88,7 +88,7 @@ def retention(entry: Entry) -> list[dict[str, Any]]:
 
 
 def truncation_shares(rows: pd.DataFrame) -> dict[str, float | None]:
-    """Returns the share of samples whose context was cut, and the mean share of evidence that survived."""
+    """Returns the share of samples whose context was cut, and the mean share of evidence left."""
     ledgers = [ledger for ledger in rows["truncation"] if isinstance(ledger, Mapping)]
     cut = [_count(ledger, "tokens_dropped") > 0 for ledger in ledgers]
     kept = [float(ledger["evidence_kept"]) for ledger in ledgers if "evidence_kept" in ledger]

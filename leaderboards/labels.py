@@ -1,7 +1,7 @@
-"""Names of the board's rows: what tells two runs apart is written out, so that unlike runs are never mixed.
+"""Names of the board's rows: what tells two runs apart is written out, so none are mixed.
 
-Runs of one task in several versions, of one checkpoint name with several weights, or under several settings get the
-difference into their names; differences that nobody varied stay out of sight.
+Runs of one task in several versions, of one checkpoint name with several weights, or under several
+settings get the difference into their names; differences that nobody varied stay out of sight.
 """
 
 from __future__ import annotations

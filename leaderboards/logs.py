@@ -1,7 +1,8 @@
 """Inspect logs to tidy rows: one row per sample and epoch, with the run that it belongs to.
 
-Only finished logs with scores enter; every other log is listed with the reason. A sample whose judge, scorer or
-engine failed has no value: it enters no mean and lowers the coverage. This module computes no statistics.
+Only finished logs with scores enter; every other log is listed with the reason. A sample whose
+judge, scorer or engine failed has no value: it enters no mean and lowers the coverage. This module
+computes no statistics.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SETTINGS = ("temperature", "top_p", "top_k", "max_tokens", "seed")
 PLACES = {"state_dir"}
 """Arguments of solvers that say where, not how."""
 UNREAD_FIELDS = {"events", "events_data", "messages", "attachments", "timelines"}
-"""Fields of a sample that the board does not need; for long documents they are nearly all of a log."""
+"""Fields of a sample that the board does not need, which are nearly all of a log."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Logs:
-    """What was read: runs, their sample rows (column `run` is an index into `runs`), and what was left out."""
+    """What was read: runs, sample rows (column `run` is an index into `runs`), what was left out."""
 
     runs: tuple[Run, ...]
     samples: pd.DataFrame
@@ -111,7 +112,7 @@ def _age(run: Run) -> tuple[str, str]:
 
 
 def _find(paths: Sequence[Path], skipped: list[Problem]) -> list[tuple[Path, str]]:
-    """Returns log files with how the page names them: by their path below the folder that was given."""
+    """Returns log files with how the page names them: by their path below the given folder."""
     found: dict[Path, str] = {}
     for given in paths:
         if not given.exists():
@@ -132,19 +133,23 @@ def _read(path: Path) -> tuple[Run, list[EvalSample]] | str:
     """Returns a log's run and samples, or why it is left out."""
     try:
         header = read_eval_log(str(path), header_only=True)
-    except Exception as error:  # noqa: BLE001  damaged zip or JSON raises what its reader pleases
-        return f"cannot be read as an Inspect log ({one_line(str(error) or type(error).__name__, 120)})"
+    except Exception as error:  # a damaged zip or JSON raises what its reader pleases
+        return f"cannot be read as an Inspect log ({_brief(error)})"
     reason = _unfinished(header)
     if reason is not None:
         return reason
     try:
         log = read_eval_log(str(path), exclude_fields=UNREAD_FIELDS)
-    except Exception as error:  # noqa: BLE001  see above: the header was whole, the samples are not
-        return f"its samples cannot be read ({one_line(str(error) or type(error).__name__, 120)})"
+    except Exception as error:  # the header was whole, the samples are not
+        return f"its samples cannot be read ({_brief(error)})"
     samples = log.samples or []
     if not any(_value(sample)[0] is not None for sample in samples):
         return "not one of its samples has a score that is a number"
     return _run(path, log), samples
+
+
+def _brief(error: Exception) -> str:
+    return one_line(str(error) or type(error).__name__, 120)
 
 
 def _unfinished(log: EvalLog) -> str | None:
@@ -187,7 +192,7 @@ def _run(path: Path, log: EvalLog) -> Run:
 
 
 def _task_name(name: str, taskset: str | None) -> str:
-    """Returns the task without our package; the generic task of task sets goes by the set's name."""
+    """Returns the task without our package; the task of task sets goes by the set's name."""
     short = name.removeprefix("longspan/")
     return str(taskset) if short == "taskset" and taskset else short
 

@@ -1,13 +1,15 @@
 """Means and paired differences with intervals that respect clusters, and words for what they show.
 
-Samples of one world or document are not independent, so standard errors are cluster-robust (Liang and Zeger 1986;
-for evaluations Miller 2024, arXiv 2411.00640): with G clusters and residuals e, for the mean of n values
+Samples of one world or document are not independent, so standard errors are cluster-robust (Liang
+and Zeger 1986; for evaluations Miller 2024, arXiv 2411.00640): with G clusters and residuals e, for
+the mean of n values
 
     SE^2 = G/(G-1) * sum_g (sum_{i in g} e_i)^2 / n^2,      mean +- t_{0.975, G-1} * SE.
 
-Repeated attempts at a sample are averaged first: they are not new samples. Assumption: clusters are independent and
-not too few (the interval is too narrow below about ten of unequal size). Edge: values that are all equal have no
-spread to estimate; the interval is then the exact binomial one for as many trials as there are clusters.
+Repeated attempts at a sample are averaged first: they are not new samples. Assumption: clusters are
+independent and not too few (the interval is too narrow below about ten of unequal size). Edge:
+values that are all equal have no spread to estimate; the interval is then the exact binomial one
+for as many trials as there are clusters.
 """
 
 from __future__ import annotations
@@ -59,8 +61,8 @@ def estimate_mean(
 
     Args:
         values: One per sample, within the bounds; not empty.
-        groups: Cluster of each sample. Not used where one is missing or all are the same: a single cluster says
-            nothing about the spread between clusters.
+        groups: Cluster of each sample. Not used where one is missing or all are the same: a single
+            cluster says nothing about the spread between clusters.
         bounds: Range of possible values, to which the interval is cut.
     """
     data = np.asarray(values, dtype=float)
@@ -93,7 +95,7 @@ def estimate_difference(
     baseline: Mapping[str, float],
     groups: Mapping[str, Hashable | None] | None = None,
 ) -> Estimate | None:
-    """Returns the mean of ours minus baseline over the samples that both have; None where there are none.
+    """Returns the mean of ours minus baseline over the samples that both have; None without any.
 
     Args:
         ours: Sample id -> score in [0, 1], mean over attempts.
@@ -123,16 +125,17 @@ def verdict(estimate: Estimate, adjusted_p: float) -> Verdict:
 
 
 def minimum_detectable_effect(estimate: Estimate) -> float | None:
-    """Returns the true difference that would be found in 80% of repetitions; None without a spread."""
+    """Returns the difference that 80% of repetitions would find; None without a spread."""
     if not estimate.standard_error > 0 or estimate.degrees < 1:
         return None
     return _quantiles(estimate.degrees) * estimate.standard_error
 
 
 def num_samples_needed(estimate: Estimate) -> int | None:
-    """Returns about how many samples would find a difference of the size seen, in 80% of repetitions.
+    """Returns about how many samples would find the difference seen, in 80% of repetitions.
 
-    None where no reasonable number would, or the spread is not known. The same spread and cluster size are assumed.
+    None where no reasonable number would, or the spread is not known. The same spread and cluster
+    size are assumed.
     """
     smallest = minimum_detectable_effect(estimate)
     if smallest is None or estimate.mean == 0:

@@ -1,4 +1,4 @@
-"""Training metrics to curves: what a trainer wrote, one JSON object per step, in files named metrics.jsonl."""
+"""Training metrics to curves: one JSON object per step, in files named metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CURVES = (
 
 
 def read_training(folder: Path | None) -> list[dict[str, Any]]:
-    """Returns the stages below a folder, each with its steps in order; none without a folder or metrics.
+    """Returns the stages below a folder, each with its steps in order; none without metrics.
 
-    A line that is no JSON object is left out (a run that was killed while writing, or still writes); of a step that
-    was repeated after a resume, the last line counts.
+    A line that is no JSON object is left out (a run that was killed while writing, or still
+    writes); of a step that was repeated after a resume, the last line counts.
     """
     if folder is None or not folder.is_dir():
         return []

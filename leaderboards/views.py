@@ -1,7 +1,8 @@
 """The board as numbers: rows, paired differences and their breakdowns, ready to be written as JSON.
 
-`numbers` depends on nothing but what the logs say about samples (no time, no path, no order of files), so that a run
-that was killed and resumed has the numbers of one that was not. What it cost stands in `cost`.
+`numbers` depends on nothing but what the logs say about samples (no time, no path, no order of
+files), so that a run that was killed and resumed has the numbers of one that was not. What it cost
+stands in `cost`.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ def make_entries(logs: Logs, baseline: str | None = None) -> list[Entry]:
     if not logs.runs:
         reasons = "; ".join(str(problem) for problem in logs.skipped[:2])
         raise BoardError(
-            f"no finished, scored log among those given ({reasons or 'no .eval file'}); run `longspan eval` first"
+            f"no finished, scored log among those given ({reasons or 'no .eval file'}); "
+            "run `longspan eval` first"
         )
     labels = label_runs(logs.runs)
     require_checkpoint(labels, baseline)
@@ -128,7 +130,7 @@ def require_checkpoint(labels: Sequence[Label], name: str | None) -> None:
 
 
 def checkpoint_differences(entries: Sequence[Entry], baseline: str) -> list[dict[str, Any]]:
-    """Returns every checkpoint minus the baseline, on the samples that both have, read the same way."""
+    """Returns every checkpoint minus the baseline, on shared samples, read the same way."""
     others = {e.label.condition: e for e in entries if e.label.checkpoint == baseline}
     pairs = [
         (entry, others[entry.label.condition], {"baseline": baseline})
@@ -250,7 +252,7 @@ def _source(entry: Entry) -> dict[str, Any]:
 
 
 def rounded(value: Any) -> Any:
-    """Returns a JSON value with floats rounded, and None for what is not finite (pandas' missing values)."""
+    """Returns a JSON value with floats rounded, None for what is not finite."""
     if isinstance(value, Mapping):
         return {str(key): rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
