@@ -1,4 +1,4 @@
-"""A small RL problem for the tiny model: two task types, rewards that random weights already earn."""
+"""A small RL problem for the tiny model: two task types, and rewards that chance already earns."""
 
 from __future__ import annotations
 
@@ -73,12 +73,16 @@ def toy_stage(**changes: object) -> TrainStage:
     return TrainStage.model_validate({**content, **changes})
 
 
-def run_toy(folder: Path, **changes: object) -> Path:
+def run_toy(folder: Path, state_every_steps: int = 1, **changes: object) -> Path:
     """Trains the toy stage in `folder` from the tiny model; returns its checkpoint."""
     start = folder / "start"
     if not start.exists():
         save_tiny(start)
     run = StageRun(
-        stage=toy_stage(**changes), folder=folder / "stage", start=str(start), quiet=True
+        stage=toy_stage(**changes),
+        folder=folder / "stage",
+        start=str(start),
+        state_every_steps=state_every_steps,
+        quiet=True,
     )
     return train_stage(run)
