@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +21,8 @@ from longspan.leaderboards.views import (
     require_checkpoint,
 )
 
+PLAIN_WIDTH = 140
+"""Columns where the output is no terminal."""
 STYLES = {"better": "green", "worse": "red", "cannot tell": "yellow"}
 
 
@@ -38,11 +41,13 @@ def compare_command(
         raise BoardError(
             f"{a} and {b} share no task, length and solver; evaluate both the same way first"
         )
-    console = Console(soft_wrap=False)
+    console = Console()
+    console = console if console.is_terminal else Console(width=PLAIN_WIDTH)
     console.print(comparison_table(rows, chosen, a, b))
     console.print(
         "Paired over shared samples, 95% intervals by document group; verdicts at 5% with Holm's "
-        f"correction for {len(rows)} comparison{'s' * (len(rows) > 1)}.",
+        f"correction for {len(rows)} comparison{'s' * (len(rows) > 1)}; needs n: about how many "
+        "samples would show a difference of this size.",
         style="dim",
     )
     if read.skipped:
@@ -55,32 +60,30 @@ def comparison_table(
 ) -> Table:
     """Returns the differences as a table; names are shown as they are, never as markup."""
     means = {(e.label.checkpoint, *e.label.condition): e for e in entries}
-    table = Table(title=Text(f"{a} minus {b}, in points"), title_justify="left")
+    title = Text(f"{a} minus {b}, in points")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("task", "length", "solver"):
         table.add_column(name, overflow="fold")
-    for name in (Text(a), Text(b), "difference", "95% interval", "n"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict", overflow="fold")
+    for name in (Text(a), Text(b), "diff.", "95% interval", "n"):
+        table.add_column(name, justify="right", no_wrap=not isinstance(name, Text))
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("needs n", justify="right")
     for row in rows:
         condition = (row["task"], row["input_over_window"], row["solver"])
         low, high = row["interval"]
+        needed = row["num_samples_needed"]
         table.add_row(
             Text(str(row["task"])),
-            Text("" if condition[1] is None else f"{condition[1]}x"),
+            "" if condition[1] is None else f"{condition[1]}x",
             Text(str(row["solver"])),
             *(_percent(means[(name, *condition)]) for name in (a, b)),
             f"{100 * row['mean']:+.1f}",
-            f"{100 * low:+.1f} to {100 * high:+.1f}",
+            f"{100 * low:+.1f}, {100 * high:+.1f}",
             str(row["num_samples"]),
-            Text(verdict_words(row), style=STYLES[row["verdict"]]),
+            Text(row["verdict"], style=STYLES[row["verdict"]]),
+            f"{needed:,}" if needed else "",
         )
     return table
-
-
-def verdict_words(row: Mapping[str, Any]) -> str:
-    """Returns the verdict, and about how many samples would tell where these do not."""
-    needed = row["num_samples_needed"]
-    return f"{row['verdict']}, needs about {needed:,} samples" if needed else str(row["verdict"])
 
 
 def _percent(entry: Entry) -> str:

@@ -67,7 +67,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Logs:
-    """What was read: runs, sample rows (column `run` is an index into `runs`), what was left out."""
+    """What was read: runs, sample rows (`run` is an index into `runs`), and what was left out."""
 
     runs: tuple[Run, ...]
     samples: pd.DataFrame
