@@ -1,0 +1,197 @@
+"""Logs for the board, made by really running a scripted model through Inspect with our solvers."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai import Epochs, Task
+from inspect_ai import eval as inspect_eval
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.log import EvalLog
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    GenerateConfig,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+    get_model,
+    modelapi,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+
+from longspan.agents.full_context import full_context
+from longspan.agents.memory import memory_agent
+from longspan.harness.scorers import by_sample
+from longspan.harness.tokens import EstimatedTokens
+
+WORDS = ("Kukton", "Tastal", "Karo", "Dresex", "Melvar", "Opitz")
+TYPES = ("multi_hop", "multiple_choice", "reading_comprehension")
+WINDOW = 400
+
+Speaker = Callable[[str, str], str]
+SPEAKERS: dict[str, Speaker] = {}
+"""Name of a scripted checkpoint -> what it says to a prompt, given the gold answer."""
+
+
+class ScriptedAPI(ModelAPI):
+    """A model whose answers a function gives; gold answers stand in the prompt's metadata."""
+
+    token_counter = EstimatedTokens()
+    window = WINDOW
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008 (Inspect's signature)
+    ) -> None:
+        super().__init__(model_name, base_url, api_key, [], config)
+        self.checkpoint_hash = hashlib.sha256(model_name.encode()).hexdigest()
+
+    async def count_text_tokens(self, text: str) -> int:
+        """Returns a quarter of the characters: Inspect's own count would need the network."""
+        return max(1, len(text) // 4)
+
+    async def generate(
+        self,
+        input: list[ChatMessage],
+        tools: list[ToolInfo],
+        tool_choice: ToolChoice,
+        config: GenerateConfig,
+    ) -> ModelOutput:
+        """Returns what the speaker says; text that ends in '...' was cut off, '!' is an error."""
+        tag = (input[-1].metadata or {}).get("longspan", {})
+        text = SPEAKERS[self.model_name](input[-1].text, f"{tag.get('sample')}/{tag.get('epoch')}")
+        if text == "!":
+            raise RuntimeError("the engine broke <script>alert(1)</script>")
+        cut = text.endswith("...")
+        count = max(1, len(text) // 4)
+        message = ChatMessageAssistant(content=text, model=self.model_name, source="generate")
+        return ModelOutput(
+            model=self.model_name,
+            choices=[
+                ChatCompletionChoice(message=message, stop_reason="max_tokens" if cut else "stop")
+            ],
+            usage=ModelUsage(
+                input_tokens=len(input[-1].text) // 4,
+                output_tokens=count,
+                total_tokens=len(input[-1].text) // 4 + count,
+            ),
+        )
+
+
+@modelapi(name="scripted-board")
+def scripted_board() -> type[ModelAPI]:
+    """Registers the provider."""
+    return ScriptedAPI
+
+
+def gold(number: int) -> str:
+    """Returns the gold answer of sample `number`."""
+    return WORDS[number % len(WORDS)]
+
+
+def samples(count: int, length: int = 1, text: str = "") -> list[Sample]:
+    """Returns samples in worlds of ten, whose document is `length` windows long."""
+    made = []
+    for number in range(count):
+        filler = "The road is long and quiet. " * (10 * length**2)
+        fact = f"The capital of Land {number} is {gold(number)}."
+        kind = TYPES[number % len(TYPES)]
+        made.append(
+            Sample(
+                id=f"s{number:03d}",
+                input=f"What is the capital of Land {number}?{text}",
+                target=gold(number),
+                metadata={
+                    "question": f"What is the capital of Land {number}?{text}",
+                    "instructions": "End with: Therefore, the answer is X.",
+                    "context": {"text": f"{filler}{fact}{filler}"},
+                    "task_type": kind,
+                    "scorer": "cover_exact_match",
+                    "kind": f"kind-{number % 4}",
+                    "hops": 1 + number % 3,
+                    "document_group": f"world-{number // 10}",
+                },
+            )
+        )
+    return made
+
+
+def speaker(accuracy: float, name: str) -> Speaker:
+    """Returns a checkpoint that is right in a fixed share of attempts, whatever the prompt."""
+
+    def say(prompt: str, attempt: str) -> str:
+        if "<memory>" in prompt and "Therefore" not in prompt:
+            return "<memory>The capital is there.</memory>\n<plan>read on</plan>"
+        number = int(attempt.split("/")[0].removeprefix("s"))
+        right = random.Random(f"{name}/{attempt}").random() < accuracy
+        word = gold(number) if right else "Nowhere"
+        return f"I read it. Therefore, the answer is {word}."
+
+    return say
+
+
+@pytest.fixture(scope="session")
+def run_log() -> Callable[..., EvalLog]:
+    """Returns a function that evaluates a scripted checkpoint and writes its log."""
+
+    def run(
+        folder: Path,
+        checkpoint: str,
+        accuracy: float | Speaker = 0.5,
+        *,
+        count: int = 30,
+        windows: int = 1,
+        solver: str = "full_context",
+        name: str = "",
+        version: int | str = "v1",
+        epochs: int = 1,
+        dataset: list[Sample] | None = None,
+        metadata: dict[str, Any] | None = None,
+        fail_on_error: bool = False,
+        **config: Any,
+    ) -> EvalLog:
+        SPEAKERS[checkpoint] = (
+            accuracy if callable(accuracy) else speaker(accuracy, f"{checkpoint}/{solver}")
+        )
+        task = Task(
+            dataset=MemoryDataset(dataset or samples(count, windows)),
+            solver=full_context() if solver == "full_context" else memory_agent(),
+            scorer=by_sample(),
+            name=name or f"world-{windows}x",
+            version=version,
+        )
+        labels = {
+            "longspan_checkpoint": checkpoint,
+            "longspan_checkpoint_hash": hashlib.sha256(checkpoint.encode()).hexdigest(),
+            "longspan_solver": solver,
+            "longspan_input_over_window": windows,
+        }
+        return inspect_eval(
+            task,
+            model=get_model(f"scripted-board/{checkpoint}", memoize=False),
+            metadata=labels if metadata is None else metadata,
+            epochs=Epochs(epochs, "mean"),
+            log_dir=str(folder),
+            display="none",
+            log_realtime=False,
+            log_model_api=False,
+            fail_on_error=fail_on_error,
+            max_tokens=60,
+            temperature=1.0,
+            score_display=False,
+            ctl_server=False,
+            acp_server=False,
+            **config,
+        )[0]
+
+    return run
