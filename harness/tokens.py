@@ -211,16 +211,16 @@ def _chars_of_prefix(text: str, ids: list[int], num_tokens: int, counter: TokenC
     """Returns how many characters of the text its first tokens cover.
 
     Decoding says it where decoding is verbatim. A tokenizer that normalises text (ours is one)
-    needs a search for the shortest prefix with as many tokens.
+    needs a search for the longest prefix with no more tokens.
     """
     decoded = counter.decode(ids[:num_tokens])
     if text.startswith(decoded):
         return len(decoded)
     low, high = 0, len(text)
     while low < high:
-        middle = (low + high) // 2
-        if counter.count(text[:middle]) < num_tokens:
-            low = middle + 1
+        middle = (low + high + 1) // 2
+        if counter.count(text[:middle]) <= num_tokens:
+            low = middle
         else:
-            high = middle
+            high = middle - 1
     return low

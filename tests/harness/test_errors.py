@@ -1,0 +1,80 @@
+"""Errors: one line that says what to do, and no bug dressed up as one."""
+
+import errno
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longspan.harness.errors import (
+    MAX_MESSAGE_CHARS,
+    DataError,
+    LongspanError,
+    ModelError,
+    VocabularyError,
+    describe,
+    one_line,
+)
+
+
+def test_a_message_of_many_lines_becomes_one():
+    assert str(DataError("no rows\n  in file.jsonl;\tadd some")) == (
+        "no rows in file.jsonl; add some"
+    )
+
+
+@given(st.text())
+def test_one_line_never_breaks_a_line_and_never_exceeds_its_limit(text):
+    line = one_line(text)
+    assert "\n" not in line and "\r" not in line
+    assert len(line) <= MAX_MESSAGE_CHARS
+
+
+def test_no_space_left_is_described_with_file_and_remedy():
+    line = describe(OSError(errno.ENOSPC, "No space left on device", "/out/model.safetensors"))
+    assert line is not None
+    assert "No space left on device: /out/model.safetensors" in line
+    assert "free some space" in line
+
+
+def test_a_permission_error_without_a_file_is_described():
+    assert describe(PermissionError(errno.EACCES, "Permission denied")) == (
+        "Permission denied; check the permissions or choose another place"
+    )
+
+
+@pytest.mark.parametrize("bug", [ValueError("x"), KeyError("x"), RuntimeError("x")])
+def test_bugs_are_not_described(bug):
+    assert describe(bug) is None
+
+
+def test_a_group_is_described_only_when_all_its_members_are_the_users_to_mend():
+    mended = ExceptionGroup(
+        "workers", [DataError("bad row"), ExceptionGroup("", [ModelError("m")])]
+    )
+    assert describe(mended) == "bad row"
+    assert describe(ExceptionGroup("workers", [DataError("bad row"), KeyError("k")])) is None
+
+
+def test_a_vocabulary_error_is_a_model_error_is_an_error_of_ours():
+    assert issubclass(VocabularyError, ModelError) and issubclass(ModelError, LongspanError)
+
+
+def test_the_hook_prints_our_errors_in_one_line_and_leaves_bugs_their_traceback():
+    code = (
+        "from longspan.harness.errors import *\n"
+        "show_errors_in_one_line(); show_errors_in_one_line()\n"
+        "raise {}"
+    )
+
+    def run(what: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code.format(what)], capture_output=True, text=True
+        )
+
+    ours = run("DataError('no rows; add some')")
+    assert (ours.returncode, ours.stderr) == (1, "longspan: error: no rows; add some\n")
+    bug = run("KeyError('k')")
+    assert bug.returncode == 1 and "Traceback" in bug.stderr

@@ -1,0 +1,79 @@
+"""Reading files: whole, or one line that says what was wrong."""
+
+import gzip
+import hashlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longspan.harness.errors import DataError
+from longspan.harness.files import file_hash, read_json_lines, read_text
+
+
+def test_line_ends_and_byte_order_mark_are_made_equal(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\rthree\n")
+    assert read_text(path) == "one\ntwo\nthree\n"
+
+
+def test_a_gzip_file_reads_like_the_plain_one(tmp_path):
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress("tëxt".encode()))
+    assert read_text(tmp_path / "a.txt.gz") == "tëxt"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("a.txt", b"PK\x03\x04\x00\x00", "not a text file"),
+        ("a.txt", "naïve".encode("latin-1"), "not UTF-8 text"),
+        ("a.jsonl.gz", b"not gzip", "damaged gzip file"),
+        ("a.jsonl.gz", gzip.compress(b"x" * 1000)[:-10], "damaged gzip file"),
+    ],
+)
+def test_what_is_no_text_is_said_in_one_line(tmp_path, name, content, what):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=what) as caught:
+        read_text(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_said_in_one_line(tmp_path):
+    with pytest.raises(DataError, match="cannot read .*No such file"):
+        read_text(tmp_path / "none.txt")
+    with pytest.raises(DataError, match="cannot read .*directory"):
+        read_text(tmp_path)
+
+
+def test_bad_rows_are_counted_with_number_and_reason(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n\n{"a": 2\n[1]\n{"a": 3}\n')
+    rows, problems = read_json_lines(path)
+    assert rows == [(1, {"a": 1}), (5, {"a": 3})]
+    assert [problem.place for problem in problems] == ["a.jsonl row 3", "a.jsonl row 4"]
+    assert "not JSON" in problems[0].reason and "list" in problems[1].reason
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "nothing\n", "[" * 100_000])
+def test_a_file_without_rows_is_an_error(tmp_path, content):
+    path = tmp_path / "a.jsonl"
+    path.write_text(content)
+    with pytest.raises(DataError, match="no rows"):
+        read_json_lines(path)
+
+
+@given(rows=st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=20)), min_size=1))
+def test_rows_come_back_whatever_their_characters(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("rows") / "a.jsonl"
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_text(lines, encoding="utf-8", newline="")
+    assert [row for _, row in read_json_lines(path)[0]] == rows
+
+
+def test_the_hash_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert file_hash(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+    with pytest.raises(DataError, match="cannot read"):
+        file_hash(tmp_path / "b")
