@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -46,7 +45,7 @@ def compare_command(
     console.print(comparison_table(rows, chosen, a, b))
     console.print(
         "Paired over shared samples, 95% intervals by document group; verdicts at 5% with Holm's "
-        f"correction for {len(rows)} comparison{'s' * (len(rows) > 1)}; needs n: about how many "
+        f"correction for {len(rows)} comparison{'s' * (len(rows) > 1)}; needs: about how many "
         "samples would show a difference of this size.",
         style="dim",
     )
@@ -61,20 +60,19 @@ def comparison_table(
     """Returns the differences as a table; names are shown as they are, never as markup."""
     means = {(e.label.checkpoint, *e.label.condition): e for e in entries}
     title = Text(f"{a} minus {b}, in points")
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("task", "length", "solver"):
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("task", "solver"):
         table.add_column(name, overflow="fold")
     for name in (Text(a), Text(b), "diff.", "95% interval", "n"):
-        table.add_column(name, justify="right", no_wrap=not isinstance(name, Text))
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("needs n", justify="right")
+    table.add_column("needs", justify="right", no_wrap=True)
     for row in rows:
         condition = (row["task"], row["input_over_window"], row["solver"])
         low, high = row["interval"]
         needed = row["num_samples_needed"]
         table.add_row(
-            Text(str(row["task"])),
-            "" if condition[1] is None else f"{condition[1]}x",
+            Text(_task(row)),
             Text(str(row["solver"])),
             *(_percent(means[(name, *condition)]) for name in (a, b)),
             f"{100 * row['mean']:+.1f}",
@@ -84,6 +82,11 @@ def comparison_table(
             f"{needed:,}" if needed else "",
         )
     return table
+
+
+def _task(row: Mapping[str, Any]) -> str:
+    length = "" if row["input_over_window"] is None else f"{row['input_over_window']}x"
+    return str(row["task"]) if str(row["task"]).endswith(length) else f"{row['task']} at {length}"
 
 
 def _percent(entry: Entry) -> str:
