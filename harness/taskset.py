@@ -84,7 +84,7 @@ class TaskSet:
         self.manifest = manifest
 
     @classmethod
-    def open(cls, folder: Path | str) -> TaskSet:
+    def open(cls, folder: Path | str, *, check_sizes: bool = True) -> TaskSet:
         """Returns the task set of a folder; its tables are read when asked for.
 
         Raises:
@@ -107,7 +107,7 @@ class TaskSet:
             raise DataError(
                 f"task set {path} has format {version}, expected {FORMAT}; build it again"
             )
-        for name, facts in listed.items():
+        for name, facts in listed.items() if check_sizes else ():
             size = (path / name).stat().st_size if (path / name).is_file() else None
             if size != facts["bytes"]:
                 raise DataError(
@@ -229,16 +229,16 @@ def write_taskset(
     """Writes a task set beside its place and renames it there; returns it opened.
 
     Args:
-        folder: Where it appears; must not exist.
+        folder: Where it appears; must not exist or be empty.
         rows: Samples.
         documents: (group, document); ids are unique.
         manifest: Everything but "format" and "files", which are added.
         card: Markdown for people.
 
     Raises:
-        DataError: the folder exists.
+        DataError: the folder holds something.
     """
-    if folder.exists():
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise DataError(f"{folder} exists already; remove it or choose another folder")
     staging = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(staging, ignore_errors=True)

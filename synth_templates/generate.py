@@ -165,6 +165,8 @@ class _PartMaker:
                 return True
             if isinstance(row, Rejected):
                 self.part.rejected[f"{kind.name}: {row.reason}"] += 1
+                if row.is_final:
+                    return False
         return False
 
     def _try(self, kind: Kind, seed: int) -> SampleRow | Rejected:

@@ -55,10 +55,9 @@ class PathSampler:
         self, rng: random.Random, hops: int, *, distinct_relations: bool = False
     ) -> tuple[Edge, ...] | None:
         """Returns a random walk of `hops` edges that is a valid path, None where no try was."""
-        self._extend_reach(hops)
-        starts = self._starts[hops - 1]
-        if not starts:
+        if not self.has_paths(hops):
             return None
+        starts = self._starts[hops - 1]
         for _ in range(MAX_TRIES):
             path = self._walk(rng, rng.choice(starts), hops)
             if path is None or not is_unique(self.graph, path):
@@ -66,6 +65,11 @@ class PathSampler:
             if not distinct_relations or len({edge.relation for edge in path}) == hops:
                 return path
         return None
+
+    def has_paths(self, hops: int) -> bool:
+        """Returns whether some walk of `hops` edges exists (conditions on whole paths aside)."""
+        self._extend_reach(hops)
+        return bool(self._starts[hops - 1])
 
     def links(self) -> list[tuple[str, str]]:
         """Returns the pairs of documents that two steps of some path stand in, sorted."""

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ import typer
 
 from longspan.harness.documents import Document
 from longspan.harness.errors import SynthesisError
+from longspan.harness.files import file_hash
 from longspan.harness.taskset import SPLITS, SampleRow, TaskSet, write_taskset
 from longspan.harness.tokens import EstimatedTokens, TokenCounter, load_tokenizer
 from longspan.synth_templates.card import render_card
@@ -104,12 +106,14 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
         DataError: the documents cannot be read.
     """
     kinds = load_kinds(plan.source_name, plan.kind_files)
-    counter = load_tokenizer(plan.tokenizer) if plan.tokenizer else EstimatedTokens()
+    counter = open_counter(plan.tokenizer)
     fingerprint = _input_fingerprint(plan)
-    if out.exists():
-        return _existing(plan, out, fingerprint)
-    source = open_source(plan, kinds, counter)
     work = out.with_name(f"{out.name}.work")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        taskset = _existing(plan, out, fingerprint)
+        shutil.rmtree(work, ignore_errors=True)
+        return taskset
+    source = open_source(plan, kinds, counter)
     resumed = prepare_work(work, plan, kinds, fingerprint)
     if resumed and not quiet:
         print(f"resuming from {work}", file=sys.stderr)
@@ -129,6 +133,20 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
     taskset = write_taskset(out, result.rows, result.documents(), manifest, render_card(manifest))
     shutil.rmtree(work)
     return taskset
+
+
+def open_counter(tokenizer: str | None) -> TokenCounter:
+    """Returns the counter of a packaged checkpoint, a folder or a Hub repository; None estimates.
+
+    Raises:
+        ModelError: the tokenizer cannot be loaded.
+    """
+    if tokenizer is None:
+        return EstimatedTokens()
+    # Looked up as a data file: synthesis does not import the trainers' code.
+    packaged = files("longspan.trainers").joinpath("checkpoints", Path(tokenizer).name)
+    is_packaged = tokenizer == Path(tokenizer).name and packaged.is_dir()
+    return load_tokenizer(str(packaged) if is_packaged else tokenizer)
 
 
 @dataclass
@@ -209,7 +227,7 @@ def _manifest(
         "input": fingerprint,
         "seed": plan.seed,
         "versions": {name: version(name) for name in ("longspan", "pyarrow")},
-        "counter": {"name": counter.name, "exact": counter.exact},
+        "counter": {"name": plan.tokenizer or counter.name, "exact": counter.exact},
         "counts": counts,
         "num_samples": len(result.rows),
         "num_documents": sum(map(len, result.corpora.values())),
@@ -225,6 +243,6 @@ def _input_fingerprint(plan: Plan) -> str:
     if not isinstance(plan.source, DocumentsSource):
         return ""
     path = plan.source.path
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    facts = [(file.relative_to(path).as_posix(), file_hash(file)) for file in found]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -65,9 +65,15 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Why a draw gave no sample."""
+    """Why a draw gave no sample.
+
+    Attributes:
+        reason: What is counted.
+        is_final: Whether no other draw of this kind from this corpus can do better.
+    """
 
     reason: str
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,7 @@ def _draw_path(kind: Kind, corpus: Corpus, rng: random.Random) -> Draft | Reject
     sampler = corpus.sampler(kind.relations)
     path = sampler.sample(rng, kind.hops, distinct_relations=kind.distinct_relations)
     if path is None:
-        return Rejected("no unique path")
+        return Rejected("no unique path", is_final=not sampler.has_paths(kind.hops))
     last = corpus.lexicon.forms[path[-1].relation]
     phrase = path_phrase(corpus.lexicon, path[0].stated.subject, [e.relation for e in path])
     evidence = tuple(_span(edge, corpus) for edge in path)
@@ -138,7 +144,7 @@ def _draw_compare(kind: Kind, corpus: Corpus, rng: random.Random) -> Draft | Rej
     relation = str(kind.relation)
     edges = corpus.functional_edges(relation)
     if len(edges) < 2:
-        return Rejected("nothing to compare")
+        return Rejected("nothing to compare", is_final=True)
     first, second = rng.sample(edges, 2)
     values = [numeric_value(edge.stated.object) for edge in (first, second)]
     if None in values or values[0] == values[1] or first.document == second.document:
@@ -157,7 +163,7 @@ def _draw_compare(kind: Kind, corpus: Corpus, rng: random.Random) -> Draft | Rej
 
 def _draw_table(kind: Kind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
     if not corpus.tables or kind.operation is None:
-        return Rejected("no table")
+        return Rejected("no table", is_final=True)
     table = rng.choice(corpus.tables)
     threshold = None
     if kind.operation == "count_above":

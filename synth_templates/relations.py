@@ -35,9 +35,8 @@ MAX_NAME_WORDS = 6
 _PRONOUNS = """he she it its it's they i we you his her their this that these those who which there
 one both all some many most others several"""
 _NOT_NAMES = frozenset(_PRONOUNS.split())
-_CONNECTIVES = frozenset(
-    "of the and de da di du la le van von der den in on at for to a & y".split(" ")
-)
+_LINKS = "of the and de da di du la le van von der den in on at for to a an & y"
+_CONNECTIVES = frozenset(_LINKS.split())
 
 
 class RelationForm(BaseModel):

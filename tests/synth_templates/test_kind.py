@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from longspan.harness.errors import SynthesisError
+from longspan.synth_templates.kind import load_kinds, parse_kind_file
+
+TASK_TYPES = {
+    "multiple_choice",
+    "multi_hop",
+    "reading_comprehension",
+    "dialogue_memory",
+    "corpus_numeric",
+}
+
+
+def test_the_world_has_kinds_of_all_five_task_types(world_kinds):
+    assert {kind.task_type for kind in world_kinds.kinds} == TASK_TYPES
+
+
+def test_documents_have_kinds_for_triples_and_tables():
+    kinds = load_kinds("documents")
+    types = {kind.task_type for kind in kinds.kinds}
+    assert types == TASK_TYPES - {"dialogue_memory"}
+    compared = {kind.relation for kind in kinds.kinds if kind.relation}
+    assert compared <= {form.name for form in kinds.relations}
+
+
+def test_a_new_kind_needs_no_python(tmp_path: Path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "source: world\n"
+        "kinds:\n"
+        "  - {name: mine, task_type: multi_hop, shape: path, hops: 4, "
+        'question: "Name {{ path }}.", scorer: cover_exact_match}\n'
+    )
+    mine = load_kinds("world", [file]).by_name()["mine"]
+    assert (mine.hops, mine.question) == (4, ("Name {{ path }}.",))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("source: world\nkinds: [{name: x}]", "kinds.0.task_type"),
+        ("source: mars", "source"),
+        ("source: world\ncolour: red", "colour"),
+        ("source: [", "not YAML"),
+    ],
+)
+def test_a_wrong_kind_file_is_one_line(text, what):
+    with pytest.raises(SynthesisError, match=what) as caught:
+        parse_kind_file(text, "mine.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_is_declared_once(tmp_path: Path):
+    file = tmp_path / "again.yaml"
+    file.write_text(
+        "source: world\n"
+        "kinds: [{name: world_hop1, task_type: multi_hop, shape: path, question: q, scorer: s}]"
+    )
+    with pytest.raises(SynthesisError, match="declared twice: world_hop1"):
+        load_kinds("world", [file])
+
+
+def test_a_missing_kind_file_is_one_line(tmp_path: Path):
+    with pytest.raises(SynthesisError, match="cannot be read"):
+        load_kinds("world", [tmp_path / "none.yaml"])

@@ -1,0 +1,56 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longspan.harness.documents import Document
+from longspan.harness.tokens import EstimatedTokens
+from longspan.synth_templates.kind import load_kinds
+from longspan.synth_templates.plan import WorldSource
+from longspan.synth_templates.sources import WorldCorpora, partition
+from longspan.synth_templates.world import names_of
+
+SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+num_documents = st.integers(1, 60)
+
+
+def documents(number: int) -> list[Document]:
+    return [Document(id=f"d{i:03d}", text="x") for i in range(number)]
+
+
+@given(num_documents, st.lists(st.tuples(st.integers(0, 59), st.integers(0, 59)), max_size=30))
+def test_every_document_is_in_exactly_one_split(number, pairs):
+    links = [(f"d{a:03d}", f"d{b:03d}") for a, b in pairs if max(a, b) < number]
+    parts = partition(documents(number), SHARES, 0, links)
+    placed = sorted(document.id for part in parts.values() for document in part)
+    assert placed == [document.id for document in documents(number)]
+
+
+def test_linked_documents_stay_together_and_shares_are_kept():
+    links = [(f"d{i:03d}", f"d{i + 1:03d}") for i in range(0, 100, 2)]
+    parts = partition(documents(100), SHARES, 1, links)
+    split_of = {d.id: split for split, part in parts.items() for d in part}
+    assert all(split_of[a] == split_of[b] for a, b in links)
+    assert [len(parts[split]) for split in SHARES] == [80, 10, 10]
+
+
+def test_a_corpus_that_is_all_linked_is_still_split():
+    links = [(f"d{i:03d}", f"d{i + 1:03d}") for i in range(99)]
+    parts = partition(documents(100), SHARES, 1, links)
+    assert all(parts.values())
+
+
+def test_worlds_differ_by_part_and_held_out_names_stay_out_of_training():
+    source = WorldCorpora(0, WorldSource(), load_kinds("world").lexicon(), EstimatedTokens())
+    one, two = source.corpus("train", 300, 0), source.corpus("train", 300, 1)
+    assert {d.text for d in one.documents} != {d.text for d in two.documents}
+    assert [d.text for d in one.documents] == [
+        d.text for d in source.corpus("train", 300, 0).documents
+    ]
+    trained = {name for kind in ("person", "town", "company") for name in names_of(kind, "train")}
+    pages = {d.title for d in (*one.documents, *two.documents)} - {"Dialogue"}
+    assert pages <= trained
+
+
+def test_a_longer_target_gets_a_larger_world():
+    source = WorldCorpora(0, WorldSource(), load_kinds("world").lexicon(), EstimatedTokens())
+    corpus = source.corpus("test", 4000, 0)
+    assert sum(corpus.sizes(EstimatedTokens()).values()) >= 1.25 * 4000
