@@ -24,7 +24,8 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-LEVEL = 0.95
+ALPHA = 0.05
+"""Intervals are at 95%, verdicts at 5%."""
 POWER = 0.8
 MAX_NEEDED_FACTOR = 1000
 """A difference that would need this many times the samples is not worth a number."""
@@ -84,7 +85,7 @@ def estimate_mean(
     if not error > 1e-12:  # every cluster has the same mean: its spread cannot be estimated either
         return _without_spread(mean, num_clusters or data.size, data.size, num_clusters, bounds)
     degrees = (num_clusters or data.size) - 1
-    half = float(stats.t.ppf((1 + LEVEL) / 2, degrees)) * error
+    half = float(stats.t.ppf(1 - ALPHA / 2, degrees)) * error
     low, high = max(bounds[0], mean - half), min(bounds[1], mean + half)
     p_value = 2 * float(stats.t.sf(abs(mean) / error, degrees))
     return Estimate(mean, low, high, int(data.size), num_clusters, error, p_value)
@@ -119,7 +120,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def verdict(estimate: Estimate, adjusted_p: float) -> Verdict:
     """Returns what a difference shows at 5%, its p-value adjusted for the number of comparisons."""
-    if adjusted_p >= 1 - LEVEL or estimate.mean == 0:
+    if adjusted_p >= ALPHA or estimate.mean == 0:
         return "cannot tell"
     return "better" if estimate.mean > 0 else "worse"
 
@@ -149,7 +150,7 @@ def num_samples_needed(estimate: Estimate) -> int | None:
 
 
 def _quantiles(degrees: int) -> float:
-    upper = float(stats.t.ppf((1 + LEVEL) / 2, degrees))
+    upper = float(stats.t.ppf(1 - ALPHA / 2, degrees))
     return upper + float(stats.t.ppf(POWER, degrees))
 
 
@@ -170,7 +171,7 @@ def _without_spread(
     mean: float, trials: int, size: int, num_clusters: int | None, bounds: tuple[float, float]
 ) -> Estimate:
     """Returns the interval of values without spread: what `trials` equal outcomes leave open."""
-    open_share = 1 - ((1 - LEVEL) / 2) ** (1 / trials)
+    open_share = 1 - (ALPHA / 2) ** (1 / trials)
     reach = open_share * (bounds[1] - bounds[0]) / (2 if bounds[0] < 0 else 1)
     low, high = max(bounds[0], mean - reach), min(bounds[1], mean + reach)
     p_value = 1.0 if abs(mean) <= 1e-12 else min(1.0, 2 * 0.5**trials)

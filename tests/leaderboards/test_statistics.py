@@ -1,0 +1,166 @@
+"""Intervals, paired differences and verdicts, against scipy, statsmodels and simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.power import TTestPower
+
+from longspan.leaderboards.statistics import (
+    estimate_difference,
+    estimate_mean,
+    holm,
+    minimum_detectable_effect,
+    num_samples_needed,
+    verdict,
+)
+
+
+def clustered(seed: int, clusters: int = 30, size: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Returns scores of 0 and 1 whose probability differs by cluster (its mean is 0.5)."""
+    random = np.random.default_rng(seed)
+    share = np.repeat(random.beta(4, 4, clusters), size)
+    values = (random.random(clusters * size) < share).astype(float)
+    return values, np.repeat(np.arange(clusters), size)
+
+
+def test_the_cluster_robust_interval_is_the_formula_by_hand():
+    # Two clusters, mean 0.5; sums of residuals +0.5 and -0.5: SE^2 = 2/1 * (0.25 + 0.25) / 4^2.
+    estimate = estimate_mean([1.0, 0.5, 0.0, 0.5], ["a", "a", "b", "b"], bounds=(-9, 9))
+    assert estimate.mean == 0.5 and estimate.num_clusters == 2 and estimate.degrees == 1
+    # statsmodels also multiplies by (n - 1) / (n - 1) = 1 for one parameter.
+    assert estimate.standard_error == pytest.approx(0.25)
+    assert estimate.high - estimate.mean == pytest.approx(12.7062 * 0.25, abs=1e-4)
+
+
+def test_with_clusters_it_agrees_with_statsmodels():
+    values, groups = clustered(1)
+    fit = sm.OLS(values, np.ones_like(values)).fit(
+        cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
+    )
+    estimate = estimate_mean(values, groups)
+    assert (estimate.low, estimate.high) == pytest.approx(tuple(fit.conf_int()[0]))
+    assert estimate.p_value == pytest.approx(fit.pvalues[0])
+
+
+@pytest.mark.parametrize("groups", [None, ["only"] * 5, ["a", None, "a", "b", "b"]])
+def test_without_usable_clusters_it_agrees_with_scipy(groups):
+    values = [0.0, 1.0, 1.0, 0.5, 0.25]
+    result = stats.ttest_1samp(values, 0.0)
+    estimate = estimate_mean(values, groups, bounds=(-9, 9))
+    assert estimate.num_clusters is None
+    assert estimate.p_value == pytest.approx(result.pvalue)
+    interval = result.confidence_interval(0.95)
+    assert (estimate.low, estimate.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_the_interval_covers_the_truth_in_95_percent_of_simulations():
+    hits = 0
+    for seed in range(800):
+        values, groups = clustered(seed)
+        estimate = estimate_mean(values, groups)
+        hits += estimate.low <= 0.5 <= estimate.high
+    assert 0.93 <= hits / 800 <= 0.97
+
+
+def test_ignoring_clusters_would_cover_too_little():
+    hits = 0
+    for seed in range(300):
+        values, _ = clustered(seed, clusters=10, size=60)
+        estimate = estimate_mean(values)
+        hits += estimate.low <= 0.5 <= estimate.high
+    assert hits / 300 < 0.75
+
+
+def test_equal_values_leave_open_what_so_many_trials_leave_open():
+    # 20 of 20 right: the exact (Clopper-Pearson) lower bound is 0.025 ** (1 / 20).
+    exact = stats.binomtest(20, 20).proportion_ci(0.95)
+    estimate = estimate_mean([1.0] * 20)
+    assert (estimate.low, estimate.high) == pytest.approx((exact.low, exact.high))
+    assert estimate_mean([0.0] * 20).high == pytest.approx(1 - exact.low)
+    # In two clusters it is two trials.
+    assert estimate_mean([1.0] * 20, [0, 1] * 10).low == pytest.approx(0.025**0.5)
+
+
+def test_one_sample_says_nothing():
+    estimate = estimate_mean([1.0])
+    assert (estimate.low, estimate.high, estimate.p_value) == (0.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("values", [[], [math.nan], [1.0, math.inf]])
+def test_what_is_no_number_is_refused(values):
+    with pytest.raises(ValueError, match="finite"):
+        estimate_mean(values)
+
+
+SCORES = st.lists(st.sampled_from([0.0, 0.25, 1.0]), min_size=2, max_size=30)
+
+
+@given(SCORES, st.integers(1, 6))
+def test_the_interval_holds_the_mean_and_stays_in_bounds(values, clusters):
+    groups = [index % clusters for index in range(len(values))]
+    estimate = estimate_mean(values, groups)
+    assert (
+        0.0 <= estimate.low <= estimate.mean + 1e-9 and estimate.mean <= estimate.high + 1e-9 <= 2
+    )
+    assert 0.0 <= estimate.p_value <= 1.0
+
+
+@given(SCORES, SCORES)
+def test_a_difference_turned_round_has_the_opposite_sign(first, second):
+    ours = {f"s{i}": value for i, value in enumerate(first)}
+    other = {f"s{i}": value for i, value in enumerate(second)}
+    there, back = estimate_difference(ours, other), estimate_difference(other, ours)
+    assert there.mean == pytest.approx(-back.mean)
+    assert there.low == pytest.approx(-back.high)
+    assert there.p_value == pytest.approx(back.p_value)
+
+
+def test_only_shared_samples_are_compared_and_pairing_is_the_paired_t_test():
+    random = np.random.default_rng(0)
+    hard = random.random(40)
+    ours = {f"s{i}": float(value) for i, value in enumerate(hard)}
+    other = {f"s{i}": float(value) - 0.01 * (i % 3) for i, value in enumerate(hard)}
+    result = stats.ttest_rel(list(ours.values()), list(other.values()))
+    estimate = estimate_difference(ours | {"mine": 1.0}, other | {"yours": 0.0})
+    assert estimate.num_samples == 40
+    assert estimate.p_value == pytest.approx(result.pvalue)
+    assert estimate_difference({"a": 1.0}, {"b": 1.0}) is None
+
+
+def test_holm_by_hand():
+    # Sorted 0.01, 0.03, 0.04 times 3, 2, 1, then made monotone: 0.03, 0.06, 0.06.
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([]) == []
+
+
+def test_verdicts_need_the_adjusted_p_value():
+    gain = estimate_mean([0.0, 1.0, 1.0, 1.0] * 5, bounds=(-1, 1))
+    loss = estimate_mean([0.0, -1.0, -1.0, -1.0] * 5, bounds=(-1, 1))
+    assert verdict(gain, 0.049) == "better" and verdict(loss, 0.049) == "worse"
+    assert verdict(gain, 0.05) == "cannot tell"
+
+
+def test_the_detectable_effect_has_the_power_that_it_promises():
+    values = np.random.default_rng(3).normal(0.1, 1.0, 100)
+    estimate = estimate_mean(values, bounds=(-9, 9))
+    effect = minimum_detectable_effect(estimate) / float(np.std(values, ddof=1))
+    assert TTestPower().power(effect, 100, 0.05) == pytest.approx(0.8, abs=0.01)
+
+
+def test_so_many_samples_would_tell():
+    # A difference of half the detectable one needs about four times the samples.
+    values = np.random.default_rng(4).normal(0.0, 1.0, 200)
+    values += 0.1 - values.mean()
+    estimate = estimate_mean(values, bounds=(-9, 9))
+    needed = num_samples_needed(estimate)
+    exact = 200 * (minimum_detectable_effect(estimate) / 0.1) ** 2
+    assert exact <= needed <= 1.1 * exact
+    assert num_samples_needed(estimate_mean([0.0] * 10)) is None
+    assert num_samples_needed(estimate_mean([0.5, -0.5], bounds=(-1, 1))) is None
