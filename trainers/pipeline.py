@@ -59,7 +59,10 @@ def train_command(
         if not resume:
             _start_over(out)
         _claim(out, resolved, identity)
-        return _run_stages(out, resolved, quiet)
+        final = _run_stages(out, resolved, quiet)
+    if not quiet:
+        typer.echo(f"trained checkpoint: {final} (inspect eval ... --model longspan-local/{final})")
+    return final
 
 
 def resolve_recipe(

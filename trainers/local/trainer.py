@@ -135,9 +135,9 @@ class _Trainer:
     def _step(self, step: int) -> dict[str, Any]:
         """Runs one step (counted from 0) and returns its metrics."""
         sampling = self.run.stage.sampling
-        started, cpu = time.perf_counter(), time.process_time()
+        watch = _Watch()
         rollouts = self.environment.rollouts(self._batch(), sampling.group_size, step)
-        generated = time.perf_counter()
+        rollout_times = watch.lap("rollout")
         torch.set_num_threads(default_threads(self.engine.num_parameters))
         try:
             batch = build_batch(
@@ -156,9 +156,8 @@ class _Trainer:
             "num_groups": len(set(batch.groups.tolist())),
             "num_distinct_tokens": batch.num_unique,
             "masked_share_by_type": masked_share(batch, update.step_weights.masked),
-            "rollout_seconds": round(generated - started, 4),
-            "train_seconds": round(time.perf_counter() - generated, 4),
-            "cpu_seconds": round(time.process_time() - cpu, 4),
+            **rollout_times,
+            **watch.lap("train"),
         }
 
     def _batch(self) -> dict[str, list[Sample]]:
@@ -206,6 +205,20 @@ class _Trainer:
         self.metrics.truncate(state.rest["metrics_bytes"])
         self.engine.policy_version = state.step
         return state.step
+
+
+class _Watch:
+    """Wall-clock and CPU seconds of the parts of a step."""
+
+    def __init__(self) -> None:
+        self._last = (time.perf_counter(), time.process_time())
+
+    def lap(self, name: str) -> dict[str, float]:
+        """Returns the seconds since the last lap, under the name of the part that ended."""
+        now = (time.perf_counter(), time.process_time())
+        wall, cpu = (round(new - old, 4) for new, old in zip(now, self._last, strict=True))
+        self._last = now
+        return {f"{name}_seconds": wall, f"{name}_cpu_seconds": cpu}
 
 
 def _environment(run: StageRun, policy: str) -> Environment:

@@ -22,7 +22,8 @@ from longspan.trainers.metrics import MetricsFile
 from tests.trainers.tiny import save_tiny
 from tests.trainers.toy import run_toy, toy_stage
 
-TIMINGS = ("rollout_seconds", "train_seconds", "cpu_seconds")
+UNITS = ("seconds", "cpu_seconds")
+TIMINGS = tuple(f"{part}_{unit}" for part in ("rollout", "train") for unit in UNITS)
 
 
 def weights(folder: Path) -> bytes:
