@@ -1,0 +1,69 @@
+"""`longspan score`: a file of completions, with every row accounted for."""
+
+import json
+
+import pytest
+
+from longspan.harness.cli import main
+from longspan.harness.errors import DataError, SpecError
+from longspan.harness.score import score_file
+
+ROWS = [
+    {"completion": "Therefore, the answer is Paris.", "target": "Paris"},
+    {"completion": "I do not know.", "target": ["Rome", "Roma"], "id": "q2"},
+    {"output": "Therefore, the answer is Rome.", "target": "Rome", "stop_reason": "max_tokens"},
+]
+
+
+def write(path, rows, tail=""):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + tail)
+    return path
+
+
+def test_a_file_is_summed_up_by_hand(tmp_path):
+    summary = score_file("longspan/cover_exact_match", write(tmp_path / "c.jsonl", ROWS)).summary()
+    assert summary["mean"] == pytest.approx(1 / 3)
+    assert summary["stderr"] == pytest.approx(1 / 3)  # variance 1/3, over 3 rows
+    assert summary["validity"] == {"answered": 1, "no_answer": 1, "cut_off": 1}
+    assert (summary["coverage"], summary["num_rows_left_out"]) == (1.0, 0)
+
+
+def test_rows_left_out_lower_the_coverage_and_set_the_exit_code(tmp_path, capsys):
+    bad = [{"completion": 3, "target": "x"}, {"completion": "x"}, {"completion": "x", "target": ""}]
+    path = write(tmp_path / "c.jsonl", [*ROWS, *bad], tail="no json\n")
+    assert main(["score", "cover_exact_match", str(path)]) == 1
+    printed = capsys.readouterr().out
+    assert "33.3%" in printed and "scored 3 of 7 rows" in printed
+    assert "row 4: no text in" in printed and "not scored: 6: gold answer is blank" in printed
+    assert score_file("cover_exact_match", path).summary()["coverage"] == pytest.approx(3 / 7)
+
+
+def test_each_row_may_name_its_scorer(tmp_path, capsys):
+    rows = [
+        {"completion": "the answer is (B)", "target": "B", "scorer": "letter"},
+        {"completion": "the answer is 1,000", "target": 1000, "scorer": "numeric"},
+        {"completion": "x", "target": "x", "scorer": "bleu"},
+    ]
+    path, out = write(tmp_path / "c.jsonl", rows), tmp_path / "out.jsonl"
+    assert main(["score", "by_sample", str(path), "--json", "--out", str(out)]) == 1
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["mean"], summary["num_rows_left_out"]) == (1.0, 1)
+    written = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["id"], row["value"]) for row in written] == [("1", 1.0), ("2", 1.0)]
+
+
+def test_the_phrase_need_not_be_required(tmp_path, capsys):
+    path = write(tmp_path / "c.jsonl", [{"completion": "Paris", "target": "Paris"}])
+    assert main(["score", "cover_exact_match", str(path)]) == 0
+    assert main(["score", "cover_exact_match", str(path), "--no-require-phrase"]) == 0
+    first, second = capsys.readouterr().out.split("cover_exact_match: ")[1:]
+    assert first.startswith("0.0%") and second.startswith("100.0%")
+
+
+def test_mistakes_are_one_line(tmp_path, capsys):
+    with pytest.raises(SpecError, match="unknown scorer: bleu"):
+        score_file("bleu", tmp_path / "c.jsonl")
+    with pytest.raises(DataError, match="can be scored"):
+        score_file("letter", write(tmp_path / "c.jsonl", [{"completion": "x"}]))
+    assert main(["score", "letter", str(tmp_path / "none.jsonl")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

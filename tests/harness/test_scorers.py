@@ -1,0 +1,172 @@
+"""Scorers: one rule, never an exception, failure is no zero."""
+
+import asyncio
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from inspect_ai.model import ModelName, ModelOutput
+from inspect_ai.scorer import SampleScore, Score, Target
+from inspect_ai.solver import TaskState
+
+from longspan.harness.errors import SpecError
+from longspan.harness.metrics import METRICS
+from longspan.harness.scorers import (
+    SCORERS,
+    by_sample,
+    cover_exact_match,
+    find_scorer,
+    grade,
+    letter,
+    mean_by_task_type,
+    numeric,
+    sequence_ratio,
+    stderr,
+)
+from longspan.harness.tokens import TRUNCATION_KEY
+
+GOLDS = {"cover_exact_match": "Karo", "letter": "B", "numeric": "12", "sequence_ratio": "Karo"}
+SAY = "Therefore, the answer is {}."
+
+
+def state(completion, stop_reason="stop", metadata=None, store=None):
+    output = ModelOutput()
+    if completion is not None:
+        output = ModelOutput.from_content("mock/m", completion, stop_reason=stop_reason)
+    result = TaskState(
+        model=ModelName("mock/m"),
+        sample_id="s",
+        epoch=1,
+        input="q",
+        messages=[],
+        output=output,
+        metadata=metadata or {},
+    )
+    for key, value in (store or {}).items():
+        result.store.set(key, value)
+    return result
+
+
+def run(scorer, *args, **kwargs):
+    target = kwargs.pop("target", "Karo")
+    return asyncio.run(scorer(state(*args, **kwargs), Target(target)))
+
+
+@pytest.mark.parametrize("name", METRICS)
+@given(completion=st.text(), stop=st.sampled_from(["stop", "max_tokens", "unknown", None]))
+def test_a_grade_is_a_fraction_whatever_the_completion(name, completion, stop):
+    for text in (completion, SAY.format(completion)):
+        for require_phrase in (True, False):
+            given_ = grade(name, text, [GOLDS[name]], stop, require_phrase)
+            assert given_.value is not None and 0.0 <= given_.value <= 1.0
+            assert given_.validity in ("answered", "no_answer", "cut_off", "unknown")
+
+
+@pytest.mark.parametrize("name", METRICS)
+@given(completion=st.text())
+def test_a_completion_cannot_choose_whether_the_scorer_fails(name, completion):
+    assert grade(name, completion, [""]).validity == "scorer_failed"
+    assert grade(name, completion, []).value is None
+
+
+def test_endings_by_hand():
+    assert grade("cover_exact_match", SAY.format("Karo"), ["Karo"]).validity == "answered"
+    silent = grade("cover_exact_match", "Karo", ["Karo"])
+    assert (silent.value, silent.validity, silent.answer) == (0.0, "no_answer", None)
+    cut = grade("cover_exact_match", SAY.format("Karo"), ["Karo"], "max_tokens")
+    assert (cut.value, cut.validity, cut.answer) == (0.0, "cut_off", "Karo")
+    unknown = grade("cover_exact_match", SAY.format("Karo"), ["Karo"], "unknown")
+    assert (unknown.value, unknown.validity) == (1.0, "unknown")
+
+
+def test_without_the_phrase_the_whole_completion_may_answer():
+    assert grade("letter", "(B)", ["B"], require_phrase=False).value == 1.0
+    assert grade("numeric", "12 lamps", ["12"], require_phrase=False).value == 1.0
+    assert grade("letter", "", ["B"], require_phrase=False).validity == "no_answer"
+
+
+def test_the_best_of_several_gold_answers_counts():
+    assert grade("cover_exact_match", SAY.format("Roma"), ["Rome", "Roma"]).value == 1.0
+
+
+def test_an_unknown_measure_is_a_failure_of_the_scorer():
+    failed = grade("bleu", "x", ["x"])
+    assert failed.value is None and failed.validity == "scorer_failed"
+    assert "unknown scorer" in (failed.explanation or "")
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_gold_answer_scores_one_and_nothing_scores_zero(name):
+    scorer = SCORERS[name]()
+    text = GOLDS[name] if name == "sequence_ratio" else SAY.format(GOLDS[name])
+    assert run(scorer, text, target=GOLDS[name]).value == 1.0
+    empty = run(scorer, "", target=GOLDS[name])
+    assert (empty.value, empty.metadata["validity"]) == (0.0, "no_answer")
+
+
+@pytest.mark.parametrize("make", SCORERS.values())
+def test_an_errored_sample_has_no_score(make):
+    score = run(make(), None, metadata={"scorer": "letter"})
+    assert math.isnan(score.value) and score.metadata["validity"] == "engine_failed"
+
+
+def test_a_score_carries_the_truncation_ledger():
+    ledger = {"tokens_dropped": 3, "side": "middle"}
+    score = run(letter(), SAY.format("B"), target="B", store={TRUNCATION_KEY: ledger})
+    assert score.metadata == {"scorer": "letter", "truncation": ledger, "validity": "answered"}
+
+
+def test_options_of_a_scorer_reach_the_measure():
+    assert run(numeric(tolerance=0.1), SAY.format(105), target="100").value == 1.0
+    assert run(cover_exact_match(max_extra_words=0), SAY.format("in Karo")).value == 0.0
+
+
+def test_by_sample_scores_with_the_samples_own_scorer():
+    scorer = by_sample()
+    assert run(scorer, SAY.format("B"), target="B", metadata={"scorer": "letter"}).value == 1.0
+    ratio = run(scorer, "Karx", target="Karo", metadata={"scorer": "sequence_ratio"})
+    assert ratio.value == 0.75
+    missing = run(scorer, SAY.format("B"), target="B")
+    assert math.isnan(missing.value) and missing.metadata["validity"] == "scorer_failed"
+
+
+def test_a_gold_answer_of_the_wrong_kind_is_no_zero():
+    score = run(letter(), SAY.format("B"), target="Paris")
+    assert math.isnan(score.value) and score.metadata["validity"] == "scorer_failed"
+    assert "not one option letter" in score.explanation
+
+
+def test_a_very_long_completion_is_scored_all_the_same():
+    assert run(sequence_ratio(), "ab" * 300_000, target="Karo").value < 0.01
+
+
+def test_an_unknown_scorer_is_one_line():
+    with pytest.raises(SpecError, match="unknown scorer: bleu; choose one of cover_exact_match"):
+        find_scorer("bleu")
+    assert find_scorer("longspan/letter") is letter
+
+
+def scores(values, groups):
+    return [
+        SampleScore(score=Score(value=value), sample_id=str(i), sample_metadata=group)
+        for i, (value, group) in enumerate(zip(values, groups, strict=True))
+    ]
+
+
+def test_the_standard_error_is_clustered_where_every_sample_has_a_group():
+    values = [1.0, 1.0, 0.0, 0.0]
+    plain = stderr()(scores(values, [None] * 4))
+    assert plain == pytest.approx(math.sqrt((4 * 0.25 / 3) / 4))
+    worlds = [{"document_group": name} for name in "aabb"]
+    # Deviation sums of the two clusters: +1 and -1; sqrt((1 + 1) * 2 / (2 - 1)) / 4 = 0.5.
+    assert stderr()(scores(values, worlds)) == pytest.approx(0.5)
+    partly = [{"document_group": "a"}] * 3 + [{}]
+    assert stderr()(scores(values, partly)) == plain
+    assert stderr()(scores(values, [{"document_group": "a"}] * 4)) == plain
+
+
+def test_means_by_task_type_leave_out_samples_without_one():
+    types = [{"task_type": "multi_hop"}, {"task_type": "multi_hop"}, {"task_type": None}, None]
+    assert mean_by_task_type()(scores([1.0, 0.0, 1.0, 1.0], types)) == {"multi_hop": 0.5}
+    assert mean_by_task_type()(scores([1.0], [None])) == {}
