@@ -13,6 +13,7 @@ import asyncio
 import copy
 import gc
 import hashlib
+import itertools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,13 +22,13 @@ from typing import Any
 from inspect_ai import Epochs, Task, eval, task_with
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
-from inspect_ai.model import GenerateConfig, Model, get_model
-from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.model import Model
+from inspect_ai.solver import Generate, Solver, SolverSpec, TaskState, solver
 
 from longspan.harness.errors import DataError, ModelError, RecipeError
 from longspan.harness.generation import GenerationSettings
 from longspan.harness.harvest import NAME_KEY, Collector
-from longspan.harness.resolve import TaskLike, resolve_task
+from longspan.harness.resolve import TaskLike, resolve_model, resolve_task, with_settings
 from longspan.harness.rollout import Rollout, recording
 
 MAX_CONNECTIONS = 4096
@@ -39,7 +40,7 @@ class Environment:
 
     Args:
         tasks: Registered names, tasks, or functions that return one. Batches name them by the
-            registered name, else by the task's own name.
+            registered name, else by the task's own name; a second one of a name gets "#2".
         model: The policy. Its provider records calls (see `harness.rollout`); with a model that
             records none, rollouts have rewards but no turns.
         solver: Takes the place of every task's own solver where given.
@@ -48,7 +49,7 @@ class Environment:
         reward_keys: Which score is the reward, by task name, for tasks with several.
 
     Raises:
-        RecipeError: no task, two tasks of one name, or a task without a scorer.
+        RecipeError: no task, or a task without a scorer.
         SpecError: an unknown task.
     """
 
@@ -57,21 +58,24 @@ class Environment:
         tasks: Sequence[TaskLike],
         model: Model | str,
         *,
-        solver: Solver | None = None,
+        solver: Solver | SolverSpec | None = None,
         model_roles: Mapping[str, Model | str] | None = None,
         generation: GenerationSettings | None = None,
         reward_keys: Mapping[str, str] | None = None,
     ) -> None:
         self.generation = generation or GenerationSettings()
-        self.model = _policy_model(model)
+        self.model = with_settings(
+            resolve_model(model),
+            # Connections are no eval arguments: a judge would inherit them.
+            self.generation.config(max_connections=MAX_CONNECTIONS, adaptive_connections=False),
+        )
         self._solver = solver
         self._model_roles = dict(model_roles or {})
         self._reward_keys = dict(reward_keys or {})
         self._tasks: dict[str, Task] = {}
         for like in tasks:
             name, task = resolve_task(like)
-            if name in self._tasks:
-                raise RecipeError(f"two tasks have the name {name!r}; rename one or drop it")
+            name = _unused(name, self._tasks)
             if not task.scorer:
                 raise RecipeError(f"task {name!r} has no scorer, so no reward; add a scorer")
             self._tasks[name] = task
@@ -122,7 +126,7 @@ class Environment:
         tasks = {}
         for name, part in samples.items():
             task = copy.copy(self._tasks[name])
-            before = [identify(), *_solvers(task.setup)]
+            before = [identify(), *solvers_of(task.setup)]
             metadata = {**(task.metadata or {}), NAME_KEY: name}
             tasks[name] = task_with(
                 task, dataset=MemoryDataset(part), setup=before, metadata=metadata
@@ -176,24 +180,22 @@ def identify() -> Solver:
     return solve
 
 
+def solvers_of(setup: Solver | Sequence[Solver] | None) -> list[Solver]:
+    """Returns a task's setup as a list of solvers."""
+    if setup is None:
+        return []
+    return list(setup) if isinstance(setup, Sequence) else [setup]
+
+
 def step_seed(seed: int, step: int) -> int:
     """Returns the seed of one training step, a number below 2**31."""
     digest = hashlib.blake2b(f"{seed}/{step}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
-def _policy_model(model: Model | str) -> Model:
-    connections = GenerateConfig(max_connections=MAX_CONNECTIONS, adaptive_connections=False)
-    if isinstance(model, str):
-        return get_model(model, config=connections, memoize=False)
-    # Connection limits given as eval arguments would be inherited by the judge.
-    return Model(model.api, model.config.merge(connections), model.model_args)
-
-
-def _solvers(setup: Solver | Sequence[Solver] | None) -> list[Solver]:
-    if setup is None:
-        return []
-    return list(setup) if isinstance(setup, Sequence) else [setup]
+def _unused(name: str, taken: Mapping[str, Any]) -> str:
+    names = itertools.chain([name], (f"{name}#{number}" for number in itertools.count(2)))
+    return next(one for one in names if one not in taken)
 
 
 def _checked(

@@ -29,6 +29,7 @@ from longspan.harness.resolve import (
     registered_task,
     resolve_model,
     resolve_solver,
+    with_settings,
 )
 from longspan.harness.unit import (
     dataset_hash,
@@ -150,7 +151,7 @@ def evaluate(
     """
     settings = settings or EvaluationSettings()
     task = registered_task(task) if isinstance(task, str) else task
-    model = resolve_model(model)
+    model = with_settings(resolve_model(model), settings.generation.config())
     roles = {role: resolve_model(one) for role, one in (model_roles or {}).items()}
     labels = {**_labels(task, model, solver), **(metadata or {})}
     identity = {**_identity(task, model, roles, settings, solver), "labels": labels}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspect_ai.model import GenerateConfigArgs
+from inspect_ai.model import GenerateConfig, GenerateConfigArgs
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -37,3 +37,7 @@ class GenerationSettings(BaseModel):
         if self.max_tokens is not None:
             arguments["max_tokens"] = self.max_tokens
         return arguments
+
+    def config(self, **more: int | bool) -> GenerateConfig:
+        """Returns the settings as a model's configuration, with more of its settings."""
+        return GenerateConfig.model_validate({**self.eval_arguments(), **more})

@@ -17,6 +17,7 @@ from inspect_ai.solver import SolverSpec
 from inspect_ai.util import registry_create
 
 from longspan.harness.errors import DataError, LongspanError, ModelError, SpecError
+from longspan.harness.registry import PACKAGE, find_task
 
 LOCAL_PROVIDER = "longspan-local"
 LOCAL_IN_FLIGHT = 256
@@ -41,19 +42,21 @@ def registered_task(name: str, **arguments: Any) -> Task:
     """Returns a task of the registry; a name without a package is one of ours.
 
     Raises:
-        SpecError: an unknown task.
+        SpecError: an unknown task, or arguments that it does not take.
+        DataError: the task's data are missing or cannot be used.
     """
-    qualified = name if "/" in name else f"longspan/{name}"
+    if "/" not in name or name.startswith(f"{PACKAGE}/"):
+        return find_task(name, **arguments)
     try:
-        task = registry_create("task", qualified, **arguments)
+        task = registry_create("task", name, **arguments)
     except LookupError as error:
-        raise SpecError(f"unknown task {name!r}; `longspan tasks` lists the known ones") from error
+        raise SpecError(f"unknown task: {name}; check its name and that it is installed") from error
     except TypeError as error:
         if not arguments:
             raise
-        raise SpecError(f"task {name!r} does not take {arguments}: {error}") from error
+        raise SpecError(f"task {name} does not take {arguments}: {error}") from error
     if not isinstance(task, Task):
-        raise SpecError(f"{name!r} is not a task but a {type(task).__name__}; name a task")
+        raise SpecError(f"not a task but a {type(task).__name__}: {name}; name a task")
     return task
 
 
@@ -67,7 +70,7 @@ def named_task(name: str, split: str | None, arguments: Mapping[str, Any]) -> Ta
     folder = Path(name)
     if folder.is_dir():
         return registered_task(
-            "longspan/taskset", path=str(folder), split=split or "test", **arguments
+            f"{PACKAGE}/taskset", path=str(folder), split=split or "test", **arguments
         )
     if name.startswith((".", "/", "~")):
         raise DataError(f"no task set at {name}: there is no such folder; check the path")
@@ -80,14 +83,14 @@ def resolve_solver(name: str, arguments: Mapping[str, Any] | None = None) -> Sol
     Raises:
         SpecError: an unknown solver, or arguments that it does not take.
     """
-    qualified = name if "/" in name else f"longspan/{name}"
+    qualified = name if "/" in name else f"{PACKAGE}/{name}"
     given = dict(arguments or {})
     try:
         registry_create("solver", qualified, **given)
     except LookupError as error:
-        raise SpecError(f"unknown solver {name!r}; use full_context or memory_agent") from error
+        raise SpecError(f"unknown solver: {name}; use full_context or memory_agent") from error
     except TypeError as error:
-        raise SpecError(f"solver {name!r} does not take {given}: {error}") from error
+        raise SpecError(f"solver {name} does not take {given}: {error}") from error
     return SolverSpec(qualified, args=given, args_passed=given)
 
 
@@ -110,6 +113,15 @@ def resolve_model(model: Model | str) -> Model:
     except Exception as error:
         # Each provider has errors of its own for a missing key, package or model.
         raise ModelError(f"cannot use model {model}: {error}; check its name") from error
+
+
+def with_settings(model: Model, settings: GenerateConfig) -> Model:
+    """Returns the model with these settings over its own.
+
+    Eval arguments rule every call anyway, but solvers see only the model's own configuration: they
+    read the output limit there, to leave room for it in the window.
+    """
+    return Model(model.api, model.config.merge(settings), model.model_args)
 
 
 def parse_arguments(given: Sequence[str] | Mapping[str, Any] | None) -> dict[str, Any]:

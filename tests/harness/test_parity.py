@@ -1,0 +1,207 @@
+"""Training rewards equal evaluation scores, for every registered task."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import typer
+from inspect_ai import Task
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import Score, match, mean, scorer
+
+from longspan.harness import parity
+from longspan.harness.documents import Document
+from longspan.harness.errors import DataError, ModelError
+from longspan.harness.parity import (
+    Completion,
+    hostile_completions,
+    parity_command,
+    read_completions,
+    replay_parity,
+)
+from longspan.harness.registry import SPECS, find_task, load_registry
+from longspan.harness.taskset import SampleRow, write_taskset
+
+COMPLETIONS_PER_TASK = 40
+NAMES = ["Arnor", "Belfalas", "Cardolan", "Dorwinion", "Eriador", "Forodwaith"]
+load_registry()
+
+
+def musique_row(i: int, name: str) -> dict:
+    paragraph = {"title": f"River {i}", "paragraph_text": f"It rises in {name}."}
+    return {
+        "id": f"m{i}",
+        "question": f"Where does river {i} rise?",
+        "answer": name,
+        "answer_aliases": [f"the land of {name}"],
+        "paragraphs": [{**paragraph, "is_supporting": True}],
+    }
+
+
+def hotpotqa_row(i: int, name: str) -> dict:
+    question = f"Where does river {i} rise?"
+    context = [[f"River {i}", [f"It rises in {name}."]], ["Hills", ["They are green."]]]
+    facts = [[f"River {i}", 0]]
+    row = {"_id": f"h{i}", "question": question, "answer": name, "context": context}
+    return {**row, "supporting_facts": facts, "type": "bridge", "level": "easy"}
+
+
+def nq_row(i: int, name: str) -> dict:
+    passage = {"title": f"River {i}", "text": f"It rises in {name}.", "hasanswer": True}
+    return {
+        "question": f"where does river {i} rise",
+        "answers": [name],
+        "ctxs": [{**passage, "isgold": True}],
+        "nq_annotated_gold": {},
+    }
+
+
+def kv_row(i: int, name: str) -> dict:
+    pairs = [[f"key-{i}-{k}", f"{name}-{k}"] for k in range(5)]
+    return {"key": pairs[2][0], "value": pairs[2][1], "ordered_kv_records": pairs}
+
+
+ROWS = {
+    "musique": musique_row,
+    "hotpotqa": hotpotqa_row,
+    "nq_distractors": nq_row,
+    "kv_retrieval": kv_row,
+}
+
+
+def taskset_folder(folder: Path) -> Path:
+    """Writes a task set with every task type and scorer that a sample can have."""
+    kinds = [
+        ("multiple_choice", "letter", ("B",)),
+        ("multi_hop", "cover_exact_match", ("Arnor", "the land of Arnor")),
+        ("corpus_numeric", "numeric", ("-1234.5",)),
+        ("dialogue_memory", "sequence_ratio", ("Arnor then Belfalas",)),
+        ("reading_comprehension", "cover_exact_match", ("Eriador",)),
+    ]
+    rows = [
+        SampleRow(
+            id=f"s{i}",
+            split="test",
+            kind=task_type,
+            task_type=task_type,
+            question=f"Question {i}?",
+            target=target,
+            scorer=name,
+            documents=("d0",),
+            document_group="w0",
+            seed=i,
+        )
+        for i, (task_type, name, target) in enumerate(kinds)
+    ]
+    documents = [("w0", Document(id="d0", title="Lands", text="Arnor lies north of Belfalas."))]
+    write_taskset(folder, rows, documents, {"name": "made-up"}, "card")
+    return folder
+
+
+def task_with_data(name: str, folder: Path) -> Task:
+    reader = SPECS[name].spec.dataset.reader
+    if reader == "taskset":
+        return find_task(name, path=str(taskset_folder(folder / "taskset")))
+    rows = [ROWS[reader](i, f"{land} {i}") for i, land in enumerate(NAMES * 4)]
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return find_task(name, data=str(path))
+
+
+@pytest.mark.parametrize("name", sorted(SPECS))
+def test_rewards_equal_scores_for_every_registered_task(name, tmp_path):
+    task = task_with_data(name, tmp_path)
+    completions = hostile_completions(task, COMPLETIONS_PER_TASK)
+    report = replay_parity(task, completions)
+    assert report.differences == ()
+    assert report.num_completions == COMPLETIONS_PER_TASK
+    assert report.num_scored >= 0.9 * COMPLETIONS_PER_TASK, "hostile text must not break a scorer"
+
+
+def test_200_completions_are_compared_over_the_registry():
+    assert COMPLETIONS_PER_TASK * len(SPECS) >= 200
+
+
+def made_up(scoring, name: str = "made_up") -> Task:
+    samples = [Sample(id=f"s{i}", input=f"Question {i}?", target=NAMES[i]) for i in range(3)]
+    return Task(dataset=samples, scorer=scoring, name=name)
+
+
+def test_a_scorer_that_is_not_a_function_of_the_completion_is_caught():
+    generator = random.Random(0)
+
+    @scorer(metrics=[mean()])
+    def moody():
+        async def score(state, target):
+            return Score(value=generator.random(), answer="x")
+
+        return score
+
+    completions = [Completion("s0", "Arnor"), Completion("s1", "Belfalas", "max_tokens")]
+    report = replay_parity(made_up(moody()), completions)
+    assert [one.completion for one in report.differences] == completions
+    assert "sample s0, completion 'Arnor'" in str(report.differences[0])
+
+
+def test_scorers_that_fail_fail_alike():
+    @scorer(metrics=[mean()])
+    def brittle():
+        async def score(state, target):
+            if not state.output.completion:
+                raise ValueError("nothing to score")
+            return Score(value=float("nan") if state.output.completion == "?" else 1.0)
+
+        return score
+
+    completions = [Completion("s0", ""), Completion("s0", "?"), Completion("s0", "x")]
+    report = replay_parity(made_up(brittle()), completions)
+    assert (report.differences, report.num_scored) == ((), 1)
+    with pytest.raises(ModelError, match="not one of 2"):
+        replay_parity(made_up(brittle()), completions[:2])
+
+
+def test_letter_grades_of_other_packages_are_numbers_in_both():
+    completions = [Completion("s0", "Arnor"), Completion("s1", "wrong"), Completion("s0", "Arnor")]
+    report = replay_parity(made_up(match()), completions)
+    assert (report.differences, report.num_scored) == ((), 3)
+
+
+def test_completions_of_unknown_samples_are_refused():
+    with pytest.raises(DataError, match="has no sample 'other'"):
+        replay_parity(made_up(match()), [Completion("other", "x")])
+    with pytest.raises(DataError, match="no completion"):
+        replay_parity(made_up(match()), [])
+
+
+def test_hostile_completions_hold_right_answers_and_cover_the_samples():
+    completions = hostile_completions(made_up(match()), 40)
+    texts = [one.text for one in completions]
+    assert {one.sample_id for one in completions} == {"s0", "s1", "s2"}
+    assert "" in texts and any(len(text) > 50_000 for text in texts)
+    assert any("Arnor." in one.text for one in completions if one.sample_id == "s0")
+    assert {one.stop_reason for one in completions} == {"stop", "max_tokens"}
+
+
+def test_completions_are_read_from_json_lines(tmp_path):
+    path = tmp_path / "completions.jsonl"
+    path.write_text('{"sample_id": "s0", "text": "x"}\n{"sample_id": "s1", "text": ""}\n')
+    assert read_completions(path) == [Completion("s0", "x"), Completion("s1", "")]
+    path.write_text('{"sample": "s0"}\n')
+    with pytest.raises(DataError, match="not a completion"):
+        read_completions(path)
+
+
+def test_the_command_exits_with_1_if_anything_differs(tmp_path, capsys, monkeypatch):
+    folder = taskset_folder(tmp_path / "taskset")
+    parity_command([str(folder)], count=10)
+    assert "10 completions, 10 scored, 0 differences" in capsys.readouterr().out
+    monkeypatch.setattr(parity, "_score", lambda sample, key: 2.0)
+    with pytest.raises(typer.Exit) as ended:
+        parity_command([str(folder)], count=10)
+    assert ended.value.exit_code == 1
+    assert "10 differences" in capsys.readouterr().out
+    with pytest.raises(DataError, match="belong to one task"):
+        parity_command(["a", "b"], completions=tmp_path / "x.jsonl")
