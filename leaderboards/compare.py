@@ -73,7 +73,7 @@ def comparison_table(
         needed = row["num_samples_needed"]
         table.add_row(
             Text(_task(row)),
-            Text(str(row["solver"])),
+            Text(str(row["solver"]).replace("_", " ")),
             *(_percent(means[(name, *condition)]) for name in (a, b)),
             f"{100 * row['mean']:+.1f}",
             f"{100 * low:+.1f}, {100 * high:+.1f}",
