@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,6 +33,35 @@ class Slot:
     prompt: tuple[int, ...] | None = None
     logits: Tensor | None = None
     """[V] logits that follow the prompt."""
+
+
+class _Places(NamedTuple):
+    """Where the heads of rows lie among those of slots, in one step.
+
+    Row order is [R, K, repeats], slot order [P, K, G, repeats].
+    """
+
+    of_rows: Tensor
+    """[R * H] place in slot order of every head of a row."""
+    of_lanes: Tensor
+    """[P * K * G * repeats] place in row order; a lane without a reader repeats row 0's."""
+    new: Tensor
+    """[R * K] place of the new token in the own parts, [R, K, M]."""
+
+
+class _Step(NamedTuple):
+    """What holds for all layers of one step."""
+
+    num_rows: int
+    num_slots: int
+    own_index: Tensor
+    """[rows] place of the new token in the row's own part."""
+    row_of_lane: Tensor
+    """[slots * G]"""
+    lane_of_row: Tensor
+    """[rows]"""
+    places: dict[tuple[int, int], _Places]
+    """By key heads and repeats."""
 
 
 class GroupedCache:
@@ -110,22 +140,53 @@ class GroupedCache:
         return [(k[row, :, :length].clone(), v[row, :, :length].clone()) for k, v in self._own]
 
     def leave(self, row: int) -> None:
-        """Frees the row and its lane; the slot keeps its prompt until another takes its place."""
+        """Frees the row, if it is not, and its lane; the slot keeps its prompt for others."""
+        if not self.active[row]:
+            return
         self.row_of_lane[self.lane_of_row[row]] = None
         self.lane_of_row[row], self.active[row] = 0, False
         self.prefix_lengths[row] = self.own_lengths[row] = 0
 
-    def begin_step(self) -> Tensor:
-        """Makes the next token of every row visible; returns the rows' positions [R]."""
+    def move(self, row: int, to: int) -> None:
+        """Moves what an active row holds to a free row."""
+        length = self.own_lengths[row]
+        for pair in self._own:
+            for buffer in pair:
+                buffer[to, :, :length] = buffer[row, :, :length]
+        self._hidden[to] = self._hidden[row]
+        self.lane_of_row[to], self.active[to] = self.lane_of_row[row], True
+        self.row_of_lane[self.lane_of_row[row]] = to
+        self.prefix_lengths[to], self.own_lengths[to] = self.prefix_lengths[row], length
+        self.lane_of_row[row], self.active[row] = 0, False
+        self.prefix_lengths[row] = self.own_lengths[row] = 0
+
+    def compact(self) -> None:
+        """Moves slots down so that those with readers come first: a step reads no others."""
+        for hole in range(self.num_slots):
+            last = max((n for n in range(self.num_slots) if any(self._readers(n))), default=0)
+            if last <= hole:
+                return
+            if not any(self._readers(hole)):
+                self._move_slot(last, hole)
+
+    def begin_step(self, num_rows: int) -> Tensor:
+        """Makes the next token of the first `num_rows` rows visible; returns their positions."""
         device = self._hidden.device
-        self._own_index = torch.tensor(self.own_lengths, device=device)
-        self._hidden[self._rows, self.slot_tokens + self._own_index] = 0.0
-        lanes = [lane for row, lane in enumerate(self.lane_of_row) if self.active[row]]
-        self._num_used = 1 + max(lanes, default=0) // LANES
-        readers = [row or 0 for row in self.row_of_lane[: self._num_used * LANES]]
-        self._row_of_lane = torch.tensor(readers, device=device)
-        self._lane_of_row = torch.tensor(self.lane_of_row, device=device)
-        return torch.tensor(self.prefix_lengths, device=device) + self._own_index
+        own = torch.tensor(self.own_lengths[:num_rows], device=device)
+        self._hidden[self._rows[:num_rows], self.slot_tokens + own] = 0.0
+        last_lane = max((n for n, row in enumerate(self.row_of_lane) if row is not None), default=0)
+        num_slots = last_lane // LANES + 1
+        readers = [row or 0 for row in self.row_of_lane[: num_slots * LANES]]
+        self._last = torch.tensor(self.prefix_lengths[:num_rows], device=device) + own
+        self._step = _Step(
+            num_rows,
+            num_slots,
+            own,
+            torch.tensor(readers, device=device),
+            torch.tensor(self.lane_of_row[:num_rows], device=device),
+            {},
+        )
+        return self._last
 
     def end_step(self) -> None:
         """Counts the token that the step has added to every active row."""
@@ -146,7 +207,7 @@ class GroupedCache:
 
         Args:
             layer: index of the layer.
-            query: [R, H, D], keys rotated to their positions as the model does.
+            query: [R, H, D], rotated to its position as the model does, like the key.
             key: [R, K, D].
             value: [R, K, D].
             scaling: factor of the scores.
@@ -155,36 +216,69 @@ class GroupedCache:
         Returns:
             [R, H, D]
         """
-        (shared_keys, shared_values), (own_keys, own_values) = self._shared[layer], self._own[layer]
-        own_keys[self._rows, :, self._own_index] = key
-        own_values[self._rows, :, self._own_index] = value
-        kept = query.shape[0], key.shape[1], query.shape[1] // key.shape[1]
-        query = (query * scaling).view(*kept, -1)
-        scores = self._by_slot(query) @ shared_keys[: self._num_used].transpose(2, 3)
-        scores = torch.cat((self._by_row(scores, kept[2]), query @ own_keys.transpose(2, 3)), -1)
+        (num_heads, size), num_keys = query.shape[1:], key.shape[1]
+        num_rows, used = self._step.num_rows, self._step.num_slots * num_keys
+        repeats = num_heads // num_keys
+        shared_keys, shared_values = (x.flatten(0, 1)[:used] for x in self._shared[layer])
+        places = self._places_of(num_keys, repeats)
+        for own, new in zip(self._own[layer], (key, value), strict=True):
+            own.flatten(0, 2).index_copy_(0, places.new, new.flatten(0, 1))
+        own_keys, own_values = (x[:num_rows].flatten(0, 1) for x in self._own[layer])
+
+        query = (query * scaling).flatten(0, 1)
+        lanes = query.index_select(0, places.of_lanes).view(used, -1, size)
+        far = torch.bmm(lanes, shared_keys.mT).flatten(0, 1).index_select(0, places.of_rows)
+        near = torch.bmm(query.view(-1, repeats, size), own_keys.mT).flatten(0, 1)
+        scores = torch.cat((far, near), -1).float()
         hidden = self._hidden if sliding_window is None else self._slide(sliding_window)
-        weights = torch.softmax(scores.float() + hidden[:, None, None], -1).to(value.dtype)
-        near = weights[..., self.slot_tokens :] @ own_values
-        far = self._by_slot(weights[..., : self.slot_tokens]) @ shared_values[: self._num_used]
-        return (self._by_row(far, kept[2]) + near).flatten(1, 2)
+        scores.view(num_rows, num_heads, -1).add_(hidden[:num_rows, None])
+        weights = torch.softmax(scores, -1).to(value.dtype)
+        far, near = weights[:, : self.slot_tokens], weights[:, self.slot_tokens :]
+        lanes = far.index_select(0, places.of_lanes).view(used, -1, self.slot_tokens)
+        far = torch.bmm(lanes, shared_values).flatten(0, 1).index_select(0, places.of_rows)
+        near = torch.bmm(near.view(-1, repeats, self.own_tokens), own_values).flatten(0, 1)
+        return (far + near).view(num_rows, num_heads, -1)
 
-    def _by_slot(self, rows: Tensor) -> Tensor:
-        """Returns [P, K, G * repeats, N] of [R, K, repeats, N]; a lane without reader copies row 0."""
-        lanes = rows.index_select(0, self._row_of_lane)
-        return lanes.unflatten(0, (-1, LANES)).transpose(1, 2).flatten(2, 3)
-
-    def _by_row(self, slots: Tensor, repeats: int) -> Tensor:
-        """Returns [R, K, repeats, N] of [P, K, G * repeats, N]."""
-        lanes = slots.unflatten(2, (LANES, repeats)).transpose(1, 2).flatten(0, 1)
-        return lanes.index_select(0, self._lane_of_row)
+    def _places_of(self, num_keys: int, repeats: int) -> _Places:
+        """Returns this step's places for layers of so many key heads and repeats."""
+        step = self._step
+        if (num_keys, repeats) not in step.places:
+            device = self._hidden.device
+            key_head = torch.arange(num_keys, device=device)
+            repeat = torch.arange(repeats, device=device)
+            slot, lane = step.lane_of_row // LANES, step.lane_of_row % LANES
+            at = (slot[:, None] * num_keys + key_head) * LANES + lane[:, None]
+            readers = step.row_of_lane.view(-1, 1, LANES, 1) * num_keys
+            rows = (self._rows[: step.num_rows, None] * num_keys + key_head) * self.own_tokens
+            step.places[num_keys, repeats] = _Places(
+                of_rows=(at[..., None] * repeats + repeat).flatten(),
+                of_lanes=((readers + key_head[:, None, None]) * repeats + repeat).flatten(),
+                new=(rows + step.own_index[:, None]).flatten(),
+            )
+        return step.places[num_keys, repeats]
 
     def _slide(self, window: int) -> Tensor:
         """Returns the mask with keys hidden that are `window` or more tokens back."""
-        prefix = torch.tensor(self.prefix_lengths, device=self._hidden.device)[:, None]
-        shared = torch.arange(self.slot_tokens, device=prefix.device).expand(self.num_rows, -1)
+        prefix = (self._last - self._step.own_index)[:, None]
+        shared = torch.arange(self.slot_tokens, device=prefix.device).expand(len(prefix), -1)
         own = prefix + torch.arange(self.own_tokens, device=prefix.device)
-        last = prefix + self._own_index[:, None]
-        return self._hidden.masked_fill(last - torch.cat((shared, own), 1) >= window, -torch.inf)
+        back = self._last[:, None] - torch.cat((shared, own), 1)
+        return self._hidden[: len(prefix)].masked_fill(back >= window, -torch.inf)
+
+    def _move_slot(self, number: int, to: int) -> None:
+        """Moves a slot and its readers to a slot without readers."""
+        slot = self.slots[number]
+        length = len(slot.prompt or ())
+        for pair in self._shared:
+            for buffer in pair:
+                buffer[to, :, :length] = buffer[number, :, :length]
+        self.slots[to], self.slots[number] = slot, Slot()
+        for lane in range(LANES):
+            row = self.row_of_lane[number * LANES + lane]
+            self.row_of_lane[to * LANES + lane] = row
+            self.row_of_lane[number * LANES + lane] = None
+            if row is not None:
+                self.lane_of_row[row] = to * LANES + lane
 
     def _readers(self, number: int) -> Sequence[bool]:
         lanes = self.row_of_lane[number * LANES : (number + 1) * LANES]
@@ -192,6 +286,6 @@ class GroupedCache:
 
 
 def _pair(like: tuple[Tensor, Tensor], count: int, tokens: int) -> tuple[Tensor, Tensor]:
-    """Returns zeroed buffers [count, K, tokens, D]: stale values are finite, masked weights are 0."""
+    """Returns buffers [count, K, tokens, D] of zeros: what is hidden has to be finite, too."""
     keys, values = (x.new_zeros(count, x.shape[0], tokens, x.shape[2]) for x in like)
     return keys, values

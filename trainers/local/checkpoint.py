@@ -11,6 +11,8 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +22,8 @@ import torch
 import typer
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+from transformers.utils.hub import cached_file
 
 from longspan.harness.errors import ModelError, one_line
 
@@ -65,9 +69,10 @@ def load_checkpoint(
             "save_pretrained (a GGUF file with longspan convert-gguf)"
         )
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            str(source), dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False
-        )
+        with _quiet():
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                str(source), dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False
+            )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"cannot load model {source}: {error}") from error
     return Checkpoint(model.to(device).eval(), tokenizer, resolve_directory(source))
@@ -108,9 +113,6 @@ def resolve_directory(source: str | Path) -> Path:
         raise ModelError(f"no config.json in {source}; give a Hugging Face checkpoint folder")
     if directory.is_absolute() or str(source).startswith((".", "~")) or str(source).count("/") > 1:
         raise ModelError(f"no such checkpoint folder: {source}; check the path")
-    # The Hub client is imported on use: a local checkpoint needs neither it nor the network.
-    from transformers.utils import cached_file
-
     try:
         found = cached_file(str(source), "config.json")
     except OSError as error:
@@ -137,7 +139,8 @@ def save_checkpoint(
     partial = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.partial"
     try:
         stored = model if dtype is None else copy.deepcopy(model).to(dtype)
-        stored.save_pretrained(partial, safe_serialization=True)
+        with _quiet():
+            stored.save_pretrained(partial, safe_serialization=True)
         tokenizer.save_pretrained(partial)
         _flush(partial)
         if directory.exists():
@@ -205,11 +208,25 @@ def convert_gguf_command(
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     # The loaded model counts as quantised and refuses to be saved; a plain one takes its tensors.
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+        config, dtype=torch.float32
+    )
     model.load_state_dict(quantised.state_dict())
     model.generation_config = quantised.generation_config
     save_checkpoint(out, model, tokenizer, torch.float16)
     typer.echo(f"wrote {out} (weights {weights_hash(out)})")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the progress bars of transformers off the screen."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _flush(folder: Path) -> None:

@@ -41,7 +41,7 @@ class Decoder(Protocol):
         ...
 
     def step(self, cache: GroupedCache, tokens: Tensor) -> Tensor:
-        """Returns the logits [R, V] that follow one more token [R] in every row."""
+        """Returns the logits [R, V] that follow one more token [R] in the first R rows."""
         ...
 
 
@@ -77,6 +77,30 @@ def choose_decoder(model: Any) -> Decoder:
     )
 
 
+@torch.inference_mode()
+def stable_row_counts(model: Any, max_rows: int) -> list[int]:
+    """Returns the batch sizes (up to `max_rows`, ascending) that give a row the same result.
+
+    Libraries choose their kernels by size, so the last bits of a row may depend on how many rows
+    there are. The model's own matrices tell which sizes agree with the largest; on an accelerator
+    no such promise is made.
+    """
+    sizes = [4 << k for k in range(12) if 4 << k < max_rows]
+    if model.device.type != "cpu":
+        return [*sizes, max_rows]
+    matrices = {
+        module.weight.shape: module.weight
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    generator = torch.Generator().manual_seed(0)
+    for matrix in matrices.values():
+        x = torch.randn(max_rows, matrix.shape[1], generator=generator).to(matrix.dtype)
+        full = F.linear(x, matrix)
+        sizes = [n for n in sizes if torch.equal(F.linear(x[-n:], matrix), full[-n:])]
+    return [*sizes, max_rows]
+
+
 class LlamaDecoder:
     """Pre-norm RMSNorm, rotary grouped-query attention, gated SiLU; biases and q/k norms if any."""
 
@@ -109,9 +133,9 @@ class LlamaDecoder:
         return key_values, output_logits(self.model, _norm(core.norm, x))[0]
 
     def step(self, cache: GroupedCache, tokens: Tensor) -> Tensor:
-        """Returns the logits [R, V] that follow one more token [R] in every row."""
+        """Returns the logits [R, V] that follow one more token [R] in the first R rows."""
         core = self.model.model
-        positions = cache.begin_step()
+        positions = cache.begin_step(len(tokens))
         x = core.embed_tokens(tokens)
         rotary = _rotary(core, x, positions)
         for number, layer in enumerate(core.layers):
@@ -154,14 +178,14 @@ class ModuleDecoder:
         return [(layer.keys[0], layer.values[0]) for layer in layers], output.logits[0, -1]
 
     def step(self, cache: GroupedCache, tokens: Tensor) -> Tensor:
-        """Returns the logits [R, V] that follow one more token [R] in every row."""
+        """Returns the logits [R, V] that follow one more token [R] in the first R rows."""
         before = self.model.config._attn_implementation
         token = _active_cache.set(cache)
         self.model.set_attn_implementation(_ATTENTION)
         try:
             logits: Tensor = self.model(
                 input_ids=tokens[:, None],
-                position_ids=cache.begin_step()[:, None],
+                position_ids=cache.begin_step(len(tokens))[:, None],
                 attention_mask=torch.zeros(len(tokens), 1, 1, 1, device=tokens.device),
                 use_cache=False,
             ).logits[:, -1]
@@ -187,8 +211,10 @@ def _grouped_attention(
     if cache is None:
         raise RuntimeError("grouped attention runs only inside a decoding step")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    new = (x[:, :, 0] for x in (query, key, value))
-    return cache.attend(module.layer_idx, *new, scale, sliding_window)[:, None], None
+    attended = cache.attend(
+        module.layer_idx, query[:, :, 0], key[:, :, 0], value[:, :, 0], scale, sliding_window
+    )
+    return attended[:, None], None
 
 
 AttentionInterface.register(_ATTENTION, _grouped_attention)
@@ -203,7 +229,7 @@ def _is_llama_like(config: Any) -> bool:
 
 @torch.inference_mode()
 def _disagreement(model: Any, decoder: Decoder) -> float:
-    """Returns the largest difference of logits to a plain forward, relative to the largest logit."""
+    """Returns the largest difference of logits to a plain forward, over the largest logit."""
     ids = tuple(1 + 7 * i % (model.config.vocab_size - 1) for i in range(8))
     plain = model(input_ids=torch.tensor([ids], device=model.device)).logits[0, 4:].float()
     key_values, logits = decoder.prefill(ids[:5])

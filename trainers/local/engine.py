@@ -17,7 +17,7 @@ import torch
 
 from longspan.harness.errors import ModelError, WindowError
 from longspan.trainers.local.checkpoint import Checkpoint, load_checkpoint
-from longspan.trainers.local.decoders import choose_decoder
+from longspan.trainers.local.decoders import choose_decoder, stable_row_counts
 from longspan.trainers.local.gather import Gatherer
 from longspan.trainers.local.schedule import (
     GenerationRequest,
@@ -29,8 +29,8 @@ from longspan.trainers.local.schedule import (
 __all__ = ["Engine", "GenerationRequest", "GenerationResult", "default_threads"]
 
 SMALL_PARAMETERS = 20_000_000
-"""Up to this size a CPU is faster with one thread and many rows; above, weights dominate."""
-SMALL_ROWS, LARGE_ROWS = 64, 8
+"""Up to this size a CPU is fastest with one thread."""
+MAX_ROWS = 64
 CPU_CACHE_BYTES = 1_500_000_000
 GPU_CACHE_SHARE = 0.6
 """Share of the free accelerator memory that keys and values may take."""
@@ -53,7 +53,7 @@ class Engine:
             model: a Hugging Face causal language model.
             tokenizer: its tokenizer.
             window: tokens of prompt and completion; at most and by default the model's own.
-            max_batch_rows: rows decoded together (default: by size and device).
+            max_batch_rows: rows decoded together at most.
             policy_version: number of optimizer updates of the weights.
 
         Raises:
@@ -65,11 +65,12 @@ class Engine:
         self.end_ids = _end_ids(model, tokenizer)
         self.num_parameters = sum(p.numel() for p in model.parameters())
         self._set_threads()
-        rows = max_batch_rows or self._default_rows()
+        rows = MAX_ROWS if max_batch_rows is None else max_batch_rows
         if rows < 1:
             raise ModelError(f"max_batch_rows must be positive: got {rows}; omit it")
         with self._evaluating():
-            self._scheduler = Scheduler(choose_decoder(model), rows, self._cache_bytes())
+            counts = stable_row_counts(model, rows)
+            self._scheduler = Scheduler(choose_decoder(model), counts, self._cache_bytes())
         self._lock = threading.Lock()
         self._gatherer: Gatherer[GenerationRequest, GenerationResult] = Gatherer(
             self.generate, enough=4096
@@ -102,7 +103,7 @@ class Engine:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.model.parameters()).device
+        return torch.device(self.model.device)
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[GenerationResult]:
         """Returns the completions of the requests, in their order.
@@ -154,10 +155,6 @@ class Engine:
 
     def _evaluating(self) -> _Evaluating:
         return _Evaluating(self.model)
-
-    def _default_rows(self) -> int:
-        small = self.device.type != "cpu" or self.num_parameters <= SMALL_PARAMETERS
-        return SMALL_ROWS if small else LARGE_ROWS
 
     def _cache_bytes(self) -> int:
         if self.device.type == "cuda":

@@ -22,8 +22,6 @@ from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
     ChatMessageAssistant,
-    ContentReasoning,
-    ContentText,
     GenerateConfig,
     Logprob,
     Logprobs,
@@ -32,12 +30,12 @@ from inspect_ai.model import (
     ModelUsage,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
-from jinja2 import TemplateError
 
 import longspan.trainers
-from longspan.harness.errors import ModelError, VocabularyError, WindowError
+from longspan.harness.errors import ModelError, WindowError
 from longspan.harness.rollout import Call, record_call
 from longspan.harness.tokens import HubTokens
+from longspan.trainers.local.chat import prompt_ids, split_thinking
 from longspan.trainers.local.checkpoint import resolve_directory, weights_hash
 from longspan.trainers.local.engine import Engine, GenerationRequest, GenerationResult
 
@@ -45,9 +43,7 @@ CHECKPOINTS = Path(longspan.trainers.__file__).parent / "checkpoints"
 """Folder of the packaged checkpoints."""
 MAX_CONNECTIONS = 1024
 """The engine gathers calls itself; a low limit would only make its batches small."""
-MAX_UNKNOWN_SHARE = 0.1
 UNSUPPORTED = ("stop_seqs", "top_k", "frequency_penalty", "presence_penalty", "response_schema")
-_THINK_START, _THINK_END = "<think>", "</think>"
 
 _policies: dict[str, Engine] = {}
 _engines: WeakValueDictionary[tuple[object, ...], Engine] = WeakValueDictionary()
@@ -145,25 +141,8 @@ class EmbeddedModelAPI(ModelAPI):
         return False
 
     def _prompt_ids(self, messages: list[ChatMessage]) -> tuple[int, ...]:
-        """Returns the token ids of a chat, ready for the assistant's answer."""
-        chat = [{"role": message.role, "content": _text(message)} for message in messages]
-        try:
-            text = self.tokenizer.apply_chat_template(
-                chat, add_generation_prompt=True, tokenize=False
-            )
-        except (TemplateError, ValueError) as error:
-            raise ModelError(
-                f"the chat template of {self.model_name} refuses this chat ({error}); "
-                "use another solver or model"
-            ) from error
-        ids = tuple(self.token_counter.encode(text))
-        unknown = self.tokenizer.unk_token_id
-        if unknown is not None and ids.count(unknown) > MAX_UNKNOWN_SHARE * len(ids):
-            raise VocabularyError(
-                f"{self.model_name} does not know {ids.count(unknown) / len(ids):.0%} of this text"
-                f" ({_examples(self.tokenizer, text)}): its vocabulary is closed; use a checkpoint "
-                "with an open vocabulary, for example SmolLM2 (see longspan convert-gguf)"
-            )
+        """Returns the token ids of a chat, checked against the window."""
+        ids = prompt_ids(self.tokenizer, self.model_name, messages)
         if len(ids) > self.window - 1:
             raise WindowError(
                 f"the prompt has {len(ids)} tokens but the window of {self.model_name} is "
@@ -295,20 +274,6 @@ def find_checkpoint(name: str) -> str:
     return name
 
 
-def split_thinking(text: str) -> str | list[ContentReasoning | ContentText]:
-    """Returns reasoning and answer apart, as servers with a reasoning parser do.
-
-    The opening tag may be missing (some chat templates end with it); reasoning that never closes is
-    all reasoning, so a cut-off thought is not taken for an answer.
-    """
-    thought, closed, answer = text.partition(_THINK_END)
-    opened = thought.lstrip().startswith(_THINK_START)
-    if not closed and not opened:
-        return text
-    thought = thought.lstrip().removeprefix(_THINK_START).strip()
-    return [ContentReasoning(reasoning=thought), ContentText(text=answer.strip())]
-
-
 def _refuse_unsupported(name: str, tools: list[ToolInfo], config: GenerateConfig) -> None:
     if tools:
         raise ModelError(
@@ -320,24 +285,3 @@ def _refuse_unsupported(name: str, tools: list[ToolInfo], config: GenerateConfig
             raise ModelError(f"the embedded engine does not support {setting}; leave it out")
     if (config.num_choices or 1) > 1:
         raise ModelError(f"num_choices must be 1: got {config.num_choices}; use epochs instead")
-
-
-def _text(message: ChatMessage) -> str:
-    """Returns the text of a message; reasoning of past turns is left out.
-
-    Raises:
-        ModelError: it holds images or other media.
-    """
-    if not isinstance(message.content, str):
-        for part in message.content:
-            if part.type not in ("text", "reasoning"):
-                raise ModelError(f"the embedded engine reads only text: got {part.type} input")
-    return message.text
-
-
-def _examples(tokenizer: Any, text: str, count: int = 3) -> str:
-    """Returns some words of a text that the tokenizer does not know, in quotes."""
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    spans = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
-    words = (text[start:end] for id_, (start, end) in spans if id_ == tokenizer.unk_token_id)
-    return ", ".join(repr(word) for word in list(dict.fromkeys(words))[:count])

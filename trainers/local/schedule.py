@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -73,7 +74,7 @@ class Job:
     request: GenerationRequest
     limit: int
     end_ids: frozenset[int]
-    uniforms: NDArray = field(init=False)
+    uniforms: NDArray[np.float64] = field(init=False)
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     own: KeyValues | None = None
@@ -101,9 +102,10 @@ class Job:
 class Scheduler:
     """Runs jobs through a decoder, batch after batch."""
 
-    def __init__(self, decoder: Decoder, max_rows: int, memory_bytes: int) -> None:
-        """Takes the decoder, the rows of a batch, and the bytes its cache may take."""
-        self.decoder, self.max_rows, self.memory_bytes = decoder, max_rows, memory_bytes
+    def __init__(self, decoder: Decoder, row_counts: Sequence[int], memory_bytes: int) -> None:
+        """Takes the decoder, the numbers of rows a step may have, and the bytes of its cache."""
+        self.decoder, self.memory_bytes = decoder, memory_bytes
+        self.row_counts = sorted(row_counts)
         self._cache: GroupedCache | None = None
 
     def run(self, jobs: Sequence[Job]) -> None:
@@ -121,8 +123,7 @@ class Scheduler:
         """Returns an empty cache with as many rows as memory allows (a function of sizes only)."""
         token_bytes = sum(x.shape[0] * x.shape[2] * x.element_size() for kv in like for x in kv)
         fitting = self.memory_bytes // (token_bytes * (slot_tokens + own_tokens))
-        rows = max(1, min(self.max_rows, fitting))
-        rows -= rows % LANES if rows > LANES else 0
+        rows = max((n for n in self.row_counts if n <= fitting), default=max(1, fitting))
         prompts = [len(list(same)) for _, same in groupby(jobs, lambda j: j.request.prompt_ids)]
         slots = min(rows, sum(-(-count // LANES) for count in prompts))
         cache, sizes = self._cache, (rows, slot_tokens, own_tokens)
@@ -155,35 +156,51 @@ class _Batch:
         first = jobs[0].request.prompt_ids
         self._prefilled = first, *self.decoder.prefill(first)
         self.cache = scheduler.cache_for(self._prefilled[1], jobs, slot_tokens, own_tokens)
-        self.jobs: list[Job | None] = [None] * self.cache.num_rows
+        self.row_counts = [n for n in scheduler.row_counts if n < self.cache.num_rows]
+        self.row_counts.append(self.cache.num_rows)
+        self.jobs: list[Job] = []
+        """By row; the rows in use come first."""
         self.device = self._prefilled[2].device
         self.moving: list[Job] = []
 
     def run(self) -> Iterator[Job]:
         """Decodes until every job is done or has outgrown its own part; yields the latter."""
         self._refill()
-        while any(self.jobs):
-            tokens = [job.tokens[-1] if job else 0 for job in self.jobs]
-            logits = self.decoder.step(self.cache, torch.tensor(tokens, device=self.device))
-            rows = [row for row, job in enumerate(self.jobs) if job]
-            self._sample(rows, logits[torch.tensor(rows, device=self.device)])
+        while self.jobs:
+            count = next(n for n in self.row_counts if n >= len(self.jobs))
+            tokens = torch.zeros(count, dtype=torch.long)
+            tokens[: len(self.jobs)] = torch.tensor([job.tokens[-1] for job in self.jobs])
+            logits = self.decoder.step(self.cache, tokens.to(self.device))
+            self._sample(range(len(self.jobs)), logits[: len(self.jobs)])
             self._refill()
         yield from self.moving
 
     def _refill(self) -> None:
-        """Fills free rows; rows whose first token ends them are filled again."""
-        free = [row for row, job in enumerate(self.jobs) if job is None]
-        while free and self.waiting:
+        """Gives rows of finished jobs to waiting ones, then moves the last rows into gaps."""
+        while True:
+            gaps = [row for row, job in enumerate(self.jobs) if job.done or job.own is not None]
+            for row in gaps:
+                self.cache.leave(row)
+            free = [*gaps, *range(len(self.jobs), self.cache.num_rows)][: len(self.waiting)]
+            if not free:
+                break
             fresh, logits = [], []
-            for row in free[: len(self.waiting)]:
-                job = self.jobs[row] = self.waiting.pop(0)
+            for row in free:
+                job = self.waiting.pop(0)
+                self.jobs[row : row + 1] = [job]
                 first = self._enter(row, job)
                 if not job.tokens:
                     fresh.append(row)
                     logits.append(first)
             if fresh:
                 self._sample(fresh, torch.stack(logits))
-            free = [row for row, job in enumerate(self.jobs) if job is None]
+        for row in reversed(gaps):
+            last = len(self.jobs) - 1
+            if row != last:
+                self.cache.move(last, row)
+                self.jobs[row] = self.jobs[last]
+            self.jobs.pop()
+        self.cache.compact()
 
     def _enter(self, row: int, job: Job) -> Tensor:
         """Places a job into a row; its prompt is computed only where no slot holds it."""
@@ -199,9 +216,9 @@ class _Batch:
             self._prefilled = prompt, *self.decoder.prefill(prompt)
         return self._prefilled[1], self._prefilled[2]
 
-    def _sample(self, rows: list[int], logits: Tensor) -> None:
-        """Appends one sampled token to the rows' jobs and frees rows that end or outgrow."""
-        jobs = [job for row in rows if (job := self.jobs[row])]
+    def _sample(self, rows: Sequence[int], logits: Tensor) -> None:
+        """Appends one sampled token to the rows' jobs; copies out what outgrows its row."""
+        jobs = [self.jobs[row] for row in rows]
         settings = [
             (job.request.temperature, job.request.top_p, job.uniforms[len(job.tokens)])
             for job in jobs
@@ -219,10 +236,6 @@ class _Batch:
             if not job.done and self.cache.own_lengths[row] == self.cache.own_tokens:
                 job.own = self.cache.own(row)
                 self.moving.append(job)
-            elif not job.done:
-                continue
-            self.cache.leave(row)
-            self.jobs[row] = None
 
 
 def _neighbours(jobs: list[Job]) -> list[Job]:
