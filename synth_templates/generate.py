@@ -33,6 +33,7 @@ MAX_ATTEMPTS = 200
 MAX_EXTRA_PARTS = 10
 """Parts beyond the planned ones that make up for kinds that came short."""
 _DIGEST_CHARS = 8
+_PART_SUFFIX = ".part.json"
 
 
 @dataclass
@@ -123,7 +124,7 @@ class Generator:
     def _part(
         self, split: Split, tokens: int, number: int, wanted: list[str], corpus: Corpus
     ) -> Part:
-        path = self.work / f"{split}-{tokens}-{number:05d}.json"
+        path = self.work / f"{split}-{tokens}-{number:05d}{_PART_SUFFIX}"
         if path.exists():
             return Part.from_json(path.read_text("utf-8"))
         part = _PartMaker(self, corpus, split, tokens, number).make(wanted)
@@ -230,13 +231,13 @@ def prepare_work(work: Path, plan: Plan, kinds: Kinds, fingerprint: str) -> bool
     }
     text = json.dumps(record, sort_keys=True, ensure_ascii=False)
     path = work / "plan.json"
-    if path.exists():
-        if path.read_text("utf-8") != text:
-            raise SynthesisError(
-                f"{work} holds the beginnings of another plan or of changed documents; "
-                "remove it or choose another --out"
-            )
+    if path.exists() and path.read_text("utf-8") == text:
         return True
+    if any(work.glob(f"*-*{_PART_SUFFIX}")):
+        raise SynthesisError(
+            f"{work} holds the beginnings of another plan or of changed documents; "
+            "remove it or choose another --out"
+        )
     work.mkdir(parents=True, exist_ok=True)
     write_whole(path, text)
     return False

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
 
 from longspan.harness.documents import Document
 from longspan.harness.errors import SynthesisError
@@ -176,12 +178,16 @@ def _run(generator: Generator, split: Any, length: int, result: _Result, *, quie
     """Runs one split at one length and adds what it gave to the result."""
     rejected: Counter[str] = Counter()
     num_before = len(result.rows)
-    for corpus, part in generator.parts(split, length):
-        rejected.update(part.rejected)
-        if part.rows:
-            result.rows.extend(part.rows)
-            result.corpora.setdefault(corpus.group, corpus.documents)
     wanted = generator.plan.splits[split][length]
+    hidden = quiet or not sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=hidden) as progress:
+        bar = progress.add_task(f"{split} at {length} tokens", total=wanted)
+        for corpus, part in generator.parts(split, length):
+            rejected.update(part.rejected)
+            if part.rows:
+                result.rows.extend(part.rows)
+                result.corpora.setdefault(corpus.group, corpus.documents)
+            progress.advance(bar, len(part.rows))
     generated = len(result.rows) - num_before
     result.yields[f"{split}/{length}"] = {
         "wanted": wanted,

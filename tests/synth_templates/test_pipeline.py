@@ -105,13 +105,13 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(tmp_path: Path):
     for num_parts in (2, 5):
         process = subprocess.Popen([sys.executable, "-c", KILLED, str(out)])
         deadline = time.monotonic() + 120
-        while len(list(work.glob("train-*.json"))) < num_parts and time.monotonic() < deadline:
+        while len(list(work.glob("*.part.json"))) < num_parts and time.monotonic() < deadline:
             if process.poll() is not None:
                 break
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert not out.exists() and len(list(work.glob("train-*.json"))) >= 5
+    assert not out.exists() and len(list(work.glob("*.part.json"))) >= 5
     resumed = synthesize(plan_of(splits={"train": {300: 120}}), out, quiet=True)
     assert digest(resumed.folder) == digest(whole.folder)
     assert not work.exists()
@@ -125,7 +125,7 @@ def test_finished_parts_are_not_made_again(tmp_path: Path):
     first = TaskSet.open(out).rows()
     marked = [row.model_copy(update={"seed": 1}) for row in first[:16]]
     prepare_work(work, plan, load_kinds("world"), "")
-    (work / "train-300-00000.json").write_text(Part(rows=marked).to_json())
+    (work / "train-300-00000.part.json").write_text(Part(rows=marked).to_json())
     for file in out.iterdir():
         file.unlink()
     again = synthesize(plan, out, quiet=True)
@@ -140,12 +140,17 @@ def test_a_finished_task_set_is_returned_and_another_plan_refused(tmp_path: Path
         synthesize(plan_of(splits={"test": {300: 6}}), tmp_path / "set", quiet=True)
 
 
-def test_beginnings_of_another_plan_are_refused(tmp_path: Path):
-    work = tmp_path / "set.work"
-    work.mkdir()
-    (work / "plan.json").write_text("{}")
+def test_parts_of_another_plan_are_refused_but_an_empty_work_folder_is_not(tmp_path: Path):
+    out, work = tmp_path / "set", tmp_path / "set.work"
+    with pytest.raises(SynthesisError, match="exceeds a world"):
+        synthesize(plan_of(splits={"test": {90000: 1}}), out, quiet=True)
+    assert list(work.iterdir()) == [work / "plan.json"]
+    part = work / "test-300-00000.part.json"
+    part.write_text(Part().to_json())
     with pytest.raises(SynthesisError, match="another plan"):
-        synthesize(plan_of(splits={"test": {300: 5}}), tmp_path / "set", quiet=True)
+        synthesize(plan_of(splits={"test": {300: 5}}), out, quiet=True)
+    part.unlink()
+    assert len(synthesize(plan_of(splits={"test": {300: 5}}), out, quiet=True).rows()) == 5
 
 
 def test_a_length_that_no_world_holds_is_one_line(tmp_path: Path):
