@@ -16,11 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from longspan.harness.documents import Document, document_id
 from longspan.harness.errors import DataError, SpecError
+from longspan.harness.fields import fields
 from longspan.harness.metrics import normalise
-from longspan.harness.records import ReadRow, Record, Row, text_id
+from longspan.harness.records import ReadRow, Record, Row, gold_answers, make_document, text_id
 from longspan.harness.spec import SpecFile, describe_validation
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class NoOptions(BaseModel):
@@ -80,12 +79,12 @@ def musique(rows: Sequence[Row], options: NoOptions) -> ReadRow:
     def read(row: Row) -> Record:
         if not row.get("answerable", True):
             raise ValueError("not answerable from its paragraphs")
-        documents = [_document(p["title"], p["paragraph_text"]) for p in row["paragraphs"]]
+        documents = [make_document(p["title"], p["paragraph_text"]) for p in row["paragraphs"]]
         supporting = [p for p in row["paragraphs"] if p.get("is_supporting")]
         return Record(
             id=_text(row, "id"),
             values={"question": _text(row, "question")},
-            targets=_targets([row["answer"], *row.get("answer_aliases", [])]),
+            targets=gold_answers([row["answer"], *row.get("answer_aliases", [])]),
             documents=tuple(documents),
             supporting=tuple(document_id(p["title"], p["paragraph_text"]) for p in supporting),
             hops=len(row.get("question_decomposition") or ()) or None,
@@ -98,12 +97,12 @@ def hotpotqa(rows: Sequence[Row], options: NoOptions) -> ReadRow:
     """HotpotQA, distractor setting (Yang et al. 2018): two supporting paragraphs among ten."""
 
     def read(row: Row) -> Record:
-        documents = {title: _document(title, "".join(text)) for title, text in row["context"]}
+        documents = {title: make_document(title, "".join(text)) for title, text in row["context"]}
         titles = {title for title, _ in row.get("supporting_facts") or ()}
         return Record(
             id=_text(row, "_id"),
             values={"question": _text(row, "question")},
-            targets=_targets([row["answer"]]),
+            targets=gold_answers([row["answer"]]),
             documents=tuple(documents.values()),
             supporting=tuple(d.id for title, d in documents.items() if title in titles),
             hops=2,
@@ -130,7 +129,7 @@ def nq_distractors(rows: Sequence[Row], options: DistractorOptions) -> ReadRow:
         question, gold = _text(row, "question"), _gold_passage(row)
         if gold is None:
             raise ValueError("no gold passage")
-        targets = _targets(row["answers"])
+        targets = gold_answers(row["answers"])
         answers = [f" {normalise(target)} " for target in targets]
         rng = random.Random(f"{options.seed}/{question}")
         distractors: list[Document] = []
@@ -172,54 +171,9 @@ def kv_retrieval(rows: Sequence[Row], options: PairOptions) -> ReadRow:
             id=text_id(key, value),
             values={"question": f'What is the value of the key "{key}"?', "key": key},
             targets=(value,),
-            documents=(_document("", "{" + body + "}"),),
+            documents=(make_document("", "{" + body + "}"),),
             hops=1,
             extra={"num_pairs": len(pairs)},
-        )
-
-    return read
-
-
-def fields(rows: Sequence[Row], mapping: Mapping[str, str]) -> ReadRow:
-    """Any JSON lines, by a mapping from our names to the row's fields.
-
-    `context` is a text, or a list of texts or of {title, text}. With `choices` (a list of texts, or
-    a dictionary by letter) the template sees `options`, "Kukton (A), Tastal (B)", and the target
-    becomes its letter.
-
-    Raises:
-        SpecError: question, target or context is not mapped.
-    """
-    missing = [name for name in ("question", "target", "context") if name not in mapping]
-    if missing:
-        raise SpecError(
-            f"dataset.fields lacks {', '.join(missing)}; say which field of a row it is"
-        )
-
-    def read(row: Row) -> Record:
-        found = {name: _descend(row, path) for name, path in mapping.items()}
-        question, target = found["question"], found["target"]
-        if not isinstance(question, str) or not question.strip():
-            raise ValueError(f"field {mapping['question']!r} holds no question")
-        targets = _targets(target if isinstance(target, list) else [target])
-        values = {
-            "question": question,
-            **{name: found[name] for name in found if name != "context"},
-        }
-        if found.get("choices"):
-            options = _options(found["choices"])
-            targets = (_chosen(targets[0], options),)
-            values["options"] = ", ".join(f"{text} ({letter})" for letter, text in options.items())
-        hops = found.get("hops")
-        return Record(
-            id=str(found["id"])
-            if found.get("id") not in (None, "")
-            else text_id(question, *targets),
-            values=values,
-            targets=targets,
-            documents=_context(found["context"]),
-            hops=hops if isinstance(hops, int) else None,
-            kind=str(found["kind"]) if found.get("kind") else None,
         )
 
     return read
@@ -243,16 +197,11 @@ READERS: dict[str, Reader] = {
 """Name in a spec -> reader."""
 
 
-def _document(title: str, text: str) -> Document:
-    title, text = title.strip(), text.strip()
-    return Document(id=document_id(title, text), title=title, text=text)
-
-
 def _gold_passage(row: Row) -> Document | None:
     passages = row.get("ctxs")
     for passage in passages if isinstance(passages, list) else ():
         if isinstance(passage, dict) and passage.get("isgold") and passage.get("text"):
-            return _document(str(passage.get("title") or ""), str(passage["text"]))
+            return make_document(str(passage.get("title") or ""), str(passage["text"]))
     return None
 
 
@@ -290,51 +239,3 @@ def _text(row: Row, key: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"field {key!r} holds no text")
     return value.strip()
-
-
-def _targets(values: Sequence[Any]) -> tuple[str, ...]:
-    """Returns the gold answers without repetitions and blanks."""
-    texts = [str(value).strip() for value in values if value is not None]
-    targets = tuple(dict.fromkeys(text for text in texts if text))
-    if not targets:
-        raise ValueError("no gold answer")
-    return targets
-
-
-def _descend(row: Row, path: str) -> Any:
-    value: Any = row
-    for part in path.split("."):
-        value = value[int(part)] if isinstance(value, list) else value[part]
-    return value
-
-
-def _context(value: Any) -> tuple[Document, ...]:
-    items = value if isinstance(value, list) else [value]
-    documents = tuple(
-        _document(str(item.get("title") or ""), str(item["text"]))
-        if isinstance(item, dict)
-        else _document("", str(item))
-        for item in items
-        if item not in (None, "")
-    )
-    if not documents:
-        raise ValueError("no context")
-    return documents
-
-
-def _options(choices: Any) -> dict[str, str]:
-    if isinstance(choices, dict):
-        return {str(letter).strip().upper(): str(text) for letter, text in choices.items()}
-    return dict(zip(LETTERS, map(str, choices), strict=False))
-
-
-def _chosen(target: str, options: dict[str, str]) -> str:
-    """Returns the letter of a target given as letter, as text, or as index."""
-    if target.strip("()").upper() in options:
-        return target.strip("()").upper()
-    for letter, text in options.items():
-        if text.strip() == target:
-            return letter
-    if target.isdigit() and int(target) < len(options):
-        return list(options)[int(target)]
-    raise ValueError(f"gold answer {target!r} is none of the choices")

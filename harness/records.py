@@ -16,7 +16,7 @@ from typing import Any
 
 from inspect_ai.dataset import Sample
 
-from longspan.harness.documents import Document, render_context
+from longspan.harness.documents import Document, document_id, render_context
 from longspan.harness.errors import DataError
 from longspan.harness.files import Problem, read_json_lines
 from longspan.harness.prompts import render_question
@@ -190,6 +190,25 @@ def document_groups(records: Sequence[Record]) -> dict[str, str]:
 def text_id(*parts: str) -> str:
     """Returns an id for a row without one: a hash of what makes it itself."""
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def make_document(title: str, text: str) -> Document:
+    """Returns the document of a passage; its id is a hash of what it says."""
+    title, text = title.strip(), text.strip()
+    return Document(id=document_id(title, text), title=title, text=text)
+
+
+def gold_answers(values: Sequence[Any]) -> tuple[str, ...]:
+    """Returns the gold answers without repetitions and blanks.
+
+    Raises:
+        ValueError: none is left.
+    """
+    texts = [str(value).strip() for value in values if value is not None]
+    targets = tuple(dict.fromkeys(text for text in texts if text))
+    if not targets:
+        raise ValueError("no gold answer")
+    return targets
 
 
 def _reason(error: Exception) -> str:

@@ -27,6 +27,7 @@ from inspect_ai.scorer import (
 )
 from inspect_ai.scorer import stderr as inspect_stderr
 from inspect_ai.solver import TaskState
+from inspect_ai.util import sample_limits
 
 from longspan.harness.answers import clean_answer, extract_answer, whole_answer
 from longspan.harness.errors import SpecError
@@ -99,6 +100,8 @@ def score_state(state: TaskState, target: Target, name: str, **options: Any) -> 
     if ledger is not None:
         metadata["truncation"] = ledger
     if not state.output.choices:
+        if _at_its_limit():
+            return Score(value=0.0, metadata=metadata | {"validity": "cut_off"})
         metadata["validity"] = "engine_failed"
         return Score.unscored(
             reason="scoring_failed", explanation="there is no model output", metadata=metadata
@@ -115,6 +118,20 @@ def score_state(state: TaskState, target: Target, name: str, **options: Any) -> 
             metadata=metadata,
         )
     return Score(value=given.value, answer=given.answer, metadata=metadata)
+
+
+def _at_its_limit() -> bool:
+    """Returns whether the running sample used up one of its limits (tokens, messages, time).
+
+    Then a missing output is the model's own doing: it must not be able to leave the statistics by
+    writing too much. A log that is scored afterwards does not tell; such samples stay failures.
+    """
+    try:
+        limits = sample_limits()
+    except RuntimeError:  # no sample is running
+        return False
+    every = (limits.token, limits.message, limits.turn, limits.time, limits.working, limits.cost)
+    return any(one.remaining is not None and one.remaining <= 0 for one in every)
 
 
 def _answer(name: str, completion: str, require_phrase: bool) -> str | None:

@@ -6,7 +6,8 @@ import pytest
 
 from longspan.harness.documents import render_context
 from longspan.harness.errors import DataError, SpecError
-from longspan.harness.readers import READERS, fields, make_reader
+from longspan.harness.fields import fields
+from longspan.harness.readers import READERS, make_reader
 from longspan.harness.spec import SpecFile, TaskSpec
 
 MUSIQUE = {

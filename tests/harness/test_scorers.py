@@ -6,9 +6,11 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from inspect_ai.model import ModelName, ModelOutput
+from inspect_ai import Task, eval
+from inspect_ai.dataset import Sample
+from inspect_ai.model import ModelName, ModelOutput, ModelUsage, get_model
 from inspect_ai.scorer import SampleScore, Score, Target
-from inspect_ai.solver import TaskState
+from inspect_ai.solver import TaskState, solver
 
 from longspan.harness.errors import SpecError
 from longspan.harness.metrics import METRICS
@@ -170,3 +172,30 @@ def test_means_by_task_type_leave_out_samples_without_one():
     types = [{"task_type": "multi_hop"}, {"task_type": "multi_hop"}, {"task_type": None}, None]
     assert mean_by_task_type()(scores([1.0, 0.0, 1.0, 1.0], types)) == {"multi_hop": 0.5}
     assert mean_by_task_type()(scores([1.0], [None])) == {}
+
+
+@solver
+def reads_in_vain():
+    """Calls the model and leaves no output, as a memory agent that is stopped half way."""
+
+    async def solve(state, generate):
+        await get_model().generate("chunk")
+        await get_model().generate("chunk")
+        return state
+
+    return solve
+
+
+@pytest.mark.parametrize(("limit", "validity"), [(1, "cut_off"), (None, "engine_failed")])
+def test_a_sample_that_used_up_its_limit_is_cut_off_and_scores_zero(tmp_path, limit, validity):
+    output = ModelOutput.from_content("mockllm/model", "x")
+    output.usage = ModelUsage(input_tokens=5, output_tokens=5, total_tokens=10)
+    outputs = [output.model_copy(deep=True) for _ in range(3)]
+    model = get_model("mockllm/model", custom_outputs=outputs, memoize=False)
+    sample = Sample(id="s", input="q", target="B")
+    task = Task(dataset=[sample], solver=reads_in_vain(), scorer=letter(), token_limit=limit)
+    log = eval(task, model=model, log_dir=str(tmp_path), display="none")[0]
+    score = log.samples[0].scores["letter"]
+    assert score.metadata["validity"] == validity
+    assert score.value == 0.0 or (limit is None and math.isnan(score.value))
+    assert log.results.scores[0].unscored_samples == int(limit is None)
