@@ -105,6 +105,9 @@ class EstimatedTokens:
         return -(-len(text) // CHARS_PER_TOKEN)
 
 
+_CACHED_TEXTS, _CACHED_CHARS = 512, 16_384
+
+
 class HubTokens:
     """A Hugging Face tokenizer (its code is never run: `trust_remote_code` is off)."""
 
@@ -113,10 +116,17 @@ class HubTokens:
     def __init__(self, tokenizer: Any, name: str) -> None:
         self.tokenizer = tokenizer
         self.name = name
+        self._encode_short = functools.lru_cache(_CACHED_TEXTS)(self._encode)
 
     def encode(self, text: str) -> list[int]:
-        """Returns the token ids of a text, without special tokens added."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False, verbose=False))
+        """Returns the token ids of a text, without special tokens added.
+
+        Short texts are remembered: the rollouts of a sample ask for the same ones.
+        """
+        return list((self._encode_short if len(text) <= _CACHED_CHARS else self._encode)(text))
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False, verbose=False))
 
     def decode(self, ids: list[int]) -> str:
         """Returns the text of token ids, special tokens left out."""

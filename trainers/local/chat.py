@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from inspect_ai.model import ChatMessage, Content, ContentReasoning, ContentText
@@ -26,7 +27,13 @@ def prompt_ids(tokenizer: Any, name: str, messages: list[ChatMessage]) -> tuple[
         ModelError: the chat holds media, or the chat template refuses it.
         VocabularyError: more than `MAX_UNKNOWN_SHARE` of the tokens are unknown.
     """
-    chat = [{"role": message.role, "content": _text(message)} for message in messages]
+    turns = tuple((message.role, _text(message)) for message in messages)
+    short = sum(len(text) for _, text in turns) <= _CACHED_CHARS
+    return (_cached_ids if short else _chat_ids)(tokenizer, name, turns)
+
+
+def _chat_ids(tokenizer: Any, name: str, turns: tuple[tuple[str, str], ...]) -> tuple[int, ...]:
+    chat = [{"role": role, "content": content} for role, content in turns]
     try:
         text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     except (TemplateError, ValueError) as error:
@@ -42,6 +49,11 @@ def prompt_ids(tokenizer: Any, name: str, messages: list[ChatMessage]) -> tuple[
             "open vocabulary, for example SmolLM2 (see longspan convert-gguf)"
         )
     return ids
+
+
+# The rollouts of a sample share their prompt.
+_CACHED_CHARS = 16_384
+_cached_ids = functools.lru_cache(maxsize=256)(_chat_ids)
 
 
 def split_thinking(text: str) -> str | list[Content]:
