@@ -36,6 +36,10 @@ TASKSET_PARAMETERS = {
     **{"task_types": None, "kinds": None, "limit": None},
 }
 """What a task over a task set takes; a spec may give other defaults."""
+DATA = "data"
+"""Parameter: the data file of a task that reads one."""
+PHRASE = "require_phrase"
+"""Parameter: whether an answer needs the phrase "the answer is" (models that never say it)."""
 DEFAULT_SOLVER = f"{PACKAGE}/full_context"
 
 SPECS: dict[str, SpecFile] = {}
@@ -95,10 +99,12 @@ def register(file: SpecFile) -> Callable[..., Task]:
 
 
 def task_parameters(spec: TaskSpec) -> dict[str, Any]:
-    """Returns what `-T` may set, with defaults: the reader's options, and the data file."""
-    if spec.dataset.reader == TASKSET_READER:
-        return {**TASKSET_PARAMETERS, **spec.parameters}
-    return {**spec.parameters, "data": None}
+    """Returns what `-T` may set, with defaults: the reader's options, data file, answer phrase."""
+    own: dict[str, Any] = {} if spec.dataset.reader == TASKSET_READER else {DATA: None}
+    if PHRASE in inspect.signature(find_scorer(spec.scorer)).parameters:
+        own[PHRASE] = spec.scorer_options.get(PHRASE, True)
+    defaults = TASKSET_PARAMETERS if spec.dataset.reader == TASKSET_READER else {}
+    return {**defaults, **spec.parameters, **own}
 
 
 def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
@@ -119,10 +125,11 @@ def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
         samples, data_hash, facts = _from_taskset(spec, arguments)
     else:
         samples, data_hash, facts = _from_file(file, arguments)
+    phrase = {PHRASE: arguments[PHRASE]} if PHRASE in arguments else {}
     return Task(
         dataset=MemoryDataset(samples, name=spec.name),
         solver=_default_solver(spec),
-        scorer=find_scorer(spec.scorer)(**spec.scorer_options),
+        scorer=find_scorer(spec.scorer)(**spec.scorer_options | phrase),
         time_limit=spec.limits.seconds,
         token_limit=spec.limits.tokens,
         message_limit=spec.limits.messages,
@@ -232,9 +239,9 @@ def _from_taskset(
 def _from_file(
     file: SpecFile, arguments: Mapping[str, Any]
 ) -> tuple[list[Sample], str, dict[str, Any]]:
-    options = {name: value for name, value in arguments.items() if name != "data"}
+    options = {name: value for name, value in arguments.items() if name not in (DATA, PHRASE)}
     read = make_reader(file, options)
-    path = find_data(file, arguments["data"])
+    path = find_data(file, arguments.get(DATA))
     reading = read_samples(file.spec, path, read)
     return reading.samples, file_hash(path), {"data": path.name} | reading.summary()
 

@@ -220,12 +220,16 @@ def sequence_ratio() -> Scorer:
 
 
 @scorer(metrics=[mean(), stderr(), mean_by_task_type()])
-def by_sample() -> Scorer:
-    """Scores every sample with the scorer that its metadata names."""
+def by_sample(require_phrase: bool = True) -> Scorer:
+    """Scores every sample with the scorer that its metadata names.
+
+    Args:
+        require_phrase: Whether an answer needs the phrase "the answer is".
+    """
 
     async def score(state: TaskState, target: Target) -> Score:
         name = str((state.metadata or {}).get("scorer"))
-        return await _score(state, target, name)
+        return await _score(state, target, name, require_phrase=require_phrase)
 
     return score
 

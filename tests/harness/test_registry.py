@@ -99,6 +99,16 @@ def test_a_task_runs_with_its_solver_and_scorer(folder, tmp_path, answer, score)
     assert validity == ("answered" if score else "no_answer")
 
 
+def test_a_model_that_never_says_the_phrase_can_be_scored_all_the_same(folder, tmp_path):
+    register_folders(folder)
+    arguments = {"log_dir": str(tmp_path / "logs"), "display": "none", "log_realtime": False}
+    task = find_task("towns", require_phrase=False)
+    assert (
+        eval(task, model=saying("Bel"), **arguments)[0].results.scores[0].metrics["mean"].value
+        == 0.5
+    )
+
+
 def test_a_broken_spec_costs_one_warning_and_no_other_task(folder, caplog, capsys):
     (folder / "a_broken.yaml").write_text("name: [")
     (folder / "b_unknown.yaml").write_text(yaml.safe_dump({**SPEC, "name": "x", "scorer": "bleu"}))
@@ -145,7 +155,9 @@ def test_an_unknown_task_is_one_line_with_the_nearest_names(folder):
 
 def test_an_unknown_parameter_is_one_line(folder):
     register_folders(folder)
-    with pytest.raises(SpecError, match="task towns has no parameter 'bogus'; it has: data"):
+    with pytest.raises(
+        SpecError, match="task towns has no parameter 'bogus'; it has: data, require_phrase"
+    ):
         make_task(find_spec("towns"), {"bogus": 1, "data": None})
 
 
@@ -173,4 +185,4 @@ def test_the_table_is_also_json(folder, capsys):
     assert main(["tasks", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in content["tasks"]] == ["towns"]
-    assert content["tasks"][0]["parameters"] == {"data": None}
+    assert content["tasks"][0]["parameters"] == {"data": None, "require_phrase": True}
