@@ -24,7 +24,8 @@ _HASH_CHARS = 12
 
 def unit_folder(log_dir: Path, identity: Mapping[str, Any]) -> Path:
     """Returns the folder of the unit with this identity; the identity has its task under "task"."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", str(identity["task"])).strip("-")[:60] or "task"
+    task = str(identity["task"]).removeprefix("longspan/")
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", task).strip("-")[:60] or "task"
     return log_dir / f"{name}-{unit_hash(identity)[:_HASH_CHARS]}"
 
 
