@@ -63,8 +63,8 @@ def comparison_table(
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in ("task", "solver"):
         table.add_column(name, overflow="fold")
-    for name in (Text(a), Text(b), "diff.", "95% interval", "n"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for header in (Text(a), Text(b), "diff.", "95% interval", "n"):
+        table.add_column(header, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("needs", justify="right", no_wrap=True)
     for row in rows:

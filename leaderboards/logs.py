@@ -22,6 +22,8 @@ from longspan.harness.errors import BoardError, one_line
 from longspan.harness.files import Problem, file_hash
 from longspan.harness.validity import is_scored
 
+Row = tuple[Any, ...]
+
 SET_ASIDE = (".damaged", ".failed")
 """Endings of logs that `longspan eval` has set aside."""
 SETTINGS = ("temperature", "top_p", "top_k", "max_tokens", "seed")
@@ -81,30 +83,30 @@ def read_logs(paths: Sequence[Path]) -> Logs:
         BoardError: a path does not exist.
     """
     skipped: list[Problem] = []
-    found: dict[str, tuple[Run, list[EvalSample], str]] = {}
+    found: dict[str, tuple[Run, list[Row], str]] = {}
     for path, place in _find(paths, skipped):
         outcome = _read(path)
         if isinstance(outcome, str):
             skipped.append(Problem(place, outcome))
             continue
-        run, samples = outcome
+        run, rows = outcome
         other = found.get(run.identity)
         if other is not None:
-            older, newer = sorted([other, (run, samples, place)], key=lambda one: _age(one[0]))
+            older, newer = sorted([other, (run, rows, place)], key=lambda one: _age(one[0]))
             reason = f"another log of the same evaluation is newer: {newer[2]}"
             if older[0].log_hash == newer[0].log_hash:
                 reason = f"the same log as {newer[2]}"
             skipped.append(Problem(older[2], reason))
             found[run.identity] = newer
         else:
-            found[run.identity] = (run, samples, place)
+            found[run.identity] = (run, rows, place)
     kept = [found[key] for key in sorted(found)]
-    rows = [_row(index, sample) for index, one in enumerate(kept) for sample in one[1]]
-    samples_frame = pd.DataFrame(rows, columns=COLUMNS).sort_values(
+    table = [(index, *row) for index, one in enumerate(kept) for row in one[1]]
+    samples = pd.DataFrame(table, columns=COLUMNS).sort_values(
         ["run", "sample", "epoch"], kind="stable", ignore_index=True
     )
     runs = tuple(one[0] for one in kept)
-    return Logs(runs, samples_frame, tuple(sorted(skipped, key=str)))
+    return Logs(runs, samples, tuple(sorted(skipped, key=str)))
 
 
 def _age(run: Run) -> tuple[str, str]:
@@ -129,8 +131,8 @@ def _find(paths: Sequence[Path], skipped: list[Problem]) -> list[tuple[Path, str
     return list(found.items())
 
 
-def _read(path: Path) -> tuple[Run, list[EvalSample]] | str:
-    """Returns a log's run and samples, or why it is left out."""
+def _read(path: Path) -> tuple[Run, list[Row]] | str:
+    """Returns a log's run and the rows of its samples, or why it is left out."""
     try:
         header = read_eval_log(str(path), header_only=True)
     except Exception as error:  # a damaged zip or JSON raises what its reader pleases
@@ -145,7 +147,7 @@ def _read(path: Path) -> tuple[Run, list[EvalSample]] | str:
     samples = log.samples or []
     if not any(_value(sample)[0] is not None for sample in samples):
         return "not one of its samples has a score that is a number"
-    return _run(path, log), samples
+    return _run(path, log), [_row(sample) for sample in samples]
 
 
 def _brief(error: Exception) -> str:
@@ -220,7 +222,8 @@ COLUMNS = (
 )
 
 
-def _row(run: int, sample: EvalSample) -> tuple[Any, ...]:
+def _row(sample: EvalSample) -> Row:
+    """Returns the values of `COLUMNS` behind `run`."""
     metadata, store = sample.metadata or {}, sample.store or {}
     score = _score(sample)
     details = (score.metadata or {}) if score else {}
@@ -228,7 +231,6 @@ def _row(run: int, sample: EvalSample) -> tuple[Any, ...]:
     usage = list((sample.model_usage or {}).values())
     target = sample.target if isinstance(sample.target, str) else " | ".join(sample.target)
     return (
-        run,
         str(sample.id),
         sample.epoch,
         math.nan if value is None else value,
@@ -260,7 +262,7 @@ def _value(sample: EvalSample) -> tuple[float | None, str]:
     if not is_scored(validity):
         return None, validity
     try:
-        value = float(value_to_float()(score.value))  # type: ignore[arg-type]
+        value = float(value_to_float()(score.value))
     except (TypeError, ValueError):
         return None, "scorer_failed"
     return (value, validity) if math.isfinite(value) else (None, "scorer_failed")
