@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,7 +18,12 @@ from longspan.leaderboards.logs import Logs
 from longspan.leaderboards.wording import solver_name
 
 MAX_TEXT_CHARS = 1600
-"""Longest question, answer or completion on the page; the middle of a longer one is left out."""
+MIN_TEXT_CHARS = 120
+"""Longest question, answer or completion on the page; the middle of a longer one is left out. The
+more attempts there are, the shorter."""
+MAX_TOTAL_CHARS = 8_000_000
+MAX_ATTEMPTS = 40_000
+"""What a page can hold. Of more attempts, samples on which runs disagree are kept first."""
 
 
 def explorer_data(logs: Logs, baseline: str | None) -> list[dict[str, Any]]:
@@ -31,40 +37,53 @@ def explorer_data(logs: Logs, baseline: str | None) -> list[dict[str, Any]]:
     tasks: dict[tuple[float, str], list[int]] = {}
     for index, label in enumerate(labels):
         tasks.setdefault((label.input_over_window or 0, label.task), []).append(index)
-    frames = {int(index): frame for index, frame in logs.samples.groupby("run", sort=True)}
-    return [_task(labels, tasks[key], frames, baseline) for key in sorted(tasks)]
+    counts = Counter(label.checkpoint for label in labels)
+    ranks = {name: (name != baseline, -counts[name], name) for name in counts}
+    share = min(1.0, MAX_ATTEMPTS / max(1, len(logs.samples)))
+    chars = MAX_TOTAL_CHARS // max(1, min(MAX_ATTEMPTS, len(logs.samples)))
+    chars = min(MAX_TEXT_CHARS, max(MIN_TEXT_CHARS, chars))
+    made = []
+    for key in sorted(tasks):
+        order = sorted(tasks[key], key=lambda i: (labels[i].solver, ranks[labels[i].checkpoint]))
+        frame = logs.samples[logs.samples["run"].isin(order)]
+        task = _task([labels[index] for index in order], order, frame, share, chars)
+        task["a"], task["b"] = first_pair([labels[index] for index in order], baseline)
+        made.append(task)
+    return made
 
 
 def _task(
-    labels: list[Label], indices: list[int], frames: dict[int, pd.DataFrame], baseline: str | None
+    labels: list[Label], order: list[int], frame: pd.DataFrame, share: float, chars: int
 ) -> dict[str, Any]:
-    def order(index: int) -> tuple[str, bool, str]:
-        label = labels[index]
-        return label.solver, label.checkpoint != baseline, label.checkpoint
-
-    indices = sorted(indices, key=order)
-    a, b = first_pair([labels[index] for index in indices], baseline)
     samples: dict[str, dict[str, Any]] = {}
-    for index in indices:
-        for row in frames[index].itertuples():
-            samples.setdefault(str(row.sample), _sample(row))
+    results: dict[int, dict[str, list[dict[str, Any]]]] = {index: {} for index in order}
+    kept = _kept(frame, share)
+    row: Any
+    for row in frame.itertuples():
+        name = str(row.sample)
+        if name in kept:
+            samples.setdefault(name, _sample(row, chars))
+            results[int(row.run)].setdefault(name, []).append(_attempt(row, chars))
     return {
-        "label": labels[indices[0]].task,
+        "label": labels[0].task,
+        "num_samples": int(frame["sample"].nunique()),
         "samples": [samples[key] for key in sorted(samples)],
         "runs": [
-            {
-                "label": f"{labels[index].checkpoint}, {solver_name(labels[index].solver)}",
-                "results": _results(frames[index]),
-            }
-            for index in indices
+            {"label": f"{label.checkpoint}, {solver_name(label.solver)}", "results": results[index]}
+            for label, index in zip(labels, order, strict=True)
         ],
-        "a": a,
-        "b": b,
     }
 
 
+def _kept(frame: pd.DataFrame, share: float) -> set[str]:
+    """Returns a share of the sample ids, those on which runs differ most first."""
+    spread = frame.groupby("sample")["value"].agg(lambda part: part.max() - part.min()).fillna(0)
+    ids = sorted(spread.index, key=lambda name: (-spread[name], name))
+    return {str(name) for name in ids[: max(1, int(share * len(ids)))]}
+
+
 def first_pair(runs: list[Label], baseline: str | None) -> tuple[int, int]:
-    """Returns which two runs are shown at first: the baseline and another read by the same solver."""
+    """Returns which two runs are shown at first: the baseline and another, by the same solver."""
     pairs = [
         (a, b)
         for a, ours in enumerate(runs)
@@ -74,52 +93,47 @@ def first_pair(runs: list[Label], baseline: str | None) -> tuple[int, int]:
     return pairs[0] if pairs else (0, min(1, len(runs) - 1))
 
 
-def _sample(row: Any) -> dict[str, Any]:
+def _sample(row: Any, chars: int) -> dict[str, Any]:
     return {
         "id": str(row.sample),
-        "question": shorten(row.question),
-        "target": shorten(row.target),
+        "question": shorten(row.question, chars),
+        "target": shorten(row.target, chars),
         "task_type": _text_or_none(row.task_type),
         "kind": _text_or_none(row.kind),
         "hops": None if row.hops is None or pd.isna(row.hops) else int(row.hops),
     }
 
 
-def _results(frame: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    results: dict[str, list[dict[str, Any]]] = {}
-    for row in frame.itertuples():
-        attempt = {
-            "epoch": int(row.epoch),
-            "value": None if math.isnan(row.value) else round(float(row.value), 6),
-            "validity": str(row.validity),
-            "answer": shorten(row.answer),
-            "completion": shorten(row.completion),
-            "error": shorten(row.error),
-        }
-        results.setdefault(str(row.sample), []).append(attempt)
-    return results
+def _attempt(row: Any, chars: int) -> dict[str, Any]:
+    return {
+        "epoch": int(row.epoch),
+        "value": None if math.isnan(row.value) else round(float(row.value), 6),
+        "validity": str(row.validity),
+        "answer": shorten(row.answer, chars),
+        "completion": shorten(row.completion, chars),
+        "error": shorten(row.error, chars),
+    }
 
 
-def shorten(text: object) -> str:
-    """Returns a text of at most about `MAX_TEXT_CHARS` characters: its beginning and its end."""
+def shorten(text: object, chars: int) -> str:
+    """Returns a text of about `chars` characters at most: its beginning and its end."""
     whole = str(text)
-    if len(whole) <= MAX_TEXT_CHARS:
+    if len(whole) <= chars:
         return whole
-    half = MAX_TEXT_CHARS // 2
-    left_out = len(whole) - 2 * half
-    return f"{whole[:half]} [... {left_out} characters left out ...] {whole[-half:]}"
+    half = chars // 2
+    return f"{whole[:half]} [... {len(whole) - 2 * half} characters left out ...] {whole[-half:]}"
 
 
-def _text_or_none(value: object) -> str | None:
+def _text_or_none(value: Any) -> str | None:
     return None if value is None or pd.isna(value) else str(value)
 
 
 def as_script(data: Iterable[dict[str, Any]]) -> str:
     """Returns a script that holds the data as one JSON string, for a page opened from disk.
 
-    A page from disk may not fetch a file but may run one. The data is inside a string literal, which the page parses:
-    it is never code. Everything but ASCII letters is escaped, so that neither `</script>` nor a line separator of
-    another script can end the literal.
+    A page from disk may not fetch a file but may run one. The data is inside a string literal,
+    which the page parses: it is never code. Nothing in it can end the literal or the script:
+    neither `</script>` nor an unusual line separator.
     """
     text = json.dumps(list(data), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     literal = json.dumps(text, ensure_ascii=True)

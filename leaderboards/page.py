@@ -5,15 +5,18 @@ Everything is plain text here; the template escapes it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from longspan.leaderboards.plots import Plot
+from longspan.leaderboards.plots import Plot, checkpoint_colours
 from longspan.leaderboards.tables import KEYS, find_difference
 from longspan.leaderboards.wording import (
     MISSING,
+    cost_words,
     count,
     duration,
+    endings_words,
     interval,
     percent,
     points,
@@ -38,6 +41,7 @@ def page_model(board: Mapping[str, Any], plots: Sequence[Plot]) -> dict[str, Any
         plots: Pictures that were drawn.
     """
     numbers = board["numbers"]
+    order = list(checkpoint_colours(numbers))
     return {
         "title": board["title"],
         "baseline": board["baseline"],
@@ -46,7 +50,11 @@ def page_model(board: Mapping[str, Any], plots: Sequence[Plot]) -> dict[str, Any
         "overall": overall_rows(board),
         "solver_rows": [solver_row(row) for row in numbers["solver_differences"]],
         "breakdowns": [
-            {"name": name, "title": title, "tables": pivot_tables(numbers["breakdowns"][name])}
+            {
+                "name": name,
+                "title": title,
+                "tables": pivot_tables(numbers["breakdowns"][name], order),
+            }
             for name, title in BREAKDOWNS.items()
             if numbers["breakdowns"].get(name)
         ],
@@ -54,7 +62,7 @@ def page_model(board: Mapping[str, Any], plots: Sequence[Plot]) -> dict[str, Any
         "training": [training_summary(stage) for stage in numbers["training"]],
         "plots": {
             kind: [plot for plot in plots if plot.kind == kind]
-            for kind in ("length", "overall", "task_type", "hops", "retention", "training")
+            for kind in ("overall", *BREAKDOWNS, "retention", "training")
         },
         "skipped": board["skipped"],
         "sources": [source_row(source) for source in board["sources"]],
@@ -66,15 +74,17 @@ def page_model(board: Mapping[str, Any], plots: Sequence[Plot]) -> dict[str, Any
 
 
 def headline(numbers: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Returns what one should take away: the best-supported gain and what the solver makes of length."""
+    """Returns what to take away: the best-supported gains, and what the solver makes of length."""
     made = []
     differences = numbers["differences"]
     if differences:
-        # The most samples tell the most; full context first, which is what checkpoints are trained on.
+        # Most samples tell most; full context first, which is what checkpoints are trained on.
         most = max(row["num_samples"] for row in differences)
         widest = [row for row in differences if row["num_samples"] == most]
         solver = min((row["solver"] for row in widest), key=lambda name: name != "full_context")
-        for row in [row for row in widest if row["solver"] == solver][:2]:
+        evaluations = Counter(row["checkpoint"] for row in numbers["rows"])
+        chosen = [row for row in widest if row["solver"] == solver]
+        for row in sorted(chosen, key=lambda row: -evaluations[row["checkpoint"]])[:2]:
             what = f"{row['checkpoint']} against {row['baseline']}: {_where(row)}"
             made.append(_card(what, row))
     longest = max((r["input_over_window"] or 0 for r in numbers["solver_differences"]), default=0)
@@ -157,10 +167,14 @@ def solver_row(row: Row) -> dict[str, Any]:
     }
 
 
-def pivot_tables(rows: Iterable[Row]) -> list[dict[str, Any]]:
+def pivot_tables(rows: Iterable[Row], checkpoints: Sequence[str]) -> list[dict[str, Any]]:
     """Returns a table per task and solver: a line per group, a column per checkpoint.
 
     Tables with the most samples come first, full context before other solvers.
+
+    Args:
+        rows: Of one breakdown.
+        checkpoints: In the order of the columns.
     """
     settings: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -172,15 +186,16 @@ def pivot_tables(rows: Iterable[Row]) -> list[dict[str, Any]]:
     tables = []
     for key in sorted(settings, key=order):
         part = settings[key]
-        checkpoints = list(dict.fromkeys(row["checkpoint"] for row in part))
+        here = {row["checkpoint"] for row in part}
+        names = [name for name in checkpoints if name in here]
         cells = {(str(row["group"]), row["checkpoint"]): row for row in part}
         groups = list(dict.fromkeys(str(row["group"]) for row in part))
         tables.append(
             {
                 "title": f"{key[0]}, {solver_name(key[2])}",
-                "checkpoints": checkpoints,
+                "checkpoints": names,
                 "lines": [
-                    {"group": words(g), "cells": [_cell(cells.get((g, c))) for c in checkpoints]}
+                    {"group": words(g), "cells": [_cell(cells.get((g, c))) for c in names]}
                     for g in groups
                 ],
             }
@@ -230,20 +245,6 @@ def source_row(source: Row) -> dict[str, str]:
         "solver": solver_name(source["solver"]),
         "settings": ", ".join(settings) or MISSING,
     }
-
-
-def endings_words(endings: Mapping[str, int]) -> str:
-    """Returns how samples ended, other than with an answer: 3 cut off, 1 engine failed."""
-    others = [(name, number) for name, number in endings.items() if name != "answered" and number]
-    return ", ".join(f"{number} {words(name)}" for name, number in others)
-
-
-def cost_words(totals: Mapping[str, Any]) -> str:
-    """Returns the cost of all evaluations in one line."""
-    return (
-        f"{count(totals['calls'])} model calls, {count(totals['input_tokens'])} input and "
-        f"{count(totals['output_tokens'])} output tokens, {duration(totals['seconds'])} of evaluation"
-    )
 
 
 def _card(what: str, row: Row) -> dict[str, str]:

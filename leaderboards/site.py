@@ -1,7 +1,8 @@
-"""`longspan board`: logs to a static page that opens from disk, with the same numbers as JSON, CSV and Markdown.
+"""`longspan board`: logs to a static page that opens from disk, and JSON, CSV and Markdown.
 
-Nothing is fetched from a network. Everything that comes from models and data is escaped (Jinja's autoescape), or text
-inside a JSON string (the samples); the page's policy forbids inline scripts and styles.
+All have the same numbers. Nothing is fetched from a network. Everything that comes from models and
+data is escaped (Jinja's autoescape), or text inside a JSON string (the samples); the page's policy
+forbids inline scripts and styles.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def board_command(
 ) -> None:
     """Build the leaderboard from eval logs: a page that opens from disk, JSON, CSV and Markdown."""
     notes = _read_notes(extra)
+    _require_replaceable(out)  # before the work, not after it
     found = read_logs(logs)
     board = build_board(found, title=title, baseline=baseline, training=training)
     board["notes"] = notes
@@ -56,24 +58,44 @@ def board_command(
 
 
 def write_site(board: Mapping[str, Any], samples_script: str, out: Path) -> None:
-    """Writes the page and its files; `index.html` comes last, each file whole or not at all.
+    """Writes the page and its files: whole, or the board that was there before stays.
 
     Args:
         board: As `views.build_board` returns it, with "notes".
         samples_script: As `explorer.as_script` returns it.
-        out: Folder; other files in it are left alone.
+        out: Folder; a board in it is replaced.
+
+    Raises:
+        BoardError: the folder holds something else.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    plots = draw_plots(board["numbers"], out / PLOTS)
-    for path in (out / PLOTS).glob("*.*"):
-        if path.stem not in {plot.name for plot in plots} and path.suffix in (".svg", ".png"):
-            path.unlink()  # of a board that was here before
+    out = out.absolute()
+    _require_replaceable(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        _write_files(board, samples_script, staging)
+        old = out.with_name(f".{out.name}.old-{os.getpid()}")
+        if out.exists():
+            out.rename(old)
+        staging.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _require_replaceable(out: Path) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / "board.json").is_file():
+        raise BoardError(f"{out} holds other files than a board; choose another --out or empty it")
+
+
+def _write_files(board: Mapping[str, Any], samples_script: str, folder: Path) -> None:
+    folder.mkdir()
+    plots = draw_plots(board["numbers"], folder / PLOTS)
     for name in STATIC:
-        shutil.copyfile(HERE / "static" / name, out / name)
-    _write(out / "samples.js", samples_script)
-    _write(out / "board.json", board_json(board))
-    _write(out / "board.csv", to_csv(board))
-    _write(out / "board.md", to_markdown(board))
+        shutil.copyfile(HERE / "static" / name, folder / name)
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -82,19 +104,21 @@ def write_site(board: Mapping[str, Any], samples_script: str, out: Path) -> None
         lstrip_blocks=True,
     )
     template = environment.get_template("index.html.jinja")
-    page = template.render(page_model(board, plots), version=version("longspan"))
-    _write(out / "index.html", page)
+    texts = {
+        "samples.js": samples_script,
+        "board.json": board_json(board),
+        "board.csv": to_csv(board),
+        "board.md": to_markdown(board),
+        "index.html": template.render(page_model(board, plots), version=version("longspan")),
+    }
+    for name, text in texts.items():
+        # A lone surrogate, which JSON may hold, is no UTF-8.
+        (folder / name).write_text(text, encoding="utf-8", errors="replace", newline="\n")
 
 
 def board_json(board: Mapping[str, Any]) -> str:
     """Returns the board as JSON: the same text for the same logs."""
     return json.dumps(board, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-    os.replace(temporary, path)
 
 
 def _read_notes(path: Path | None) -> list[str]:

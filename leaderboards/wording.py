@@ -11,6 +11,7 @@ from typing import Any
 
 MISSING = "\u2013"
 MINUS = "\u2212"
+ALPHA = 0.05
 _TINY_P = 0.001
 SOLVER_NAMES = {"full_context": "full context", "memory_agent": "memory agent"}
 
@@ -63,11 +64,32 @@ def p_value(p: float | None) -> str:
 
 
 def verdict_words(difference: Mapping[str, Any]) -> str:
-    """Returns what a difference shows: better (p = 0.01), cannot tell (needs about 900 samples)."""
+    """Returns what a difference shows: better (p = 0.01), cannot tell (needs about 900 samples).
+
+    Where only the adjustment for many comparisons makes the difference, it says that instead.
+    """
+    p, adjusted = difference["p_value"], difference["p_adjusted"]
     if difference["verdict"] != "cannot tell":
-        return f"{difference['verdict']} ({p_value(difference['p_adjusted'])})"
+        return f"{difference['verdict']} ({p_value(adjusted)})"
+    if p is not None and p < ALPHA:
+        return f"cannot tell (adjusted {p_value(adjusted)})"
     needed = difference.get("num_samples_needed")
     return "cannot tell" + (f" (needs about {count(needed)} samples)" if needed else "")
+
+
+def endings_words(endings: Mapping[str, int]) -> str:
+    """Returns how samples ended, other than with an answer: 3 cut off, 1 engine failed."""
+    others = [(name, number) for name, number in endings.items() if name != "answered" and number]
+    return ", ".join(f"{number} {words(name)}" for name, number in others)
+
+
+def cost_words(totals: Mapping[str, Any]) -> str:
+    """Returns the cost of all evaluations in one line."""
+    return (
+        f"{count(totals['calls'])} model calls, {count(totals['input_tokens'])} input and "
+        f"{count(totals['output_tokens'])} output tokens, "
+        f"{duration(totals['seconds'])} of evaluation"
+    )
 
 
 def solver_name(solver: str) -> str:

@@ -2,7 +2,7 @@
 "use strict";
 
 (function () {
-  const PAGE_SIZE = 10;
+  const PAGE_SIZE = 5;
 
   function element(tag, attributes, ...children) {
     const made = document.createElement(tag);
@@ -186,8 +186,9 @@
       const first = page * PAGE_SIZE;
       list.replaceChildren(...found.slice(first, first + PAGE_SIZE).map(card));
       const shown = found.length ? (first + 1) + " to " + Math.min(first + PAGE_SIZE, found.length) + " of " : "";
-      count.textContent = shown + found.length + " of " + task().samples.length + " samples";
-      if (shown) count.textContent = shown + found.length + " (task has " + task().samples.length + " samples)";
+      const here = task().samples.length, all = task().num_samples;
+      const left = here < all ? ", " + here + " of them are on this page" : "";
+      count.textContent = shown + found.length + " (the task has " + all + " samples" + left + ")";
       previous.disabled = page === 0;
       next.disabled = page >= pages - 1;
     }
