@@ -21,7 +21,8 @@ from typing import Annotated, Any
 import torch
 import typer
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
@@ -58,10 +59,12 @@ def load_checkpoint(
     directory = resolve_directory(source)
     tokenizer = load_tokenizer(source, chat_template)
     if dtype == "auto":
-        dtype = "float32" if torch.device(device).type == "cpu" else "bfloat16"
+        dtype = "float32" if device == "cpu" else "bfloat16"
     if dtype not in DTYPES:
         raise ModelError(f"unknown dtype: {dtype}; use one of auto, {', '.join(DTYPES)}")
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise ModelError(f"unknown device: {device}; use cpu, cuda or cuda:<number>")
+    if device.startswith("cuda") and not torch.cuda.is_available():
         raise ModelError(f"device {device} is not available on this machine; use device=cpu")
     if not list(directory.glob("*.safetensors")) and directory == Path(source):
         raise ModelError(
@@ -196,25 +199,39 @@ def convert_gguf_command(
     if out.exists():
         raise ModelError(f"{out} exists already; choose another folder or remove it")
     typer.echo(f"reading {gguf} ...")
-    folder, name = str(gguf.parent), gguf.name
     try:
-        quantised = AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=name, dtype=torch.float32
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+        with _quiet():
+            model, tokenizer = _read_gguf(gguf)
     except (OSError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:
         raise ModelError(f"cannot read {gguf}: {error}") from error
-    config = copy.deepcopy(quantised.config)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    # The loaded model counts as quantised and refuses to be saved; a plain one takes its tensors.
+    save_checkpoint(out, model, tokenizer, torch.float16)
+    typer.echo(f"wrote {out} (weights {weights_hash(out)})")
+
+
+def _read_gguf(gguf: Path) -> tuple[Any, Any]:
+    """Returns a GGUF file's model, dequantised, and its tokenizer.
+
+    `from_pretrained(gguf_file=...)` would do it too, but needs accelerate, and its model counts as
+    quantised and refuses to be saved.
+    """
+    folder, name = str(gguf.parent), gguf.name
+    config = AutoConfig.from_pretrained(folder, gguf_file=name)
     model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
         config, dtype=torch.float32
     )
-    model.load_state_dict(quantised.state_dict())
-    model.generation_config = quantised.generation_config
-    save_checkpoint(out, model, tokenizer, torch.float16)
-    typer.echo(f"wrote {out} (weights {weights_hash(out)})")
+    parsed = load_gguf_checkpoint(  # type: ignore[no-untyped-call]
+        str(gguf), return_tensors=True, model_to_load=model
+    )
+    missing, unexpected = model.load_state_dict(parsed["tensors"], strict=False)
+    model.tie_weights()
+    tied = set(model.all_tied_weights_keys)
+    if lost := [*unexpected, *(key for key in missing if key not in tied)]:
+        raise ValueError(f"its tensors do not fit {type(model).__name__}: {lost[0]}")
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+    if isinstance(config.eos_token_id, int):  # the reader takes the begin token for the end token
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(config.eos_token_id)
+    tokenizer.clean_up_tokenization_spaces = False  # it would strip spaces that the text had
+    return model, tokenizer
 
 
 @contextmanager
