@@ -195,3 +195,66 @@ def run_log() -> Callable[..., EvalLog]:
         )[0]
 
     return run
+
+
+HACK = "window.hacked = 1"
+HOSTILE = (
+    f"<script>{HACK}</script>",
+    f'"><img src=x onerror="{HACK}">',
+    f"</script><script>{HACK}</script>",
+    f"'-{HACK}-' \\\"; {HACK}; //",
+    f"javascript:{HACK}",
+    "{{ 7 * 7 }}{% raw %}",
+    f"<svg/onload={HACK}>&lt;b&gt;&#x3c;",
+    f"\u2028{HACK}\u2029]]><!--",
+    '=HYPERLINK("http://example.com","x")',
+    "$\\frac{1}{0$ | `code` | **bold**",
+    "<a href='http://example.com/'>x</a><base href='http://example.com/'>",
+    f"<iframe srcdoc='<script>parent.{HACK}</script>'></iframe>",
+)
+"""Texts that a page must show as they are."""
+
+
+@pytest.fixture(scope="session")
+def hostile_logs(
+    tmp_path_factory: pytest.TempPathFactory, run_log: Callable[..., EvalLog]
+) -> tuple[Path, str, str]:
+    """Returns a folder of logs full of hostile text, and its two checkpoints' names."""
+    folder = tmp_path_factory.mktemp("hostile")
+    names = (f"<img src=x onerror='{HACK}'>", f"b</script><script>{HACK}</script>$x$")
+    for side, name in enumerate(names):
+        for windows in (1, 2):
+
+            def say(prompt: str, attempt: str, side: int = side) -> str:
+                number = int(attempt.split("/")[0].removeprefix("s"))
+                text = HOSTILE[(number + side) % len(HOSTILE)]
+                if number == 3 and side:
+                    return "!"
+                right = number % 3 == 0 or (side and number % 3 == 1)
+                return f"{text} Therefore, the answer is {gold(number) if right else text}."
+
+            dataset = samples(12, windows)
+            for number, sample in enumerate(dataset):
+                text = HOSTILE[number]
+                sample.metadata = (sample.metadata or {}) | {
+                    "question": text,
+                    "kind": text,
+                    "task_type": HOSTILE[number % 3],
+                }
+            run_log(
+                folder / f"<b>{side}&{windows}",
+                f"hostile-{side}",
+                say,
+                dataset=dataset,
+                name=f"<b>task</b>{HOSTILE[1]}-{windows}x",
+                version=HOSTILE[0],
+                metadata={
+                    "longspan_checkpoint": name,
+                    "longspan_checkpoint_hash": HOSTILE[side],
+                    "longspan_solver": "full_context",
+                    "longspan_input_over_window": windows,
+                    "longspan_recipe_hash": HOSTILE[2],
+                },
+            )
+    (folder / "<i>broken.eval").write_bytes(b"no log")
+    return folder, names[0], names[1]

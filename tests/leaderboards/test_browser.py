@@ -1,0 +1,133 @@
+"""The page in a real browser, opened from disk: hostile text, sorting, samples, width, keyboard."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from longspan.leaderboards.site import board_command
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+EXECUTABLE = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+pytestmark = [
+    pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium (apt-get install chromium)"),
+    pytest.mark.slow,
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, hostile_logs: tuple[Path, str, str]) -> Path:
+    folder, baseline, title = hostile_logs
+    out = tmp_path_factory.mktemp("browser") / "board"
+    board_command(logs=[folder], out=out, baseline=baseline, title=title)
+    return out
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu"]
+        yield playwright.chromium.launch(executable_path=EXECUTABLE, args=flags)
+
+
+@pytest.fixture
+def page(browser: Any, site: Path) -> Iterator[Any]:
+    """Opens the page; afterwards nothing was fetched from elsewhere, run or complained about."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    elsewhere: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: elsewhere.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    page.goto((site / "index.html").as_uri())
+    yield page
+    assert page.evaluate("window.hacked") is None
+    assert [url for url in elsewhere if not url.startswith(site.as_uri())] == []
+    assert complaints == []
+    context.close()
+
+
+def test_hostile_text_is_shown_as_it_is(page: Any, hostile_logs: tuple[Path, str, str]):
+    assert page.locator("h1").inner_text() == hostile_logs[2]
+    page.select_option("#explore-outcome", "all")
+    seen = set()
+    while True:
+        seen.update(page.locator(".question").all_inner_texts())
+        if page.locator("#explore-next").is_disabled():
+            break
+        page.click("#explore-next")
+    assert "<script>window.hacked = 1</script>" in seen
+    assert any(text.startswith("<iframe srcdoc=") for text in seen)
+
+
+def test_styles_and_scripts_work_from_disk(page: Any):
+    assert page.locator("#explorer").is_visible()
+    assert page.evaluate("getComputedStyle(document.querySelector('table')).borderCollapse") == (
+        "collapse"
+    )
+    assert page.evaluate("[...document.images].every((one) => one.naturalWidth > 0)")
+
+
+def test_a_click_sorts_a_table_both_ways(page: Any):
+    head = page.locator("#overall table").first.locator("th", has_text="Accuracy")
+
+    def values() -> list[float]:
+        cells = "#overall table:first-of-type tbody tr td:nth-of-type(4)"
+        return [float(c.get_attribute("data-value")) for c in page.locator(cells).all()][:4]
+
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert values() == sorted(values(), reverse=True)
+    head.locator("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert values() == sorted(values())
+
+
+def test_wins_and_losses_are_told_apart(page: Any):
+    page.select_option("#explore-outcome", "win")
+    wins = page.locator("#explore-count").inner_text()
+    assert page.locator(".side.right h4").first.inner_text().startswith("B: ")
+    page.select_option("#explore-outcome", "loss")
+    assert page.locator(".sample").count() == 0
+    page.select_option("#explore-outcome", "unscored")
+    assert "no score, engine failed" in page.locator(".sample").first.inner_text()
+    page.select_option("#explore-outcome", "win")
+    assert page.locator("#explore-count").inner_text() == wins
+
+
+def test_a_search_finds_text_in_answers(page: Any):
+    page.select_option("#explore-outcome", "all")
+    page.fill("#explore-text", "s007")
+    assert page.locator(".sample").count() == 1
+
+
+def test_the_theme_can_be_switched(page: Any):
+    def background() -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    light = background()
+    page.click("#theme")
+    assert background() != light
+    page.click("#theme")
+    assert background() == light
+
+
+def test_sorting_needs_no_mouse(page: Any):
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('th') !== null"):
+            break
+    page.keyboard.press("Space")
+    assert page.evaluate("document.activeElement.closest('th').hasAttribute('aria-sort')")
+
+
+def test_a_phone_needs_no_sideways_scrolling_of_the_page(page: Any):
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

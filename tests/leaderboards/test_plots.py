@@ -1,0 +1,114 @@
+"""The pictures: which there are, and that the same numbers give the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from longspan.leaderboards.figures import training_figure
+from longspan.leaderboards.plots import (
+    BASELINE_COLOUR,
+    checkpoint_colours,
+    draw_plots,
+    length_families,
+    main_setting,
+)
+
+
+def row(checkpoint: str, windows: int, solver: str = "full_context", **more: Any) -> dict[str, Any]:
+    return {
+        "checkpoint": checkpoint,
+        "solver": solver,
+        "task": f"world-{windows}x",
+        "input_over_window": windows,
+        "accuracy": 0.5,
+        "interval": [0.4, 0.6],
+        "num_samples": 100,
+    } | more
+
+
+def numbers(checkpoint: str = "trained") -> dict[str, Any]:
+    rows = [row(name, windows) for name in ("nano", checkpoint) for windows in (1, 16)]
+    return {
+        "baseline": "nano",
+        "rows": rows,
+        "differences": [
+            row(checkpoint, 1, mean=0.1, interval=[0.0, 0.2], verdict="better"),
+        ],
+        "breakdowns": {"task_type": [one | {"group": g} for one in rows for g in ("a", "b")]},
+        "retention": [row(checkpoint, 16, read=1.0, noted=0.5, kept=0.25)],
+        "training": [{"stage": "s", "steps": [{"step": 1, "reward_mean": 0.5}]}],
+    }
+
+
+def test_every_picture_is_an_svg_and_a_png(tmp_path: Path):
+    plots = draw_plots(numbers(), tmp_path)
+    names = [plot.name for plot in plots]
+    assert names == ["length", "differences", "task_type", "retention", "training"]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}.{ending}" for name in names for ending in ("svg", "png")
+    }
+    assert all(plot.width > 0 and plot.height > 0 for plot in plots)
+
+
+def test_the_same_numbers_give_the_same_bytes(tmp_path: Path):
+    draw_plots(numbers(), tmp_path / "a")
+    draw_plots(numbers(), tmp_path / "b")
+    for path in sorted((tmp_path / "a").iterdir()):
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_names_are_neither_mathematics_nor_markup(tmp_path: Path):
+    plots = draw_plots(numbers("_$\\frac{1}{0$ <script>\x07" + "x" * 500), tmp_path)
+    assert len(plots) == 5
+    assert b"<script" not in (tmp_path / "length.svg").read_bytes()
+
+
+def test_nothing_to_draw_is_no_picture(tmp_path: Path):
+    empty = {"baseline": None, "rows": [], "differences": [], "breakdowns": {}}
+    assert draw_plots(empty | {"retention": [], "training": []}, tmp_path) == []
+
+
+def test_tasks_that_differ_in_length_only_are_one_family():
+    rows = [row("nano", 1), row("nano", 16), row("nano", 4, task="musique")]
+    ((name, part),) = length_families(rows)
+    assert name == "world" and len(part) == 2
+    assert length_families([row("nano", 1), row("trained", 1)]) == []
+
+
+def test_the_baseline_is_grey_and_the_most_evaluated_checkpoint_comes_next():
+    colours = checkpoint_colours(
+        {"baseline": "nano", "rows": [row("nano", 1), row("ceiling", 1)] + 2 * [row("trained", 1)]}
+    )
+    assert list(colours) == ["nano", "trained", "ceiling"]
+    assert colours["nano"] == BASELINE_COLOUR
+
+
+def test_the_main_setting_has_the_most_samples_and_reads_in_full():
+    rows = [row("nano", 1, "memory_agent"), row("nano", 1), row("nano", 16, num_samples=20)]
+    setting, part = main_setting(rows)
+    assert setting == "world-1x, full context" and part == [rows[1]]
+
+
+def test_masked_steps_are_shaded_run_by_run():
+    steps = [
+        {
+            "step": s,
+            "entropy": 0.2,
+            "aepo_low": 0.1,
+            "aepo_high": 0.3,
+            "aepo_masking": s in (2, 3, 6),
+        }
+        for s in range(1, 7)
+    ]
+    figure = training_figure(steps)
+    assert figure is not None
+    spans = [(p.get_x(), p.get_x() + p.get_width()) for p in figure.axes[0].patches]
+    assert spans == [(1.5, 3.5), (5.5, 6.5)]
+
+
+def test_a_step_without_a_number_leaves_a_gap():
+    steps = [{"step": 1, "reward_mean": None}, {"step": 2, "reward_mean": 0.4}]
+    figure = training_figure(steps)
+    assert figure is not None
+    assert list(figure.axes[0].lines[0].get_xdata()) == [2]

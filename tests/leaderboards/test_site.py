@@ -1,0 +1,184 @@
+"""`longspan board` on real logs: what it writes, what it refuses, and that text stays text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from inspect_ai.log import EvalLog
+
+from longspan.harness.cli import load_command
+from longspan.harness.errors import BoardError
+from longspan.leaderboards.site import board_command
+
+ALLOWED_TAGS_WITH_URL = {"link", "script", "img", "a"}
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory, run_log: Callable[..., EvalLog]) -> Path:
+    folder = tmp_path_factory.mktemp("logs")
+    for checkpoint, accuracy in (("nano", 0.2), ("trained", 0.9)):
+        for windows in (1, 2):
+            run_log(folder / checkpoint, checkpoint, accuracy, count=24, windows=windows)
+    run_log(folder / "nano", "nano", 0.5, count=24, windows=2, solver="memory_agent")
+    (folder / "broken.eval").write_bytes(b"PK\x03\x04 not whole")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training")
+    steps = [{"step": s, "reward_mean": 0.1 * s, "entropy": 0.2, "seconds": s} for s in (1, 2, 3)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, logs: Path, training: Path) -> Path:
+    out = tmp_path_factory.mktemp("site") / "board"
+    load_command("board")(logs=[logs], out=out, title="A board", baseline="nano", training=training)
+    return out
+
+
+class Page(HTMLParser):
+    """What a browser would load, and whether anything is inline."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+        self.inline: list[str] = []
+        self.tags: set[str] = set()
+        self._script = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self._script = tag == "script"
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "action", "data", "poster"):
+                self.urls.append(value or "")
+            if name.startswith("on") or name == "style":
+                self.inline.append(f"{tag} {name}")
+
+    def handle_data(self, data: str) -> None:
+        if self._script and data.strip():
+            self.inline.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._script = False
+
+
+def test_the_site_has_the_page_and_the_same_numbers_in_three_formats(site: Path):
+    files = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
+    assert {"index.html", "board.json", "board.csv", "board.md", "board.css", "board.js"} <= files
+    assert {"samples.js", "plots/length.svg", "plots/training.png"} <= files
+    board = json.loads((site / "board.json").read_text("utf-8"))
+    row = next(
+        row
+        for row in board["numbers"]["rows"]
+        if row["checkpoint"] == "trained" and row["input_over_window"] == 1
+    )
+    percent = f"{100 * row['accuracy']:.1f}"
+    assert percent in (site / "index.html").read_text("utf-8")
+    assert percent in (site / "board.md").read_text("utf-8")
+    assert f"trained,full_context,world-1x,1,,,{row['accuracy']}" in (site / "board.csv").read_text(
+        "utf-8"
+    )
+
+
+def test_the_page_tells_the_gain_and_what_was_left_out(site: Path):
+    page = (site / "index.html").read_text("utf-8")
+    assert "trained against nano: world-1x, full context" in page
+    assert "memory agent against full context: nano, world-2x" in page
+    assert "broken.eval" in page and "cannot be read as an Inspect log" in page
+
+
+def test_everything_on_the_page_lies_beside_it(site: Path):
+    page = Page((site / "index.html").read_text("utf-8"))
+    assert page.inline == []
+    for url in page.urls:
+        assert url.startswith("#") or (site / url).is_file(), url
+
+
+def test_the_same_logs_give_the_same_bytes(site: Path, logs: Path, training: Path, tmp_path: Path):
+    out = tmp_path / "again"
+    board_command(logs=[logs], out=out, title="A board", baseline="nano", training=training)
+    for path in sorted(site.rglob("*")):
+        if path.is_file():
+            again = out / path.relative_to(site)
+            assert path.read_bytes() == again.read_bytes(), path.name
+
+
+def test_a_board_is_replaced_whole(logs: Path, training: Path, tmp_path: Path):
+    out = tmp_path / "board"
+    board_command(logs=[logs / "nano"], out=out, training=training)
+    assert (out / "plots" / "training.svg").exists()
+    board_command(logs=[logs / "nano"], out=out)
+    assert not (out / "plots" / "training.svg").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["board"]
+
+
+def test_a_folder_with_other_files_is_left_alone(logs: Path, tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(BoardError, match="holds other files than a board"):
+        board_command(logs=[logs], out=tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_nothing_is_left_of_a_board_that_failed(
+    logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "board"
+    board_command(logs=[logs / "nano"], out=out)
+    before = (out / "board.json").read_bytes()
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("longspan.leaderboards.site.draw_plots", full)
+    with pytest.raises(OSError, match="No space left"):
+        board_command(logs=[logs / "nano"], out=out, title="new")
+    assert (out / "board.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["board"]
+
+
+def test_one_checkpoint_without_a_baseline_is_a_board(logs: Path, tmp_path: Path):
+    board_command(logs=[logs / "trained"], out=tmp_path / "board")
+    page = (tmp_path / "board" / "index.html").read_text("utf-8")
+    assert "Verdict" not in page
+
+
+def test_notes_are_shown_and_wrong_notes_refused(logs: Path, tmp_path: Path):
+    notes = tmp_path / "notes.json"
+    notes.write_text(json.dumps({"notes": ["ceiling: <b>0.8</b>"]}))
+    board_command(logs=[logs / "nano"], out=tmp_path / "board", extra=notes)
+    assert "ceiling: &lt;b&gt;0.8&lt;/b&gt;" in (tmp_path / "board" / "index.html").read_text()
+    notes.write_text("[1]")
+    with pytest.raises(BoardError, match="notes.json"):
+        board_command(logs=[logs / "nano"], out=tmp_path / "board", extra=notes)
+
+
+def test_an_unknown_baseline_and_an_empty_folder_are_one_line(logs: Path, tmp_path: Path):
+    with pytest.raises(BoardError, match="the logs have: nano, trained"):
+        board_command(logs=[logs], out=tmp_path / "board", baseline="base")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BoardError, match="no finished, scored log"):
+        board_command(logs=[tmp_path / "empty"], out=tmp_path / "board")
+    assert not (tmp_path / "board").exists()
+
+
+def test_hostile_text_adds_no_tag_no_attribute_and_no_address(
+    hostile_logs: tuple[Path, str, str], site: Path, tmp_path: Path
+):
+    folder, baseline, other = hostile_logs
+    out = tmp_path / "board"
+    board_command(logs=[folder], out=out, baseline=baseline, title=other)
+    text = (out / "index.html").read_text("utf-8")
+    page, plain = Page(text), Page((site / "index.html").read_text("utf-8"))
+    assert page.inline == []
+    assert page.tags <= plain.tags
+    assert all(url.startswith("#") or (out / url).is_file() for url in page.urls)
+    assert text.count("<script") == 2
