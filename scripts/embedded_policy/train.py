@@ -1,7 +1,11 @@
 """Trains the embedded policy from scratch on the declared mixture, from a seed.
 
-    python scripts/embedded_policy/train.py --mixture base --out trainers/checkpoints/nano
-    python scripts/embedded_policy/train.py --mixture clean --out trainers/checkpoints/nano-ceiling
+    python scripts/embedded_policy/train.py --mixture base --out nano-first
+    python scripts/embedded_policy/train.py --mixture base --out nano --init nano-first --steps 1600
+    python scripts/embedded_policy/train.py --mixture clean --out nano-ceiling
+
+(`make policy`). The mixture never changes within a checkpoint; --init continues with fresh optimizer state, new data
+and documents of full length from the start.
 
 One process, one thread; the run is a function of the seed and the number of steps. Every 250 steps a line with
 the training loss and held-out accuracy goes to `<out>.curve.jsonl`.
@@ -30,7 +34,7 @@ CURRICULUM = ((0, 50), (150, 80), (350, 120), (600, 179))
 ROWS_PER_STEP = 16
 MICRO_BATCH_ROWS = 4
 WARM_UP_STEPS = 60
-DECAY_SHARE = 0.3
+DECAY_SHARE, CONTINUED_DECAY_SHARE = 0.3, 0.6
 """The learning rate is constant and falls linearly to zero over the last part of the run."""
 MATRIX_LEARNING_RATE, OTHER_LEARNING_RATE = 4e-3, 3e-3
 WEIGHT_DECAY, MAX_GRADIENT_NORM = 0.05, 1.0
@@ -98,9 +102,9 @@ def optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
     return [muon, adam]
 
 
-def rate_factor(step: int, num_steps: int) -> float:
+def rate_factor(step: int, num_steps: int, decay_share: float) -> float:
     """Returns the learning-rate factor in [0, 1]: warm-up, constant, linear decay."""
-    decay_steps = DECAY_SHARE * num_steps
+    decay_steps = decay_share * num_steps
     return min(1.0, (step + 1) / WARM_UP_STEPS, (num_steps - step) / decay_steps)
 
 
@@ -155,23 +159,29 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--init", type=Path, help="continue from this checkpoint")
     options = parser.parse_args()
     torch.set_num_threads(1)
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, options.seed)
+    first_step, decay_share = 0, DECAY_SHARE
+    if options.init is not None:
+        continued = LlamaForCausalLM.from_pretrained(options.init, dtype=torch.float32)
+        model.load_state_dict(continued.state_dict())
+        first_step, decay_share = CURRICULUM[-1][0], CONTINUED_DECAY_SHARE
     optims = optimizers(model)
     base_rates = [[group["lr"] for group in optim.param_groups] for optim in optims]
-    rng = random.Random(options.seed)
+    rng = random.Random(f"{options.seed}/{first_step}" if first_step else options.seed)
     curve = options.out.with_name(options.out.name + ".curve.jsonl")
     curve.parent.mkdir(parents=True, exist_ok=True)
     started, tokens, average = time.monotonic(), 0, 0.0
     with curve.open("w") as log:
         for step in range(options.steps):
-            factor = rate_factor(step, options.steps)
+            factor = rate_factor(step, options.steps, decay_share)
             for optim, rates in zip(optims, base_rates, strict=True):
                 for group, rate in zip(optim.param_groups, rates, strict=True):
                     group["lr"] = rate * factor
-            items = draw_items(rng, tokenizer, MIXTURES[options.mixture], step)
+            items = draw_items(rng, tokenizer, MIXTURES[options.mixture], first_step + step)
             loss = train_step(model, optims, items)
             tokens += sum(map(item_tokens, items))
             average = loss if step == 0 else 0.95 * average + 0.05 * loss
