@@ -1,6 +1,7 @@
 """CPU time that the environment costs per rollout, measured with a model that answers at once.
 
-    python benchmarks/environment_overhead.py [--samples 16] [--group-size 8] [--steps 5] [--turns 1]
+    PYTHONPATH=. python benchmarks/environment_overhead.py [--samples N] [--group-size N]
+        [--steps N] [--turns N]
 
 One step of the laptop recipe is 16 x 8 single-turn rollouts. Budget: at most 8 ms of CPU each.
 """
