@@ -8,6 +8,7 @@ VENV ?= .venv
 # torch first and pinned: a plain "torch" pulls gigabytes of CUDA packages onto a CPU machine.
 TORCH ?= torch==2.13.0
 OUT ?= out/quickstart
+ARGS ?=
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 
 export HF_HUB_OFFLINE ?= 1
@@ -35,7 +36,7 @@ install: $(VENV)/.base
 install-dev: $(VENV)/.dev
 
 quickstart: $(VENV)/.base
-	$(VENV)/bin/longspan quickstart --out $(OUT)
+	$(VENV)/bin/longspan quickstart --out $(OUT) $(ARGS)
 
 test: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -n 2 -q

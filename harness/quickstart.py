@@ -13,9 +13,11 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,16 +29,19 @@ from longspan.harness.errors import DataError
 from longspan.harness.quickstart_summary import write_summary
 from longspan.harness.workers import Job, folder_lock, run_job, worker_pool
 
-WINDOW = 256
-"""Tokens of prompt and response of the embedded policy."""
+RECIPE = files("longspan.trainers") / "recipes" / "laptop.yaml"
 OUTPUT_TOKENS = 48
 LENGTHS = {1: 176, 4: 1024, 16: 4096}
-"""Length of a document in windows -> in tokens (at 1x the prompt around it and the response fill the window)."""
+"""Length of a document in windows of 256 tokens -> in tokens. At 1x, the prompt around it and the
+response fill the rest of the window."""
 NUM_TRAIN, NUM_TEST, NUM_LONG = 1200, 600, 120
 NUM_WORKERS = 2
 BASE, TRAINED, CEILING = "nano", "trained", "nano-ceiling"
 SOLVERS = ("full_context", "memory_agent")
 AGENT_LAYOUT = {"layout": "chunk_first"}
+
+
+Submit = Callable[[Job], Future[float]]
 
 
 @dataclass(frozen=True)
@@ -62,32 +67,36 @@ def quickstart(
         Path | None, typer.Option(help="Also synthesize from these documents (folder or file).")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of tasks, training and sampling.", min=0)] = 0,
+    scale: Annotated[
+        float, typer.Option(help="Share of samples and training steps.", min=0.05, max=1.0)
+    ] = 1.0,
 ) -> None:
     """Run the whole loop: synthesize, evaluate, train, evaluate again, build the board; resumes."""
     started = time.monotonic()
     with folder_lock(out) as lock:
-        _require_same_run(out, seed)
+        _require_same_run(out, seed, scale)
         _require_space(out)
         if docs is not None:
             _synthesize_documents(out, docs, seed)
         _say("1/5 synthesizing tasks from generated worlds")
-        for job in synthesis_jobs(out, seed):
+        for job in synthesis_jobs(out, seed, scale):
             run_job(job)
         _say("2/5 evaluating the base checkpoint  |  3/5 training it with AEPO (side by side)")
         with worker_pool(NUM_WORKERS, lock) as submit:
-            _run_units(out, seed, submit)
+            _run_units(out, seed, scale, submit)
         _say("5/5 building the board")
         run_job(board_job(out))
     summary = write_summary(out, seed, time.monotonic() - started)
     print(summary)
 
 
-def synthesis_jobs(out: Path, seed: int) -> list[Job]:
-    """Returns the jobs that make the task sets: one to train and test on, one for each longer length."""
+def synthesis_jobs(out: Path, seed: int, scale: float = 1.0) -> list[Job]:
+    """Returns the jobs that make the task sets: one to train and test on, one per longer length."""
+    train, test, long = (max(10, round(scale * n)) for n in (NUM_TRAIN, NUM_TEST, NUM_LONG))
     plans: dict[str, dict[str, Any]] = {
-        "1x": {"train": {LENGTHS[1]: NUM_TRAIN}, "test": {LENGTHS[1]: NUM_TEST}}
+        "1x": {"train": {LENGTHS[1]: train}, "test": {LENGTHS[1]: test}}
     }
-    plans |= {f"{k}x": {"test": {LENGTHS[k]: NUM_LONG}} for k in LENGTHS if k > 1}
+    plans |= {f"{k}x": {"test": {LENGTHS[k]: long}} for k in LENGTHS if k > 1}
     jobs = []
     for name, splits in plans.items():
         plan = {"name": f"world-{name}", "seed": seed, "tokenizer": BASE, "splits": splits}
@@ -99,10 +108,15 @@ def synthesis_jobs(out: Path, seed: int) -> list[Job]:
     return jobs
 
 
-def training_job(out: Path, seed: int) -> Job:
+def training_job(out: Path, seed: int, scale: float = 1.0) -> Job:
     """Returns the job that trains the base checkpoint on the train split."""
+    recipe = yaml.safe_load(RECIPE.read_text("utf-8"))
+    for stage in recipe["stages"]:
+        stage["num_steps"] = max(2, round(scale * stage["num_steps"]))
+    path = out / "plans" / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False), "utf-8")
     arguments = {
-        "recipe": "laptop",
+        "recipe": str(path),
         "out": out / "training",
         "tasks": [out / "tasksets" / "1x"],
         "checkpoint": BASE,
@@ -149,10 +163,11 @@ def units_of(checkpoint: str) -> list[Unit]:
     """Returns the evaluations of a checkpoint; the ceiling is read at 1x only."""
     if checkpoint == CEILING:
         return [Unit(CEILING, "full_context", 1)]
-    return [Unit(checkpoint, solver, k) for k in sorted(LENGTHS, reverse=True) for solver in SOLVERS]
+    lengths = sorted(LENGTHS, reverse=True)
+    return [Unit(checkpoint, solver, k) for k in lengths for solver in SOLVERS]
 
 
-def _run_units(out: Path, seed: int, submit: Any) -> None:
+def _run_units(out: Path, seed: int, scale: float, submit: Submit) -> None:
     """Trains and evaluates side by side; evaluations of the trained checkpoint follow its training."""
     pending: dict[Future[float], Job] = {}
 
@@ -161,7 +176,7 @@ def _run_units(out: Path, seed: int, submit: Any) -> None:
         pending[future] = job
         return future
 
-    training = start(training_job(out, seed))
+    training = start(training_job(out, seed, scale))
     for unit in [*units_of(BASE), *units_of(CEILING)]:
         start(evaluation_job(out, unit, seed))
     metrics, shown = out / "training", 0
@@ -198,15 +213,16 @@ def _synthesize_documents(out: Path, docs: Path, seed: int) -> None:
     _say(f"synthesizing from {docs}")
     load_command("synth")(docs=docs, out=target, seed=seed)
     _say(
-        "    the embedded policy knows only its generated world, so these are not evaluated here; with a real "
-        f"model: inspect eval longspan/taskset -T path={target} --model longspan-local/<checkpoint>"
+        "    the embedded policy knows only its generated world, so these are not evaluated here; "
+        f"with a real model: inspect eval longspan/taskset -T path={target} "
+        "--model longspan-local/<checkpoint>"
     )
 
 
-def _require_same_run(out: Path, seed: int) -> None:
-    """Refuses a folder that holds a run with another seed or version, whose parts would be mixed in."""
+def _require_same_run(out: Path, seed: int, scale: float) -> None:
+    """Refuses a folder that holds a run with other settings, whose parts would be mixed in."""
     path = out / "quickstart.json"
-    here = {"seed": seed, "longspan": version("longspan")}
+    here = {"seed": seed, "scale": scale, "longspan": version("longspan")}
     if not path.exists():
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(here) + "\n", "utf-8")
@@ -215,7 +231,8 @@ def _require_same_run(out: Path, seed: int) -> None:
     there = json.loads(path.read_text("utf-8"))
     if there != here:
         raise DataError(
-            f"{out} holds a run with other settings: {there}, asked for {here}; choose another --out or remove it"
+            f"{out} holds a run with other settings: {there}, asked for {here}; "
+            "choose another --out or remove it"
         )
 
 
@@ -226,8 +243,8 @@ def _require_space(out: Path) -> None:
     free = shutil.disk_usage(out).free
     if free < SPACE_BYTES:
         raise DataError(
-            f"too little space at {out}: {free // 2**20} MiB free, the run needs {SPACE_BYTES // 2**20} MiB; "
-            "free some or choose another --out"
+            f"too little space at {out}: {free // 2**20} MiB free, the run needs "
+            f"{SPACE_BYTES // 2**20} MiB; free some or choose another --out"
         )
 
 
