@@ -25,11 +25,14 @@ $(VENV)/.base: pyproject.toml constraints.txt
 	$(PIP) install --quiet --no-compile -c constraints.txt $(TORCH)
 	@echo "== torch is there; installing the other dependencies"
 	$(PIP) install --quiet --no-compile -c constraints.txt -e .
+	@# Build metadata in the source tree would make Inspect register everything a second time.
+	@rm -rf longspan.egg-info
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
 	@echo "== installing the development tools"
 	$(PIP) install --quiet --no-compile -c constraints.txt -e ".[dev,gguf]"
+	@rm -rf longspan.egg-info
 	@touch $@
 
 install: $(VENV)/.base

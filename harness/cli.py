@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Score completions in a file, without a model.",
     ),
     "parity": (
-        "longspan.harness.environment:parity_command",
+        "longspan.harness.parity:parity_command",
         "Check that training rewards equal evaluation scores.",
     ),
     "board": ("longspan.leaderboards.site:board_command", "Build the leaderboard from eval logs."),
