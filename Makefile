@@ -9,12 +9,13 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 OUT ?= out/quickstart
 ARGS ?=
+POLICY = $(VENV)/bin/python scripts/embedded_policy/train.py
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 
 export HF_HUB_OFFLINE ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: quickstart test check format install install-dev policy clean help
+.PHONY: quickstart test check format install install-dev policy test-kill clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -56,9 +57,14 @@ format: $(VENV)/.dev
 
 # Trains the two shipped checkpoints from scratch, side by side (about an hour on two cores).
 policy: $(VENV)/.base
-	$(VENV)/bin/python scripts/embedded_policy/train.py --mixture base --out trainers/checkpoints/nano & \
-	$(VENV)/bin/python scripts/embedded_policy/train.py --mixture clean --out trainers/checkpoints/nano-ceiling & \
+	( $(POLICY) --mixture base --out out/policy/nano-first && \
+	  $(POLICY) --mixture base --out trainers/checkpoints/nano --init out/policy/nano-first --steps 1600 ) & \
+	$(POLICY) --mixture clean --out trainers/checkpoints/nano-ceiling & \
 	wait
+
+# Kills a small quickstart twice at random moments and compares its board with an undisturbed one.
+test-kill: $(VENV)/.base
+	$(VENV)/bin/python scripts/kill_quickstart.py --out out/kills
 
 clean:
 	rm -rf $(OUT)
