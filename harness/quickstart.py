@@ -31,6 +31,8 @@ from longspan.harness.workers import Job, folder_lock, run_job, worker_pool
 
 RECIPE = files("longspan.trainers") / "recipes" / "laptop.yaml"
 OUTPUT_TOKENS = 48
+TEMPERATURE, TOP_P = 1.0, 0.95
+"""Of training and evaluation alike: the paper's nucleus, at the policy's own temperature."""
 LENGTHS = {1: 176, 4: 1024, 16: 4096}
 """Length of a document in windows of 256 tokens -> in tokens. At 1x, the prompt around it and the
 response fill the rest of the window."""
@@ -138,8 +140,8 @@ def evaluation_job(out: Path, unit: Unit, seed: int) -> Job:
         "checkpoint": unit.checkpoint,
         "input_over_window": unit.windows,
         "log_dir": out / "logs" / unit.checkpoint / f"{unit.solver}-{unit.windows}x",
-        "temperature": 1.0,
-        "top_p": 1.0,
+        "temperature": TEMPERATURE,
+        "top_p": TOP_P,
         "max_tokens": OUTPUT_TOKENS,
         "seed": seed,
         "quiet": True,

@@ -2,8 +2,8 @@
 
     python scripts/kill_quickstart.py --out out/kills --scale 0.25 --kills 2
 
-Runs the quickstart once undisturbed and once with SIGKILL at random moments of its process alone (its
-workers must end by themselves), then compares the `numbers` of both boards byte by byte.
+Runs the quickstart once undisturbed and once with SIGKILL at random moments (of its process alone:
+its workers must end by themselves), then compares the `numbers` of both boards byte by byte.
 """
 
 from __future__ import annotations
