@@ -132,15 +132,16 @@ def minimum_detectable_effect(estimate: Estimate) -> float | None:
     return _quantiles(estimate.degrees) * estimate.standard_error
 
 
-def num_samples_needed(estimate: Estimate) -> int | None:
+def num_samples_needed(estimate: Estimate, adjusted_p: float | None = None) -> int | None:
     """Returns about how many samples would find the difference seen, in 80% of repetitions.
 
     None where no reasonable number would, or the spread is not known. The same spread and cluster
-    size are assumed.
+    size are assumed; with an adjusted p-value, also the same number of comparisons.
     """
-    smallest = minimum_detectable_effect(estimate)
-    if smallest is None or estimate.mean == 0:
+    if not estimate.standard_error > 0 or estimate.mean == 0 or estimate.degrees < 1:
         return None
+    alpha = ALPHA * min(1.0, estimate.p_value / adjusted_p) if adjusted_p else ALPHA
+    smallest = _quantiles(estimate.degrees, alpha) * estimate.standard_error
     factor = (smallest / estimate.mean) ** 2
     if factor > MAX_NEEDED_FACTOR:
         return None
@@ -149,8 +150,8 @@ def num_samples_needed(estimate: Estimate) -> int | None:
     return int(math.ceil(needed / 10**digits) * 10**digits)
 
 
-def _quantiles(degrees: int) -> float:
-    upper = float(stats.t.ppf(1 - ALPHA / 2, degrees))
+def _quantiles(degrees: int, alpha: float = ALPHA) -> float:
+    upper = float(stats.t.ppf(1 - alpha / 2, degrees))
     return upper + float(stats.t.ppf(POWER, degrees))
 
 

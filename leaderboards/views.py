@@ -170,7 +170,9 @@ def describe_difference(estimate: Estimate, adjusted_p: float) -> dict[str, Any]
         "num_samples": estimate.num_samples,
         "num_clusters": estimate.num_clusters,
         "verdict": word,
-        "num_samples_needed": num_samples_needed(estimate) if word == "cannot tell" else None,
+        "num_samples_needed": None
+        if word != "cannot tell"
+        else num_samples_needed(estimate, adjusted_p),
         "minimum_detectable_effect": minimum_detectable_effect(estimate),
     }
 

@@ -162,5 +162,7 @@ def test_so_many_samples_would_tell():
     needed = num_samples_needed(estimate)
     exact = 200 * (minimum_detectable_effect(estimate) / 0.1) ** 2
     assert exact <= needed <= 1.1 * exact
+    # A third of the level, for three comparisons, needs more; at least as many as there are.
+    assert num_samples_needed(estimate, min(1.0, 3 * estimate.p_value)) > needed
     assert num_samples_needed(estimate_mean([0.0] * 10)) is None
     assert num_samples_needed(estimate_mean([0.5, -0.5], bounds=(-1, 1))) is None
