@@ -207,20 +207,16 @@ class GroupedCache:
 
         Args:
             layer: index of the layer.
-            query: [R, H, D], rotated to its position as the model does, like the key.
+            query: [R, H, D], rotated to its position, like the key; the result is alike.
             key: [R, K, D].
             value: [R, K, D].
             scaling: factor of the scores.
             sliding_window: number of latest tokens the layer sees, the new one included.
-
-        Returns:
-            [R, H, D]
         """
-        (num_heads, size), num_keys = query.shape[1:], key.shape[1]
-        num_rows, used = self._step.num_rows, self._step.num_slots * num_keys
-        repeats = num_heads // num_keys
+        num_rows, num_heads, size = query.shape
+        used, repeats = self._step.num_slots * key.shape[1], num_heads // key.shape[1]
         shared_keys, shared_values = (x.flatten(0, 1)[:used] for x in self._shared[layer])
-        places = self._places_of(num_keys, repeats)
+        places = self._places_of(key.shape[1], repeats)
         for own, new in zip(self._own[layer], (key, value), strict=True):
             own.flatten(0, 2).index_copy_(0, places.new, new.flatten(0, 1))
         own_keys, own_values = (x[:num_rows].flatten(0, 1) for x in self._own[layer])

@@ -26,8 +26,11 @@ from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
+import longspan.trainers
 from longspan.harness.errors import ModelError, one_line
 
+CHECKPOINTS = Path(longspan.trainers.__file__).parent / "checkpoints"
+"""Folder of the packaged checkpoints."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 GGUF_MAGIC = b"GGUF"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
@@ -101,6 +104,24 @@ def load_tokenizer(source: str | Path, chat_template: bool = True) -> Any:
             "chat_template.jinja into its folder"
         )
     return tokenizer
+
+
+def find_checkpoint(name: str) -> str:
+    """Returns the folder of a packaged checkpoint, else the name itself (a folder or Hub id).
+
+    Raises:
+        ModelError: it is neither packaged, nor a folder, nor of the form of a Hub id.
+    """
+    packaged = CHECKPOINTS / name
+    if "/" not in name and (packaged / "config.json").is_file():
+        return str(packaged)
+    if "/" not in name and not Path(name).exists():
+        shipped = sorted(path.parent.name for path in CHECKPOINTS.glob("*/config.json"))
+        raise ModelError(
+            f"no packaged checkpoint or folder {name!r}; packaged: {', '.join(shipped) or 'none'}; "
+            "give one of them, a folder, or a Hub id (owner/name)"
+        )
+    return name
 
 
 def resolve_directory(source: str | Path) -> Path:

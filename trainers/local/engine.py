@@ -180,7 +180,10 @@ def default_threads(num_parameters: int) -> int:
         if not text.isdecimal() or int(text) < 1:
             raise ModelError(f"LONGSPAN_THREADS must be a positive number: got {text!r}; unset it")
         return int(text)
-    return 1 if num_parameters <= SMALL_PARAMETERS else len(os.sched_getaffinity(0))
+    if num_parameters <= SMALL_PARAMETERS:
+        return 1
+    usable = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 class _Evaluating:

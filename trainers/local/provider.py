@@ -14,7 +14,6 @@ import hashlib
 import time
 from collections import Counter
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -31,16 +30,13 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-import longspan.trainers
 from longspan.harness.errors import ModelError, WindowError
 from longspan.harness.rollout import Call, record_call
 from longspan.harness.tokens import HubTokens
 from longspan.trainers.local.chat import prompt_ids, split_thinking
-from longspan.trainers.local.checkpoint import resolve_directory, weights_hash
+from longspan.trainers.local.checkpoint import find_checkpoint, resolve_directory, weights_hash
 from longspan.trainers.local.engine import Engine, GenerationRequest, GenerationResult
 
-CHECKPOINTS = Path(longspan.trainers.__file__).parent / "checkpoints"
-"""Folder of the packaged checkpoints."""
 MAX_CONNECTIONS = 1024
 """The engine gathers calls itself; a low limit would only make its batches small."""
 UNSUPPORTED = ("stop_seqs", "top_k", "frequency_penalty", "presence_penalty", "response_schema")
@@ -62,8 +58,6 @@ def unregister_policy(name: str) -> None:
 class EmbeddedModelAPI(ModelAPI):
     """What both providers share: everything but where the engine comes from."""
 
-    engine: Engine
-
     def __init__(
         self,
         model_name: str,
@@ -79,11 +73,16 @@ class EmbeddedModelAPI(ModelAPI):
         self._occurrences: Counter[tuple[int, ...]] = Counter()
 
     @property
+    def engine(self) -> Engine:
+        """The engine that generates."""
+        raise NotImplementedError
+
+    @property
     def tokenizer(self) -> Any:
         """The model's tokenizer."""
         return self.engine.tokenizer
 
-    @cached_property
+    @property
     def token_counter(self) -> HubTokens:
         """Counts and cuts text with the model's tokenizer."""
         return HubTokens(self.tokenizer, self.model_name)
@@ -225,7 +224,12 @@ class LocalModelAPI(EmbeddedModelAPI):
         engine = _engines.get(key)
         if engine is None:
             engine = _engines[key] = Engine.load(self.source, **options)
-        self.engine = engine
+        self._engine = engine
+
+    @property
+    def engine(self) -> Engine:
+        """The engine over the checkpoint."""
+        return self._engine
 
     @cached_property
     def checkpoint_hash(self) -> str:
@@ -252,26 +256,20 @@ class PolicyModelAPI(EmbeddedModelAPI):
             ModelError: nothing is registered under the name.
         """
         super().__init__(model_name, base_url, api_key, config)
-        if model_name not in _policies:
+        self._engine_now()  # fails here rather than in every sample
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that is registered now: Inspect keeps providers beyond a training run."""
+        return self._engine_now()
+
+    def _engine_now(self) -> Engine:
+        if self.model_name not in _policies:
             raise ModelError(
-                f"no policy {model_name!r} is being trained in this process; evaluate a saved "
+                f"no policy {self.model_name!r} is being trained in this process; evaluate a saved "
                 "checkpoint with longspan-local/<folder>"
             )
-        self.engine = _policies[model_name]
-
-
-def find_checkpoint(name: str) -> str:
-    """Returns the folder of a packaged checkpoint, else the name itself (a folder or Hub id)."""
-    packaged = CHECKPOINTS / name
-    if "/" not in name and (packaged / "config.json").is_file():
-        return str(packaged)
-    if "/" not in name and not Path(name).exists():
-        shipped = sorted(path.parent.name for path in CHECKPOINTS.glob("*/config.json"))
-        raise ModelError(
-            f"no packaged checkpoint or folder {name!r}; packaged: {', '.join(shipped) or 'none'}; "
-            "give one of them, a folder, or a Hub id (owner/name)"
-        )
-    return name
+        return _policies[self.model_name]
 
 
 def _refuse_unsupported(name: str, tools: list[ToolInfo], config: GenerateConfig) -> None:

@@ -172,7 +172,10 @@ def test_what_cannot_be_loaded_is_said_in_one_line(checkpoint, name, options, wo
 def test_a_policy_is_served_while_it_is_registered():
     engine = Engine(tiny_model(), tiny_tokenizer(), policy_version=4)
     register_policy("test-policy", engine)
-    assert run(ask(PolicyModelAPI("test-policy"))).metadata == {"policy_version": 4}
+    api = PolicyModelAPI("test-policy")
+    assert run(ask(api)).metadata == {"policy_version": 4}
+    register_policy("test-policy", Engine(tiny_model(), tiny_tokenizer(), policy_version=5))
+    assert run(ask(api)).metadata == {"policy_version": 5}
     unregister_policy("test-policy")
     with pytest.raises(ModelError, match="no policy 'test-policy'"):
         PolicyModelAPI("test-policy")
