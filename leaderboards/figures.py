@@ -5,6 +5,7 @@ Names come from logs: they are shown as they are, never read as mathematics.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,7 +60,7 @@ def length_figure(rows: Sequence[Row], colours: Mapping[str, str]) -> Figure:
     axes.set_xticks(range(len(lengths)), [f"{length:g}\u00d7" for length in lengths])
     axes.set_xlim(-0.4, len(lengths) - 0.6)
     axes.set_xlabel("input length / window")
-    _percent_axis(axes)
+    _percent_axis(axes, max(row["interval"][1] for row in rows))
     figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
@@ -244,8 +245,8 @@ def _bars(rows: Sequence[Row], key: str) -> list[list[float]]:
     ]
 
 
-def _percent_axis(axes: Axes) -> None:
-    axes.set_ylim(0, 100)
+def _percent_axis(axes: Axes, highest: float) -> None:
+    axes.set_ylim(0, 20 * max(1, math.ceil(5 * highest)))
     axes.set_ylabel("accuracy, %")
     axes.grid(axis="y")
     axes.tick_params(length=0)

@@ -123,7 +123,7 @@ def overall_rows(board: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "endings": endings_words(row["endings"]),
                 "cut": MISSING if cut is None else percent(cut),
                 "cut_value": "" if cut is None else cut,
-                "evidence": "" if evidence is None else f"evidence kept {percent(evidence)}",
+                "evidence": "" if evidence is None else f"kept {percent(evidence)}",
                 "difference": difference_cells(find_difference(row, numbers["differences"])),
                 "input_tokens": count(cost.get("input_tokens")),
                 "output_tokens": count(cost.get("output_tokens")),

@@ -39,7 +39,7 @@ def board_command(
         str | None, typer.Option(help="Checkpoint that the others are compared with.")
     ] = None,
     training: Annotated[
-        Path | None, typer.Option(help="Folder of a training run, for its curves.")
+        Path | None, typer.Option(help="Folder of a training run (or a metrics.jsonl).")
     ] = None,
     extra: Annotated[
         Path | None, typer.Option(help='JSON file with {"notes": ["...", ...]} for the page.')
@@ -48,8 +48,9 @@ def board_command(
     """Build the leaderboard from eval logs: a page that opens from disk, JSON, CSV and Markdown."""
     notes = _read_notes(extra)
     _require_replaceable(out)  # before the work, not after it
+    curves = _training_folder(training)
     found = read_logs(logs)
-    board = build_board(found, title=title, baseline=baseline, training=training)
+    board = build_board(found, title=title, baseline=baseline, training=curves)
     board["notes"] = notes
     write_site(board, as_script(explorer_data(found, baseline)), out)
     num_left_out = len(board["skipped"])
@@ -119,6 +120,12 @@ def _write_files(board: Mapping[str, Any], samples_script: str, folder: Path) ->
 def board_json(board: Mapping[str, Any]) -> str:
     """Returns the board as JSON: the same text for the same logs."""
     return json.dumps(board, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _training_folder(path: Path | None) -> Path | None:
+    if path is not None and not path.exists():
+        raise BoardError(f"no such training run: {path}; give its folder, or leave --training out")
+    return path.parent if path is not None and path.is_file() else path
 
 
 def _read_notes(path: Path | None) -> list[str]:

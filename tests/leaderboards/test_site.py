@@ -151,6 +151,15 @@ def test_one_checkpoint_without_a_baseline_is_a_board(logs: Path, tmp_path: Path
     assert "Verdict" not in page
 
 
+def test_training_is_a_folder_or_its_file_and_must_exist(
+    logs: Path, training: Path, tmp_path: Path
+):
+    board_command(logs=[logs / "nano"], out=tmp_path / "board", training=training / "metrics.jsonl")
+    assert (tmp_path / "board" / "plots" / "training.svg").exists()
+    with pytest.raises(BoardError, match="no such training run"):
+        board_command(logs=[logs / "nano"], out=tmp_path / "board", training=tmp_path / "none")
+
+
 def test_notes_are_shown_and_wrong_notes_refused(logs: Path, tmp_path: Path):
     notes = tmp_path / "notes.json"
     notes.write_text(json.dumps({"notes": ["ceiling: <b>0.8</b>"]}))
