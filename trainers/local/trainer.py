@@ -25,10 +25,10 @@ from longspan.harness.errors import LongspanError, RecipeError
 from longspan.harness.resolve import registered_task, resolve_solver
 from longspan.harness.rollout import Rollout, write_rollouts
 from longspan.trainers.batch import build_batch
-from longspan.trainers.local.checkpoint import save_checkpoint
+from longspan.trainers.local.checkpoint import find_checkpoint, save_checkpoint
 from longspan.trainers.local.engine import Engine, default_threads
 from longspan.trainers.local.learner import Learner, Update
-from longspan.trainers.local.provider import find_checkpoint, register_policy, unregister_policy
+from longspan.trainers.local.provider import register_policy, unregister_policy
 from longspan.trainers.local.state import (
     TrainingState,
     load_state,
