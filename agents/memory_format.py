@@ -1,8 +1,9 @@
 """The text of a memory turn: what the policy is shown and what it must write back.
 
-A turn shows the question, the memory and plan so far, and one chunk; the policy answers with a new memory and a
-new plan between tags (arXiv 2512.12967, section 2.3). Two layouts: `question_first` is the paper's order;
-`chunk_first` puts the chunk before the question, so that rollouts that read the same chunk share its prefix.
+A turn shows the question, the memory and plan so far, and one chunk; the policy answers with a new
+memory and a new plan between tags (arXiv 2512.12967, section 2.3). Two layouts: `question_first` is
+the paper's order; `chunk_first` puts the chunk before the question, so that rollouts that read the
+same chunk share its prefix.
 """
 
 from __future__ import annotations
@@ -66,8 +67,9 @@ def render_final(question: str, instructions: str, state: MemoryState) -> str:
 def parse_state(completion: str) -> MemoryState | None:
     """Returns the state that a completion declares, or None when it is malformed.
 
-    Thinking before `</think>` is ignored; of several well-formed states the last counts, because a model
-    that quotes its old state does so before writing the new one. A memory or plan that is blank reads as empty.
+    Thinking before `</think>` is ignored; of several well-formed states the last counts, because a
+    model that quotes its old state does so before writing the new one. A memory or plan that is
+    blank reads as empty.
     """
     text = completion.rpartition(_THINKING_END)[2]
     found = _STATE.findall(text)

@@ -1,7 +1,8 @@
 """The prompt of a task: text block, question, instructions; and the message that carries it.
 
-The form follows the paper's evaluation prompt (arXiv 2512.12967; reference code of QwenLong-L1), in our own
-wording except for the phrase "Therefore, the answer is (insert answer here)", which is part of the protocol.
+The form follows the paper's evaluation prompt (arXiv 2512.12967; reference code of QwenLong-L1), in
+our own wording except for the phrase "Therefore, the answer is (insert answer here)", which is part
+of the protocol.
 """
 
 from __future__ import annotations
@@ -9,9 +10,7 @@ from __future__ import annotations
 from inspect_ai.model import ChatMessageUser
 from inspect_ai.solver import TaskState
 
-DEFAULT_INSTRUCTIONS = (
-    'End your response with: "Therefore, the answer is (insert answer here)".'
-)
+DEFAULT_INSTRUCTIONS = 'End your response with: "Therefore, the answer is (insert answer here)".'
 """Format instructions that a task uses unless its spec declares others."""
 
 READ_INSTRUCTION = "Read the text below and answer the question that follows it."
@@ -37,8 +36,8 @@ def render_prompt(context: str, question: str, instructions: str = DEFAULT_INSTR
 def user_message(text: str, state: TaskState, turn: int = 0) -> ChatMessageUser:
     """Returns a user message tagged with the identity of its rollout.
 
-    The tag (sample, epoch, turn) lets a local engine derive the seed of every call from what the call *is*
-    instead of from when it arrives, so that a resumed run repeats an uninterrupted one.
+    The tag (sample, epoch, turn) lets a local engine derive the seed of every call from what the
+    call *is* instead of from when it arrives, so that a resumed run repeats an uninterrupted one.
     """
     identity = {"sample": str(state.sample_id), "epoch": state.epoch, "turn": turn}
     return ChatMessageUser(content=text, metadata={"longspan": identity})

@@ -1,11 +1,12 @@
 """`longspan quickstart`: the whole loop on one machine, in minutes, without a GPU or a network.
 
-It synthesizes tasks from a generated world; evaluates the shipped base checkpoint with full context and with the
-memory agent at 1x, 4x and 16x its window; trains it with the recipe's RL; evaluates again; builds the board; and
-says what it did, what it cost and where things are. It only calls the commands that users call themselves.
+It synthesizes tasks from a generated world; evaluates the shipped base checkpoint with full context
+and with the memory agent at 1x, 4x and 16x its window; trains it with the recipe's RL; evaluates
+again; builds the board; and says what it did, what it cost and where things are. It only calls the
+commands that users call themselves.
 
-Every part is finished or absent on disk, so running it again after a kill goes on where it stopped and ends with
-the same numbers.
+Every part is finished or absent on disk, so running it again after a kill goes on where it stopped
+and ends with the same numbers.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def units_of(checkpoint: str) -> list[Unit]:
 
 
 def _run_units(out: Path, seed: int, scale: float, submit: Submit) -> None:
-    """Trains and evaluates side by side; evaluations of the trained checkpoint follow its training."""
+    """Trains and evaluates side by side; the trained checkpoint is evaluated after its training."""
     pending: dict[Future[float], Job] = {}
 
     def start(job: Job) -> Future[float]:

@@ -42,7 +42,10 @@ def write_summary(out: Path, seed: int, seconds: float) -> str:
 
 
 def summarize(board: Row, seed: int) -> dict[str, Any]:
-    """Returns the summary of a board: accuracies in [0, 1], at the run's temperature, held-out samples."""
+    """Returns the summary of a board.
+
+    Accuracies are in [0, 1], at the run's temperature, on held-out samples.
+    """
     rows = board["numbers"]["rows"]
     difference = _find(board["numbers"]["differences"], TRAINED, FULL, 1)
     return {
@@ -79,7 +82,8 @@ def render(summary: Row, out: Path) -> str:
     low, high = difference["interval"]
     lines = [
         "",
-        f"Full context, {difference['num_samples']} held-out samples: base {_percent(accuracy['base'])}, "
+        f"Full context, {difference['num_samples']} held-out samples: "
+        f"base {_percent(accuracy['base'])}, "
         f"trained {_percent(accuracy['trained'])}, ceiling (trained on clean reasoning only) "
         f"{_percent(accuracy['ceiling'])}",
         f"Gain of RL: {_points(difference['mean'])} points, paired 95% interval "
@@ -119,7 +123,8 @@ def _find(rows: Iterable[Row], checkpoint: str, solver: str, windows: int) -> Ro
         if (row["checkpoint"], _short(row["solver"]), row["input_over_window"]) == wanted:
             return row
     raise DataError(
-        f"the board has no result for {checkpoint}, {solver} at {windows}x; see its list of skipped logs"
+        f"the board has no result for {checkpoint}, {solver} at {windows}x; "
+        "see its list of skipped logs"
     )
 
 

@@ -1,8 +1,8 @@
-"""Runs commands in worker processes: two at a time, ended with their parent, one run per output folder.
+"""Runs commands in worker processes: two at a time, ended with their parent, one run per folder.
 
-Evaluation and training of independent checkpoints share nothing, so they run side by side. A run that was killed
-may leave a worker behind for a moment; the folder's lock makes the next run wait until it is gone, so that
-nothing is written twice.
+Evaluation and training of independent checkpoints share nothing, so they run side by side. A run
+that was killed may leave a worker behind for a moment; the folder's lock makes the next run wait
+until it is gone, so that nothing is written twice.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ ALLOWED = {
 }
 ENGINES = {"openrlhf", "deepspeed", "vllm", "ray"}
 MAX_LINES = 400
-# Providers are declared in the registry and import their engine on use, inside the function that returns them.
+# Providers are declared in the registry and import their engine on use, inside the function that
+# returns them.
 LAZY_PROVIDERS = {("tasks/registry.py", "trainers")}
 
 SOURCES = sorted(path for folder in ALLOWED for path in (ROOT / folder).rglob("*.py"))

@@ -88,7 +88,9 @@ def test_a_character_that_exceeds_a_chunk_is_refused() -> None:
 ALPHABET = "ab .\n!?\"'+é。 "
 
 
-@pytest.mark.parametrize("counter", [Words(), Pairs(), EstimatedTokens()], ids=lambda c: type(c).__name__)
+@pytest.mark.parametrize(
+    "counter", [Words(), Pairs(), EstimatedTokens()], ids=lambda c: type(c).__name__
+)
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(ALPHABET, max_size=400), size=st.integers(1, 40), data=st.data())
 def test_chunks_keep_their_budget_and_lose_nothing(counter, text, size, data) -> None:  # type: ignore[no-untyped-def]
