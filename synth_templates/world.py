@@ -1,7 +1,8 @@
-"""A generated fictional world: people, towns, companies, their relations, sales tables and dialogues.
+"""A generated fictional world: people, towns, companies, relations, sales tables and dialogues.
 
-Documents are written from the world's graph, so every question has a proof and no model can know the answer
-beforehand. Everything is drawn from a seed. One relation of one subject has exactly one object.
+Documents are written from the world's graph, so every question has a proof and no model can know
+the answer beforehand. Everything is drawn from a seed. One relation of one subject has exactly one
+object.
 """
 
 from __future__ import annotations
@@ -16,18 +17,16 @@ from longspan.harness.documents import Document, Triple
 EntityType = Literal["person", "town", "company", "number", "colour"]
 NamePool = Literal["train", "all"]
 
-_ONSETS = "b d f g k l m n p r s t v z br dr kr st".split()
-_VOWELS = "a e i o u".split()
-_CODAS = "l n r s t k m x".split()
+_ONSETS = "b d f g k l m n p r s t v z br dr kr st".split()  # noqa: SIM905
+_VOWELS = "a e i o u".split()  # noqa: SIM905
+_CODAS = "l n r s t k m x".split()  # noqa: SIM905
 _NAME_SEED = 7
 _NUM_NAMES = {"person": 128, "town": 64, "company": 64}
 _SUFFIX = {"person": "", "town": "ton", "company": "Co"}
 _HELD_OUT_SHARE = 4  # every fourth name is never used where names="train"
 
-COLOURS = tuple(
-    "red blue green black white grey brown pink gold silver purple orange".split()
-)
-ITEMS = tuple("lamp boat clock coat ring drum book flute".split())
+COLOURS = tuple("red blue green black white grey brown pink gold silver purple orange".split())  # noqa: SIM905
+ITEMS = tuple("lamp boat clock coat ring drum book flute".split())  # noqa: SIM905
 AGES = range(20, 60)
 SALES = range(1, 31)
 SALES_ROWS = (3, 6)
@@ -35,7 +34,10 @@ SALES_ROWS = (3, 6)
 
 @dataclass(frozen=True)
 class Relation:
-    """One relation of the world: `{subject}{statement} {object}.` and, in questions, `{subject}{possessive}`."""
+    """One relation of the world.
+
+    A document says `{subject}{statement} {object}.`, a question `{subject}{possessive}`.
+    """
 
     name: str
     subject: EntityType
@@ -153,11 +155,13 @@ class World:
     messages: tuple[Fact, ...]
 
     def documents(self, prefix: str = "world") -> list[Document]:
-        """Returns one page per entity, one document per sales table and one per dialogue session."""
+        """Returns a page per entity, a document per sales table and one per dialogue session."""
         pages: dict[str, list[Fact]] = {}
         for fact in self.facts:
             pages.setdefault(fact.subject, []).append(fact)
-        drafts = [(subject, page, " ".join(f.sentence() for f in page)) for subject, page in pages.items()]
+        drafts = [
+            (subject, page, " ".join(f.sentence() for f in page)) for subject, page in pages.items()
+        ]
         drafts += [(table.company, [], table.sentence()) for table in self.tables]
         for start in range(0, len(self.messages), MESSAGES_PER_SESSION):
             session = self.messages[start : start + MESSAGES_PER_SESSION]

@@ -1,9 +1,9 @@
-"""Demonstrations for the embedded policy: questions, worked answers and memory turns over generated worlds.
+"""Demonstrations for the embedded policy: questions, answers, memory turns over generated worlds.
 
-A row is one prefix (a document or chunk) with many independent blocks (question -> response); every block sees the
-prefix and itself only, exactly as at test time. The *mixture* says what share of responses reasons, answers
-directly, or is wrong; it was fixed before any reinforcement learning and is the only difference between the base
-checkpoint and the ceiling.
+A row is one prefix (a document or chunk) with many independent blocks (question -> response); every
+block sees the prefix and itself only, exactly as at test time. The *mixture* says what share of
+responses reasons, answers directly, or is wrong; it was fixed before any reinforcement learning and
+is the only difference between the base checkpoint and the ceiling.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class Mixture:
     wrong_direct: float
     wrong_reasoned: float
     diligent: float
-    """Share of memory turns that note every fact asked for; the others miss each one with probability one half."""
+    """Share of memory turns that note every fact asked for.
+
+    The others miss each one with probability one half.
+    """
 
 
 BASE_MIXTURE = Mixture(reasoned=0.35, wrong_direct=0.25, wrong_reasoned=0.1, diligent=0.4)
@@ -78,8 +81,15 @@ class Scene:
         self.tables = {table.company: table for table in self.world.tables}
 
 
-def ask(rng: random.Random, scene: Scene, kind: str, subjects: list[str], tables: list[str], said: list[w.Fact]) -> Asked | None:
-    """Returns a question of `kind` about the given subjects, tables and messages, or None where none fits."""
+def ask(
+    rng: random.Random,
+    scene: Scene,
+    kind: str,
+    subjects: list[str],
+    tables: list[str],
+    said: list[w.Fact],
+) -> Asked | None:
+    """Returns a question of `kind` about the given pages and messages, or None where none fits."""
     if kind in ("hop1", "hop2", "hop3"):
         return _ask_path(rng, scene, subjects, int(kind[-1]))
     if kind == "choice":
@@ -91,7 +101,9 @@ def ask(rng: random.Random, scene: Scene, kind: str, subjects: list[str], tables
     return _ask_message(rng, rng.choice(said), kind) if said else None
 
 
-def draw_path(rng: random.Random, scene: Scene, subjects: list[str], hops: int) -> list[w.Fact] | None:
+def draw_path(
+    rng: random.Random, scene: Scene, subjects: list[str], hops: int
+) -> list[w.Fact] | None:
     """Returns a path whose facts are all stated on the pages of `subjects`."""
     inside = set(subjects)
     for _ in range(20):
@@ -137,7 +149,12 @@ def _ask_path(rng: random.Random, scene: Scene, subjects: list[str], hops: int) 
     if path is None:
         return None
     last = path[-1]
-    near = [f.object for s in subjects for f in scene.facts.get(s, {}).values() if f.relation == last.relation]
+    near = [
+        f.object
+        for s in subjects
+        for f in scene.facts.get(s, {}).values()
+        if f.relation == last.relation
+    ]
     wrong = [x for x in near if x != last.object] or _of_type(rng, last.relation, last.object)
     return Asked(
         f"hop{hops}",
@@ -202,7 +219,9 @@ def _ask_table(rng: random.Random, table: w.SalesTable, kind: str) -> Asked:
             steps.append(f"{town} {value} so {best}")
         wrong = tuple(str(v) for _, v in table.rows if v != best)
         question = f"What is the highest of {table.company}'s sales?"
-        return Asked(kind, question, str(best), key, (table.sentence(),), ("; ".join(steps) + ".",), wrong)
+        return Asked(
+            kind, question, str(best), key, (table.sentence(),), ("; ".join(steps) + ".",), wrong
+        )
     threshold = rng.choice(list(w.SALES)[1:-1])
     above = [(town, value) for town, value in table.rows if value > threshold]
     rows = "; ".join(f"{i} {town} {value}" for i, (town, value) in enumerate(above, 1)) or "none"
@@ -217,17 +236,23 @@ def _ask_message(rng: random.Random, fact: w.Fact, kind: str) -> Asked:
     key = ((fact.subject, relation.possessive),)
     others = _of_type(rng, fact.relation, fact.object)
     if kind == "recall":
-        return Asked(kind, f"What was {path}?", fact.object, key, (fact.sentence(),), wrong=tuple(others))
+        return Asked(
+            kind, f"What was {path}?", fact.object, key, (fact.sentence(),), wrong=tuple(others)
+        )
     wrong = tuple(w.Fact(fact.relation, fact.subject, x).sentence()[:-1] for x in others)
-    return Asked(kind, f"Repeat {path}.", fact.sentence()[:-1], key, (fact.sentence(),), wrong=wrong)
+    return Asked(
+        kind, f"Repeat {path}.", fact.sentence()[:-1], key, (fact.sentence(),), wrong=wrong
+    )
 
 
 def answer(rng: random.Random, asked: Asked, mixture: Mixture) -> str:
     """Returns a response to a question under the mixture."""
     if rng.random() < mixture.reasoned:
         wrong = rng.random() < mixture.wrong_reasoned
-        # A table's rows are restated by the working itself, and a repeated message is its own proof.
-        shown = asked.working if asked.kind in ("count", "max") else (*asked.sentences, *asked.working)
+        # A table's rows are restated by the working itself; a repeated message is its own proof.
+        shown = (
+            asked.working if asked.kind in ("count", "max") else (*asked.sentences, *asked.working)
+        )
         steps = () if asked.kind == "repeat" else shown
     else:
         wrong, steps = rng.random() < mixture.wrong_direct, ()
@@ -265,7 +290,7 @@ def note(rng: random.Random, asked: Asked, known: int, here: set[str], mixture: 
 
 @dataclass(frozen=True)
 class Row:
-    """A prefix and its blocks, as text: `prefix + block[0]` is a prompt, `block[1]` its response."""
+    """A prefix and its blocks: text `prefix + block[0]` is a prompt, `block[1]` its response."""
 
     prefix: str
     blocks: tuple[tuple[str, str], ...]
@@ -278,7 +303,7 @@ def _cut(prompt: str, context: str) -> tuple[str, str]:
 
 
 def select_pages(rng: random.Random, scene: Scene, budget: int, num_paths: int) -> list[Document]:
-    """Returns pages of a few connected paths, tables, dialogues and others, up to about `budget` tokens."""
+    """Returns pages of connected paths, tables, dialogues and others, of about `budget` tokens."""
     by_title: dict[str, Document] = {}
     others: list[Document] = []
     for page in scene.pages:
@@ -317,7 +342,10 @@ def _mentions(scene: Scene, pages: list[Document]) -> tuple[list[str], list[str]
     subjects = [p.title for p in pages if p.triples and p.title != "Dialogue"]
     tables = [p.title for p in pages if not p.triples]
     said = [
-        scene.facts[t.subject][t.relation] for p in pages if p.title == "Dialogue" for t in p.triples
+        scene.facts[t.subject][t.relation]
+        for p in pages
+        if p.title == "Dialogue"
+        for t in p.triples
     ]
     return subjects, tables, said
 
@@ -338,7 +366,9 @@ def question_row(rng: random.Random, mixture: Mixture, budget: int, num_blocks: 
             asked = ask(rng, scene, _draw_kind(rng), subjects, tables, said) if subjects else None
             if asked is None or len(blocks) == num_blocks:
                 continue
-            prefix, suffix = _cut(render_prompt(context, asked.question, DEFAULT_INSTRUCTIONS), context)
+            prefix, suffix = _cut(
+                render_prompt(context, asked.question, DEFAULT_INSTRUCTIONS), context
+            )
             blocks.append((suffix, answer(rng, asked, mixture)))
         if blocks:
             return Row(prefix, tuple(blocks))
@@ -362,14 +392,19 @@ def turn_row(rng: random.Random, mixture: Mixture, budget: int, num_blocks: int)
         before = 0 if first else _known_before(rng, asked, context, mixture)
         stated = {s for s in asked.sentences if s in context}
         after = note(rng, asked, before, stated, mixture)
-        prompt = render_turn(context, asked.question, state_after(asked, before, not first), "chunk_first")
+        prompt = render_turn(
+            context, asked.question, state_after(asked, before, not first), "chunk_first"
+        )
         prefix, suffix = _cut(prompt, context)
         blocks.append((suffix, render_state(state_after(asked, after))))
     return Row(prefix, tuple(blocks))
 
 
 def _known_before(rng: random.Random, asked: Asked, context: str, mixture: Mixture) -> int:
-    """Returns how much a reader knows before a chunk: statements elsewhere may have come earlier or come later."""
+    """Returns how much a reader knows before a chunk.
+
+    Statements elsewhere may have come earlier or come later.
+    """
     known = 0
     for sentence in asked.sentences:
         if rng.random() < 0.45 or (sentence in context and rng.random() < 0.7):

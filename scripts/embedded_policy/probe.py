@@ -1,9 +1,10 @@
-"""Probes a checkpoint: accuracy by question kind, direct against reasoned, and errors of memory turns.
+"""Probes a checkpoint: accuracy by question kind, direct or reasoned, and errors of memory turns.
 
     python scripts/embedded_policy/probe.py trainers/checkpoints/nano
 
-All questions come from worlds drawn with another seed than training. `forced` forbids a direct answer by banning
-the answer phrase as first token; its distance from `direct` is the room that reinforcement learning has.
+All questions come from worlds drawn with another seed than training. `forced` forbids a direct
+answer by banning the answer phrase as first token; its distance from `direct` is the room that
+reinforcement learning has.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ from demonstrations import (
     select_pages,
     state_after,
 )
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from longspan.agents.memory_format import parse_state, render_state, render_turn
 from longspan.harness.documents import render_context
 from longspan.harness.prompts import ANSWER_PHRASE, render_prompt
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 SEED = 20_000
 
 
-def sample(model, tokenizer, prompts: list[str], temperature: float, ban: int | None = None) -> list[str]:
+def sample(
+    model, tokenizer, prompts: list[str], temperature: float, ban: int | None = None
+) -> list[str]:
     """Returns one completion per prompt."""
     texts = [
         tokenizer.apply_chat_template(
@@ -44,7 +48,11 @@ def sample(model, tokenizer, prompts: list[str], temperature: float, ban: int | 
         batch = tokenizer(
             texts[start : start + 64], add_special_tokens=False, return_tensors="pt", padding=True
         )
-        kind = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+        kind = (
+            {"do_sample": True, "temperature": temperature, "top_k": 0}
+            if temperature
+            else {"do_sample": False}
+        )
         first = {"begin_suppress_tokens": [ban]} if ban is not None else {}
         with torch.inference_mode():
             out = model.generate(**batch, max_new_tokens=48, **kind, **first)
@@ -62,7 +70,11 @@ def draw_questions(count: int) -> list[tuple[str, Asked]]:
         scene = draw_scene(rng)
         pages = select_pages(rng, scene, 179, rng.randint(1, 3))
         subjects, tables, said = _mentions(scene, pages)
-        asked = ask(rng, scene, kinds[len(drawn) % len(kinds)], subjects, tables, said) if subjects else None
+        asked = (
+            ask(rng, scene, kinds[len(drawn) % len(kinds)], subjects, tables, said)
+            if subjects
+            else None
+        )
         if asked:
             drawn.append((render_context(pages), asked))
     return drawn
@@ -79,7 +91,11 @@ def probe_questions(model, tokenizer, count: int) -> dict[str, object]:
     prompts = [render_prompt(context, asked.question) for context, asked in drawn]
     ban = tokenizer.convert_tokens_to_ids(ANSWER_PHRASE)
     report: dict[str, object] = {}
-    for name, temperature, banned in (("greedy", 0.0, None), ("sampled", 1.0, None), ("forced", 1.0, ban)):
+    for name, temperature, banned in (
+        ("greedy", 0.0, None),
+        ("sampled", 1.0, None),
+        ("forced", 1.0, ban),
+    ):
         completions = sample(model, tokenizer, prompts, temperature, banned)
         cells: dict[str, list[bool]] = defaultdict(list)
         for text, (_, asked) in zip(completions, drawn, strict=True):
@@ -106,7 +122,9 @@ def probe_turns(model, tokenizer, count: int) -> dict[str, float]:
         after = known
         while after < len(asked.keys) and asked.sentences[after] in context:
             after += 1
-        prompt = render_turn(context, asked.question, state_after(asked, known, rng.random() < 0.8), "chunk_first")
+        prompt = render_turn(
+            context, asked.question, state_after(asked, known, rng.random() < 0.8), "chunk_first"
+        )
         cases.append((prompt, asked, after))
     completions = sample(model, tokenizer, [c[0] for c in cases], 1.0)
     counts: dict[str, int] = defaultdict(int)
@@ -118,7 +136,9 @@ def probe_turns(model, tokenizer, count: int) -> dict[str, float]:
         counts["false_find"] += after == 0 and found
         counts["something_here"] += after > 0
         counts["missed_all"] += after > 0 and not found
-        counts["exact"] += after > 0 and text.split() == render_state(state_after(asked, after)).split()
+        counts["exact"] += (
+            after > 0 and text.split() == render_state(state_after(asked, after)).split()
+        )
     here, empty = max(1, counts["something_here"]), max(1, counts["nothing_here"])
     return {
         "malformed": counts["malformed"] / count,

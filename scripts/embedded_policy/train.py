@@ -4,11 +4,11 @@
     python scripts/embedded_policy/train.py --mixture base --out nano --init nano-first --steps 1600
     python scripts/embedded_policy/train.py --mixture clean --out nano-ceiling
 
-(`make policy`). The mixture never changes within a checkpoint; --init continues with fresh optimizer state, new data
-and documents of full length from the start.
+(`make policy`). The mixture never changes within a checkpoint; --init continues with fresh
+optimizer state, new data and documents of full length from the start.
 
-One process, one thread; the run is a function of the seed and the number of steps. Every 250 steps a line with
-the training loss and held-out accuracy goes to `<out>.curve.jsonl`.
+One process, one thread; the run is a function of the seed and the number of steps. Every 250 steps
+a line with the training loss and held-out accuracy goes to `<out>.curve.jsonl`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from pathlib import Path
 
 import torch
 from demonstrations import BASE_MIXTURE, CLEAN_MIXTURE, Mixture, Row, draw_row
-from longspan.trainers.local.prefix import packed_target_hidden
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from vocabulary import WINDOW, build_tokenizer
+
+from longspan.trainers.local.prefix import packed_target_hidden
 
 MIXTURES = {"base": BASE_MIXTURE, "clean": CLEAN_MIXTURE}
 CURRICULUM = ((0, 50), (150, 80), (350, 120), (600, 179))
@@ -64,15 +65,13 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
 
 
 def encode_row(tokenizer: PreTrainedTokenizerFast, row: Row) -> Item:
-    """Returns the row as token ids, with the chat template's special tokens around prompt and response."""
+    """Returns the row as token ids, with the chat template's tokens around prompt and response."""
     bos, user, assistant, end = (
         tokenizer.convert_tokens_to_ids(t) for t in ("<s>", "<|user|>", "<|assistant|>", "<|end|>")
     )
     texts = [row.prefix, *(part for block in row.blocks for part in block)]
     prefix, *rest = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    blocks = [
-        ([*rest[i], end, assistant], [*rest[i + 1], end]) for i in range(0, len(rest), 2)
-    ]
+    blocks = [([*rest[i], end, assistant], [*rest[i + 1], end]) for i in range(0, len(rest), 2)]
     return [bos, user, *prefix], blocks
 
 
@@ -140,7 +139,9 @@ def draw_items(
 ) -> list[Item]:
     """Returns one batch; most rows have the current length, the others any shorter one."""
     largest = largest_document(step)
-    budgets = [largest if rng.random() < 0.5 else rng.randint(40, largest) for _ in range(ROWS_PER_STEP)]
+    budgets = [
+        largest if rng.random() < 0.5 else rng.randint(40, largest) for _ in range(ROWS_PER_STEP)
+    ]
     return [encode_row(tokenizer, draw_row(rng, mixture, budget)) for budget in budgets]
 
 
@@ -187,7 +188,12 @@ def main() -> None:
             average = loss if step == 0 else 0.95 * average + 0.05 * loss
             if (step + 1) % 50 == 0:
                 seconds = round(time.monotonic() - started)
-                line = {"step": step + 1, "loss": round(average, 4), "tokens": tokens, "seconds": seconds}
+                line = {
+                    "step": step + 1,
+                    "loss": round(average, 4),
+                    "tokens": tokens,
+                    "seconds": seconds,
+                }
                 print(json.dumps(line), file=log, flush=True)
                 print(json.dumps(line), file=sys.stderr, flush=True)
             if (step + 1) % 250 == 0:

@@ -1,19 +1,20 @@
-"""The embedded policy's closed vocabulary and tokenizer: one token per name, number or fixed phrase.
+"""The embedded policy's closed vocabulary and tokenizer: a token per name, number or fixed phrase.
 
-Whole phrases ("'s birthplace is", "Therefore, the answer is", every instruction of the harness) are one token, so
-that sequences are short while the text stays ordinary English. Text outside the vocabulary becomes `<unk>`, which
-the model provider refuses.
+Whole phrases ("'s birthplace is", "Therefore, the answer is", every instruction of the harness) are
+one token, so that sequences are short while the text stays ordinary English. Text outside the
+vocabulary becomes `<unk>`, which the model provider refuses.
 """
 
 from __future__ import annotations
 
 import re
 
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
 from longspan.agents import memory_format
 from longspan.harness import prompts
 from longspan.synth_templates import world
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 WINDOW = 256
 """Tokens of prompt and response together."""
@@ -39,12 +40,14 @@ QUESTION_PHRASES = (
     "look for",
 )
 WORDS = (
-    *("or", "above", "so", "ready", "Dialogue", memory_format.EMPTY_MEMORY, memory_format.EMPTY_PLAN),
+    *("or", "above", "so", "ready", "Dialogue"),
+    *(memory_format.EMPTY_MEMORY, memory_format.EMPTY_PLAN),
     *("(A)", "(B)", "(C)", "(D)", ".", ",", ";", "?"),
 )
 CHAT_TEMPLATE = (
     "{{ '<s>' }}{% for m in messages %}"
-    "{{ '<|user|>' if m.role in ('user', 'system') else '<|assistant|>' }}{{ m.content }}{{ '<|end|>' }}"
+    "{{ '<|user|>' if m.role in ('user', 'system') else '<|assistant|>' }}"
+    "{{ m.content }}{{ '<|end|>' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 
@@ -73,7 +76,7 @@ def vocabulary() -> list[str]:
 
 
 def _whole(phrase: str) -> str:
-    """Returns a pattern for the phrase that does not match inside a longer word ("or" in "orange")."""
+    """Returns a pattern of the phrase that does not match in a longer word ("or" in "orange")."""
     before = r"(?<!\w)" if phrase[0].isalnum() else ""
     after = r"(?!\w)" if phrase[-1].isalnum() else ""
     # The tokenizer's regular expressions (Oniguruma) take a plain space, not an escaped one.
