@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from inspect_ai.model import Model
@@ -43,7 +42,6 @@ def input_room(window: int | None, max_output_tokens: int | None) -> int | None:
     return window - max(1, min(output, int(window * MAX_OUTPUT_SHARE)))
 
 
-@functools.lru_cache(maxsize=8)
 def template_tokens(counter: TokenCounter) -> int:
     """Returns the tokens of a prompt besides its text: the chat template and the seams.
 

@@ -129,7 +129,9 @@ class BalancedSampler:
     def _capacity(self, kind: str, drawn: list[str]) -> int:
         """Returns how many more samples the type can give to this batch."""
         if self._short_types == "drop":
-            return len(self._pools[kind]) - self._cursors[kind].position
+            # After a new pass began within the batch, what the batch holds stands last in it.
+            left = self._order(kind)[self._cursors[kind].position :]
+            return len(set(left) - set(drawn))
         return len(self._pools[kind]) - len(drawn)
 
     def _shares(self, kinds: list[str], number: int) -> dict[str, int]:

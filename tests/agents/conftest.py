@@ -77,7 +77,7 @@ class Script:
     calls: list[Call] = field(default_factory=list)
 
 
-@modelapi(name="scripted")
+@modelapi(name="scripted-agent")
 class ScriptedAPI(ModelAPI):
     """Answers from a script at once."""
 
@@ -158,7 +158,7 @@ def run(tmp_path: Path) -> Callable[..., Run]:
     ) -> Run:
         script = Script(policy, window, die_at)
         config = GenerateConfig(max_tokens=settings.pop("max_tokens", None))
-        model = get_model("scripted/policy", config=config, memoize=False, script=script)
+        model = get_model("scripted-agent/policy", config=config, memoize=False, script=script)
         task = Task(dataset=[sample], solver=solver)
         (log,) = eval(task, model, display="none", log_dir=str(tmp_path / "logs"), **settings)
         assert log.samples is not None

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from longspan.harness.errors import RecipeError
@@ -80,6 +80,7 @@ def test_seed_decides_the_order_and_file_order_does_not() -> None:
     st.integers(0, 20),
     st.sampled_from(["recycle", "drop"]),
 )
+@example([1, 2, 2, 5], 9, 0, "drop")
 def test_batches_are_full_without_repeats_and_resume_exactly(
     sizes: list[int], batch_size: int, cut: int, policy: str
 ) -> None:
