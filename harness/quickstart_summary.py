@@ -33,7 +33,11 @@ def write_summary(out: Path, seed: int, seconds: float) -> str:
     """
     board = json.loads((out / "board" / "board.json").read_text("utf-8"))
     summary = summarize(board, seed)
-    summary["cost"]["wall_seconds_of_this_run"] = round(seconds, 1)
+    summary["cost"] = {
+        "evaluation": dict(board["cost"]["totals"]),
+        "training": training_cost(out / "training"),
+        "wall_seconds_of_this_run": round(seconds, 1),
+    }
     path = out / "summary.json"
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(summary, indent=1) + "\n", "utf-8")
@@ -72,14 +76,30 @@ def summarize(board: Row, seed: int) -> dict[str, Any]:
             }
             for row in rows
         ],
-        "cost": dict(board["cost"]["totals"]),
     }
+
+
+_TRAINING_COSTS = ("num_rollouts", "prompt_tokens", "sampled_tokens")
+_TRAINING_SECONDS = ("rollout_seconds", "train_seconds")
+
+
+def training_cost(folder: Path) -> dict[str, float]:
+    """Returns what all steps of a training run used: rollouts, tokens, wall seconds."""
+    rows = [
+        json.loads(line)
+        for path in sorted(folder.glob("**/metrics.jsonl"))
+        for line in path.read_text("utf-8").splitlines()
+    ]
+    cost: dict[str, float] = {"steps": len(rows)}
+    cost |= {key: sum(row[key] for row in rows) for key in _TRAINING_COSTS}
+    return cost | {key: round(sum(row[key] for row in rows), 1) for key in _TRAINING_SECONDS}
 
 
 def render(summary: Row, out: Path) -> str:
     """Returns the summary as text, with where everything is."""
     accuracy, difference = summary["accuracy"], summary["difference"]
     low, high = difference["interval"]
+    cost, training = summary["cost"]["evaluation"], summary["cost"]["training"]
     lines = [
         "",
         f"Full context, {difference['num_samples']} held-out samples: "
@@ -92,6 +112,10 @@ def render(summary: Row, out: Path) -> str:
         "Accuracy beyond the window (full context is cut in the middle):",
         *_table(summary["by_solver_and_length"]),
         "",
+        f"Cost:        evaluation {cost['calls']:,} calls, {cost['input_tokens']:,} tokens read, "
+        f"{cost['output_tokens']:,} written; training {training['steps']} steps, "
+        f"{training['num_rollouts']:,} rollouts, {training['sampled_tokens']:,} tokens written",
+        f"Time:        {summary['cost']['wall_seconds_of_this_run']:.0f} s in this run",
         f"Board:       {out / 'board' / 'index.html'}",
         f"Checkpoint:  {out / 'training' / 'final'}",
         f"Task sets:   {out / 'tasksets'}",
@@ -136,5 +160,5 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"
+def _points(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:+.1f}"

@@ -38,7 +38,7 @@ from longspan.harness.validity import Validity, stop_reason_of, validity_of
 CLUSTER_KEY = "document_group"
 TYPE_KEY = "task_type"
 WHOLE_COMPLETION = frozenset({"sequence_ratio"})
-"""Scorers whose answer is the whole completion: there is no phrase to ask for."""
+"""Scorers for which the whole completion is the answer where it does not say the phrase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +135,10 @@ def _at_its_limit() -> bool:
 
 
 def _answer(name: str, completion: str, require_phrase: bool) -> str | None:
-    if name in WHOLE_COMPLETION:
-        return whole_answer(completion)
     answer = extract_answer(completion)
+    if name in WHOLE_COMPLETION:
+        # The phrase marks the answer where a task asks for it; a task that does not gets all.
+        return answer if answer is not None else whole_answer(completion)
     if answer is None and not require_phrase:
         whole = whole_answer(completion)
         return None if whole is None else clean_answer(whole)

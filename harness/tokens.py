@@ -8,6 +8,7 @@ the log.
 from __future__ import annotations
 
 import functools
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
@@ -26,7 +27,7 @@ _CODE_POINT_BITS = 21
 
 
 @runtime_checkable
-class TokenCounter(Protocol):
+class TokenCounter(Hashable, Protocol):
     """A tokenizer, or what stands in for one."""
 
     name: str

@@ -142,7 +142,7 @@ class TrainStage(_Settings):
     """What to train on."""
 
     solver: str | None = None
-    """Registered solver in place of every task's own, e.g. `longspan/memory`."""
+    """Registered solver in place of every task's own, e.g. `longspan/memory_agent`."""
 
     solver_args: dict[str, Any] = {}
     """Arguments of the solver."""

@@ -101,8 +101,7 @@ def test_an_unknown_measure_is_a_failure_of_the_scorer():
 @pytest.mark.parametrize("name", METRICS)
 def test_the_gold_answer_scores_one_and_nothing_scores_zero(name):
     scorer = SCORERS[name]()
-    text = GOLDS[name] if name == "sequence_ratio" else SAY.format(GOLDS[name])
-    assert run(scorer, text, target=GOLDS[name]).value == 1.0
+    assert run(scorer, SAY.format(GOLDS[name]), target=GOLDS[name]).value == 1.0
     empty = run(scorer, "", target=GOLDS[name])
     assert (empty.value, empty.metadata["validity"]) == (0.0, "no_answer")
 
