@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import statsmodels.api as sm  # type: ignore[import-untyped]
-from scipy import stats  # type: ignore[import-untyped]
-from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
+import statsmodels.api as sm
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 ALPHA = 0.05
 """Intervals are at 95%, verdicts at 5%."""
