@@ -5,9 +5,9 @@ most 32,768 tokens, a memory 5/32 of the window and at most 15,360, a plan a qua
 A default chunk shrinks where question, memory and output leave less room; a chunk or memory that
 was asked for is refused instead.
 
-    turn prompt   frame (question, tags, instruction) + memory + plan + chunk turn output   tags +
-    memory + plan, or more for a policy that thinks first last prompt   frame (question,
-    instructions) + memory
+    turn prompt   frame (question, tags, instruction) + memory + plan + chunk
+    turn output   tags + memory + plan, or more for a policy that thinks first
+    last prompt   frame (question, instructions) + memory
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ the log.
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
@@ -27,7 +26,7 @@ _CODE_POINT_BITS = 21
 
 
 @runtime_checkable
-class TokenCounter(Hashable, Protocol):
+class TokenCounter(Protocol):
     """A tokenizer, or what stands in for one."""
 
     name: str
