@@ -99,6 +99,8 @@ class TaskSet:
             raise DataError(
                 f"no task set at {path}: {MANIFEST_FILE} is missing; run `longspan synth`"
             ) from error
+        except NotADirectoryError as error:
+            raise DataError(f"{path} is a file, not a task set; choose another path") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"damaged manifest: {file} ({error}); build the task set again"

@@ -129,3 +129,9 @@ def test_the_hash_is_of_the_content_and_not_of_the_place(tmp_path: Path):
     one, two = write(tmp_path / "one"), write(tmp_path / "two")
     other = write(tmp_path / "other", row(target=("Karo",)))
     assert one.hash == two.hash != other.hash
+
+
+def test_a_file_in_the_place_of_a_task_set_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="is a file, not a task set"):
+        TaskSet.open(tmp_path / "file")
