@@ -11,6 +11,7 @@ from longspan.harness.quickstart import (
     BASE,
     CEILING,
     LENGTHS,
+    RECIPE,
     TRAINED,
     _require_same_run,
     evaluation_job,
@@ -115,7 +116,8 @@ def test_scale_shrinks_samples_and_steps_but_no_length(tmp_path):
     assert [list(plan["splits"]["test"]) for plan in plans] == [[n] for n in LENGTHS.values()]
     assert plans[0]["splits"]["test"][LENGTHS[1]] == 80
     recipe = yaml.safe_load(Path(training_job(tmp_path, 1, 0.1).arguments["recipe"]).read_text())
-    assert recipe["stages"][0]["num_steps"] == 8
+    shipped = yaml.safe_load(RECIPE.read_text())
+    assert recipe["stages"][0]["num_steps"] == round(0.1 * shipped["stages"][0]["num_steps"])
 
 
 def test_every_checkpoint_is_evaluated_under_the_same_settings(tmp_path):
