@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,7 @@ def test_a_memory_run_brings_its_record_and_all_its_calls(folder):
 
 def test_of_two_logs_of_one_evaluation_the_later_counts(folder, run_log, tmp_path):
     shutil.copytree(folder / "full", tmp_path / "first")
+    time.sleep(1.1)  # logs say when they were made in whole seconds
     run_log(tmp_path / "second", "nano", 1.0, count=COUNT, seed=7)
     run_log(tmp_path / "third", "nano", 1.0, count=COUNT, seed=8)
     read = read_logs([tmp_path])
