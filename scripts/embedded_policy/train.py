@@ -7,8 +7,8 @@
 (`make policy`). The mixture never changes within a checkpoint; --init continues with fresh
 optimizer state, new data and documents of full length from the start.
 
-One process, one thread; the run is a function of the seed and the number of steps. Every 250 steps
-a line with the training loss and held-out accuracy goes to `<out>.curve.jsonl`.
+One process, one thread; the run is a function of the seed and the number of steps. Every 50 steps
+a line with the training loss goes to `<out>.curve.jsonl`; `probe.py` measures accuracy.
 """
 
 from __future__ import annotations
