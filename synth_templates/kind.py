@@ -56,6 +56,8 @@ class Kind(BaseModel):
     """What is computed from a table."""
     num_options: int = Field(default=4, ge=2, le=26)
     """Options of a choice, the right one included."""
+    option: str = "{{ option }} ({{ letter }})"
+    """How a choice lists one option."""
     unmentioned_options: bool = False
     """Wrong options must not stand in the evidence: real text may claim less than is true."""
     share: float = Field(default=1.0, gt=0)

@@ -11,7 +11,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from longspan.agents.memory_format import MemoryState, render_final, render_state, render_turn
+from longspan.agents.memory_format import (
+    EMPTY_MEMORY,
+    MemoryState,
+    render_final,
+    render_state,
+    render_turn,
+)
 from longspan.harness.documents import Document, render_context
 from longspan.harness.prompts import ANSWER_PHRASE, DEFAULT_INSTRUCTIONS, render_prompt
 from longspan.synth_templates import world as w
@@ -22,7 +28,7 @@ KINDS = {
     "hop2": 2.0,
     "hop3": 2.0,
     "compare": 1.0,
-    "choice": 1.5,
+    "choice": 2.0,
     "count": 1.0,
     "max": 1.0,
     "recall": 0.8,
@@ -45,7 +51,7 @@ class Mixture:
     """
 
 
-BASE_MIXTURE = Mixture(reasoned=0.35, wrong_direct=0.25, wrong_reasoned=0.1, diligent=0.4)
+BASE_MIXTURE = Mixture(reasoned=0.5, wrong_direct=0.25, wrong_reasoned=0.1, diligent=0.6)
 CLEAN_MIXTURE = Mixture(reasoned=1.0, wrong_direct=0.0, wrong_reasoned=0.0, diligent=1.0)
 
 
@@ -63,7 +69,9 @@ class Asked:
     working: tuple[str, ...] = ()
     """Steps after the statements (running maximum, numbered rows, the option)."""
     wrong: tuple[str, ...] = ()
-    """Other answers of the same type."""
+    """Other answers of the same type, from anywhere: a guess says nothing about the document."""
+    in_order: bool = True
+    """Whether a statement can be looked for only when those before it are known."""
 
 
 @dataclass
@@ -149,20 +157,13 @@ def _ask_path(rng: random.Random, scene: Scene, subjects: list[str], hops: int) 
     if path is None:
         return None
     last = path[-1]
-    near = [
-        f.object
-        for s in subjects
-        for f in scene.facts.get(s, {}).values()
-        if f.relation == last.relation
-    ]
-    wrong = [x for x in near if x != last.object] or _of_type(rng, last.relation, last.object)
     return Asked(
         f"hop{hops}",
         f"What is {_path_text(path)}?",
         last.object,
         tuple((f.subject, w.RELATIONS[f.relation].possessive) for f in path),
         tuple(f.sentence() for f in path),
-        wrong=tuple(wrong),
+        wrong=tuple(_of_type(rng, last.relation, last.object)),
     )
 
 
@@ -170,25 +171,32 @@ def _ask_choice(rng: random.Random, scene: Scene, subjects: list[str]) -> Asked 
     asked = _ask_path(rng, scene, subjects, rng.choice((1, 2, 2)))
     if asked is None or asked.answer.isdigit() and rng.random() < 0.5:
         return None
-    others = list(dict.fromkeys(asked.wrong))
-    rng.shuffle(others)
     relation = next(r for r in w.RELATIONS.values() if r.possessive == asked.keys[-1][1])
-    for name in _of_type(rng, relation.name, asked.answer, 8):
-        if len(others) < 3 and name not in others:
-            others.append(name)
-    options = [asked.answer, *others[:3]]
+    near = {
+        f.object
+        for s in subjects
+        for f in scene.facts.get(s, {}).values()
+        if f.relation == relation.name and f.object != asked.answer
+    }
+    others = rng.sample(sorted(near), len(near)) + list(asked.wrong)
+    options = [asked.answer, *list(dict.fromkeys(others))[:3]]
     rng.shuffle(options)
     letter = LETTERS[options.index(asked.answer)]
-    listed = ", ".join(f"{name} ({x})" for name, x in zip(options, LETTERS, strict=True))
+    listed = ", ".join(render_option(*option) for option in zip(options, LETTERS, strict=True))
     return Asked(
         "choice",
         f"{asked.question} Options: {listed}",
         f"({letter})",
         asked.keys,
         asked.sentences,
-        (f"{asked.answer} ({letter}).",),
+        (f"{render_option(asked.answer, letter)}.",),
         tuple(f"({x})" for x in LETTERS if x != letter),
     )
+
+
+def render_option(option: str, letter: str) -> str:
+    """Returns an option as the world's kinds list it (synth_templates/kinds/world.yaml)."""
+    return f"{option} is option ({letter})"
 
 
 def _ask_compare(rng: random.Random, scene: Scene, subjects: list[str]) -> Asked | None:
@@ -207,6 +215,7 @@ def _ask_compare(rng: random.Random, scene: Scene, subjects: list[str]) -> Asked
         ((first.subject, possessive), (second.subject, possessive)),
         (first.sentence(), second.sentence()),
         wrong=(younger.subject,),
+        in_order=False,
     )
 
 
@@ -217,7 +226,7 @@ def _ask_table(rng: random.Random, table: w.SalesTable, kind: str) -> Asked:
         for town, value in table.rows:
             best = max(best, value)
             steps.append(f"{town} {value} so {best}")
-        wrong = tuple(str(v) for _, v in table.rows if v != best)
+        wrong = tuple(str(v) for v in w.SALES if v != best)
         question = f"What is the highest of {table.company}'s sales?"
         return Asked(
             kind, question, str(best), key, (table.sentence(),), ("; ".join(steps) + ".",), wrong
@@ -263,28 +272,34 @@ def answer(rng: random.Random, asked: Asked, mixture: Mixture) -> str:
 # ---------------------------------------------------------------- memory turns
 
 
-def plan_after(asked: Asked, known: int) -> str:
-    """Returns the plan of a reader that has noted the first `known` statements."""
-    if known == len(asked.keys):
-        return "ready"
-    subject, possessive = asked.keys[known]
-    return f"look for {subject}{possessive}"
+Known = frozenset[int]
+"""Which statements of a question a reader has noted."""
 
 
-def state_after(asked: Asked, known: int, started: bool = True) -> MemoryState:
-    """Returns the state of a reader that has noted the first `known` statements."""
+def plan_after(asked: Asked, known: Known) -> str:
+    """Returns the plan of a reader that has noted the statements `known`."""
+    missing = [key for i, key in enumerate(asked.keys) if i not in known]
+    return f"look for {''.join(missing[0])}" if missing else "ready"
+
+
+def state_after(asked: Asked, known: Known, started: bool = True) -> MemoryState:
+    """Returns the state of a reader that has noted the statements `known`."""
     if not started:
         return MemoryState()
-    return MemoryState(" ".join(asked.sentences[:known]) or "empty", plan_after(asked, known))
+    noted = " ".join(asked.sentences[i] for i in sorted(known))
+    return MemoryState(noted or EMPTY_MEMORY, plan_after(asked, known))
 
 
-def note(rng: random.Random, asked: Asked, known: int, here: set[str], mixture: Mixture) -> int:
-    """Returns how many statements are noted after a chunk that states the sentences `here`."""
+def note(rng: random.Random, asked: Asked, known: Known, here: set[str], mixture: Mixture) -> Known:
+    """Returns what is noted after a chunk that states the sentences `here`."""
     diligent = rng.random() < mixture.diligent
-    while known < len(asked.keys) and asked.sentences[known] in here:
-        if not diligent and rng.random() < 0.5:
+    for i, sentence in enumerate(asked.sentences):
+        if i in known:
+            continue
+        if sentence in here and (diligent or rng.random() < 0.5):
+            known |= {i}
+        elif asked.in_order:
             break
-        known += 1
     return known
 
 
@@ -374,6 +389,11 @@ def question_row(rng: random.Random, mixture: Mixture, budget: int, num_blocks: 
             return Row(prefix, tuple(blocks))
 
 
+HERE_SHARE = 0.35
+"""Share of memory turns whose question needs only this chunk; of the others any page of the
+document, which has many chunks: most turns of a long document find nothing."""
+
+
 def turn_row(rng: random.Random, mixture: Mixture, budget: int, num_blocks: int) -> Row:
     """Returns one chunk with memory turns of many readers that have come this far."""
     scene = draw_scene(rng)
@@ -384,12 +404,11 @@ def turn_row(rng: random.Random, mixture: Mixture, budget: int, num_blocks: int)
     first = rng.random() < 0.15
     blocks: list[tuple[str, str]] = []
     while len(blocks) < num_blocks:
-        # Half of the questions need only this chunk; the others any page of the document.
-        about = here if rng.random() < 0.5 and here[0] else everything
+        about = here if rng.random() < HERE_SHARE and here[0] else everything
         asked = ask(rng, scene, _draw_kind(rng), *about)
         if asked is None:
             continue
-        before = 0 if first else _known_before(rng, asked, context, mixture)
+        before = Known() if first else _known_before(rng, asked, context)
         stated = {s for s in asked.sentences if s in context}
         after = note(rng, asked, before, stated, mixture)
         prompt = render_turn(
@@ -400,16 +419,18 @@ def turn_row(rng: random.Random, mixture: Mixture, budget: int, num_blocks: int)
     return Row(prefix, tuple(blocks))
 
 
-def _known_before(rng: random.Random, asked: Asked, context: str, mixture: Mixture) -> int:
-    """Returns how much a reader knows before a chunk.
+def _known_before(rng: random.Random, asked: Asked, context: str) -> Known:
+    """Returns what a reader knows before a chunk.
 
     Statements elsewhere may have come earlier or come later.
     """
-    known = 0
-    for sentence in asked.sentences:
+    known = Known()
+    for i, sentence in enumerate(asked.sentences):
         if rng.random() < 0.45 or (sentence in context and rng.random() < 0.7):
-            break
-        known += 1
+            if asked.in_order:
+                break
+            continue
+        known |= {i}
     return known
 
 
@@ -423,9 +444,9 @@ def final_row(rng: random.Random, mixture: Mixture, num_blocks: int) -> Row:
         if asked is None:
             continue
         complete = rng.random() < 0.75
-        known = len(asked.keys) if complete else rng.randrange(len(asked.keys))
+        known = Known(range(len(asked.keys) if complete else rng.randrange(len(asked.keys))))
         prompt = render_final(asked.question, DEFAULT_INSTRUCTIONS, state_after(asked, known))
-        guess = f"{ANSWER_PHRASE} {rng.choice(asked.wrong or (asked.answer,))}."
+        guess = f"{ANSWER_PHRASE} {rng.choice((asked.answer, *asked.wrong))}."
         blocks.append((prompt, answer(rng, asked, mixture) if complete else guess))
     return Row("", tuple(blocks))
 

@@ -40,7 +40,7 @@ QUESTION_PHRASES = (
     "look for",
 )
 WORDS = (
-    *("or", "above", "so", "ready", "Dialogue"),
+    *("is option", "or", "above", "so", "ready", "Dialogue"),
     *(memory_format.EMPTY_MEMORY, memory_format.EMPTY_PLAN),
     *("(A)", "(B)", "(C)", "(D)", ".", ",", ";", "?"),
 )
