@@ -15,19 +15,9 @@ import random
 from collections import defaultdict
 
 import torch
-from demonstrations import (
-    CLEAN_MIXTURE,
-    KINDS,
-    Asked,
-    Known,
-    _mentions,
-    ask,
-    draw_scene,
-    note,
-    select_pages,
-    state_after,
-)
+from demonstrations import CLEAN_MIXTURE, Known, note, state_after
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from world_questions import KINDS, Asked, ask, draw_scene, mentions, select_pages
 
 from longspan.agents.memory_format import parse_state, render_state, render_turn
 from longspan.harness.documents import render_context
@@ -72,7 +62,7 @@ def draw_questions(count: int) -> list[tuple[str, Asked]]:
     while len(drawn) < count:
         scene = draw_scene(rng)
         pages = select_pages(rng, scene, 179, rng.randint(1, 3))
-        subjects, tables, said = _mentions(scene, pages)
+        subjects, tables, said = mentions(scene, pages)
         asked = (
             ask(rng, scene, kinds[len(drawn) % len(kinds)], subjects, tables, said)
             if subjects
@@ -117,7 +107,7 @@ def probe_turns(model, tokenizer, count: int) -> dict[str, float]:
     while len(cases) < count:
         scene = draw_scene(rng)
         pages = select_pages(rng, scene, 124, 1)
-        about = _mentions(scene, pages if len(cases) % 2 else scene.pages)
+        about = mentions(scene, pages if len(cases) % 2 else scene.pages)
         asked = ask(rng, scene, rng.choice(list(KINDS)), *about) if about[0] else None
         if asked is None:
             continue
