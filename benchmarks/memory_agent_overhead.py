@@ -42,15 +42,6 @@ STATE = "<memory>\nThe harbour lay quiet.\n</memory>\n<plan>\nread on\n</plan>"
 class InstantAPI(ModelAPI):
     """Returns the same state at once."""
 
-    def __init__(
-        self,
-        model_name: str,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        config: GenerateConfig = GenerateConfig(),  # noqa: B008 (Inspect's own signature)
-    ) -> None:
-        super().__init__(model_name, base_url, api_key, [], config)
-
     async def count_text_tokens(self, text: str) -> int:
         """Returns an estimate; Inspect's own counter would fetch a tokenizer."""
         return max(1, len(text) // 4)

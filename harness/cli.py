@@ -8,14 +8,17 @@ A command is a plain typed function, found by name and imported only when it is 
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from longspan.harness.errors import SpecError, describe, one_line
+from longspan.harness.errors import SpecError, describe, naming, one_line
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "quickstart": (
@@ -58,6 +61,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+OUTPUTS = ("out", "log_dir")
+"""Parameters that say where a command writes."""
 TRACEBACK_VARIABLE = "LONGSPAN_TRACEBACK"
 
 
@@ -99,8 +104,7 @@ def load_command(name: str) -> Callable[..., Any]:
             f"`longspan {name}` needs the package {error.name}, which is not installed; "
             f"run: pip install {error.name}"
         ) from error
-    function: Callable[..., Any] = getattr(module, function_name)
-    return function
+    return _naming_its_output(getattr(module, function_name))
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -122,6 +126,23 @@ def _dispatch(arguments: list[str]) -> int:
     if code == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
     return code
+
+
+def _naming_its_output(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the command with errors of a full disk that name the folder it writes to."""
+    signature = inspect.signature(function)
+    output = next((name for name in OUTPUTS if name in signature.parameters), None)
+    if output is None:
+        return function
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind_partial(*args, **kwargs)
+        given.apply_defaults()
+        with naming(Path(given.arguments.get(output) or ".")):
+            return function(*args, **kwargs)
+
+    return call
 
 
 def _usage_message(error: Exception) -> str | None:

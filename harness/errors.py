@@ -8,7 +8,14 @@ of the run; it is a validity state (`harness.validity`).
 from __future__ import annotations
 
 import errno
+import os
+import re
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 
 MAX_MESSAGE_CHARS = 600
@@ -25,15 +32,19 @@ _REMEDIES = {
     errno.EEXIST: "choose another path or remove it first",
     errno.ENAMETOOLONG: "choose a shorter path",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f) or choose another folder",
     errno.EIO: "the disk reported an input/output error",
 }
+
+_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class LongspanError(Exception):
     """A mistake that its reader can mend; the message is one line: what, value, remedy."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
+        self.message = one_line(message)  # Inspect shows this, else the `repr` of an error
+        super().__init__(self.message)
 
 
 class SpecError(LongspanError):
@@ -90,6 +101,25 @@ def describe(error: BaseException) -> str | None:
     return None
 
 
+@contextmanager
+def naming(place: Path) -> Iterator[None]:
+    """Names the place in a storage error that names none: a full disk does not say which file.
+
+    Libraries also write to the temporary folder, which is named instead if it has less room.
+
+    Raises:
+        OSError: storage failed, with the place; for libraries in Rust too, which raise their own.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = _storage_errno(error)
+        if number is None:
+            raise
+        fullest = min((place, Path(tempfile.gettempdir())), key=_free_bytes)
+        raise OSError(number, os.strerror(number), str(fullest)) from error
+
+
 def show_errors_in_one_line() -> None:
     """Makes the interpreter print `describe`d errors in one line, for programs that are not ours.
 
@@ -108,6 +138,21 @@ def show_errors_in_one_line() -> None:
 
     hook.longspan = True  # type: ignore[attr-defined]
     sys.excepthook = hook
+
+
+def _storage_errno(error: Exception) -> int | None:
+    """Returns the number of a storage error that names no file; None for any other error."""
+    if isinstance(error, OSError):
+        number = error.errno if error.filename is None else None
+    else:
+        in_rust = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(in_rust[1]) if in_rust else None
+    return number if number in _STORAGE else None
+
+
+def _free_bytes(place: Path) -> int:
+    there = next(path for path in (place, *place.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
 
 
 def _describe_os_error(error: OSError) -> str:

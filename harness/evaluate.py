@@ -253,7 +253,10 @@ def _run(
 def _raise_unless_scored(log: EvalLog) -> None:
     if log.status != "success":
         reason = log.error.message if log.error else log.status
-        raise ModelError(f"evaluation of {log.eval.task} did not finish: {reason}; run it again")
+        raise ModelError(
+            f"evaluation of {log.eval.task} did not finish: {reason}; set that right and run it "
+            f"again to go on with {log.location}"
+        )
     if num_scored(log) > 0:
         return
     summaries = read_eval_log_sample_summaries(log.location)

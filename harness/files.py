@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from longspan.harness.errors import DataError
+import yaml
+
+from longspan.harness.errors import DataError, one_line
 
 JSON_LINES_SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 _HASH_BLOCK = 1 << 20
@@ -39,12 +41,13 @@ def read_text(path: Path) -> str:
     """
     data = _read_bytes(path)
     if b"\0" in data[:65536]:
-        raise DataError(f"not a text file: {path}; it holds binary data: convert it to UTF-8 text")
+        raise DataError(f"not a text file: {path} holds binary data; give a UTF-8 text file")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"not UTF-8 text: {path} (byte {error.start}); convert it, for example with iconv"
+            f"not UTF-8 text: {path} (byte {error.start}); give a text file, or convert it, for "
+            "example with iconv"
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -74,6 +77,39 @@ def read_json_lines(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[
         first = f" ({problems[0]})" if problems else ""
         raise DataError(f"no rows in {path}{first}; expected one JSON object a line")
     return rows, problems
+
+
+def read_mapping(path: Path, what: str) -> dict[str, Any]:
+    """Returns the keys and values of a YAML file.
+
+    Args:
+        path: The file.
+        what: What it should be, for messages: "recipe".
+
+    Raises:
+        DataError: the file cannot be read (see `read_text`) or is no mapping.
+    """
+    return parse_mapping(read_text(path), f"{what} {path}")
+
+
+def parse_mapping(text: str, name: str) -> dict[str, Any]:
+    """Returns the keys and values of a YAML text.
+
+    Raises:
+        DataError: it is empty, not YAML, or holds something else; the message begins with `name`.
+    """
+    try:
+        content = yaml.safe_load(text)
+    # ValueError: a date such as 2026-13-01.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = one_line(str(error), 200)
+        raise DataError(f"{name} is not YAML: {reason}; mend the line it names") from error
+    if content is None:
+        raise DataError(f"{name} is empty; write keys and values (YAML) into it")
+    if not isinstance(content, dict):
+        kind = type(content).__name__
+        raise DataError(f"{name} must be a mapping: got {kind}; write keys and values at its top")
+    return content
 
 
 def file_hash(path: Path) -> str:

@@ -232,7 +232,10 @@ def _require_same_run(out: Path, seed: int, scale: float) -> None:
         temporary.write_text(json.dumps(here) + "\n", "utf-8")
         temporary.rename(path)
         return
-    there = json.loads(path.read_text("utf-8"))
+    try:
+        there = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise DataError(f"damaged: {path} ({error}); choose another --out or remove it") from error
     if there != here:
         raise DataError(
             f"{out} holds a run with other settings: {there}, asked for {here}; "

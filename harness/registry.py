@@ -26,7 +26,7 @@ from longspan.harness.files import Problem, file_hash
 from longspan.harness.readers import READERS, make_reader
 from longspan.harness.records import find_data, read_samples
 from longspan.harness.scorers import SCORERS, find_scorer
-from longspan.harness.spec import SpecFile, TaskSpec, read_specs, user_folders
+from longspan.harness.spec import SpecFile, TaskSpec, named_in, read_specs, user_folders
 from longspan.harness.taskset import TaskSet
 
 PACKAGE = "longspan"
@@ -48,6 +48,8 @@ TASKS: dict[str, Callable[..., Task]] = {}
 """Registered tasks by name, without the package."""
 PROBLEMS: list[Problem] = []
 """Specs that could not be registered."""
+LEFT_OUT: dict[str, Problem] = {}
+"""Those of them whose task has no other spec, by the task's name."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ def register_folders(*folders: Path) -> None:
                 problems.append(Problem(str(file.path), str(error)))
         for problem in problems:
             logger.warning("task spec left out: %s", problem)
+            _leave_out(problem)
         PROBLEMS.extend(problems)
 
 
@@ -142,10 +145,12 @@ def find_spec(name: str) -> SpecFile:
     """Returns the spec of a task, by its name with or without `longspan/`.
 
     Raises:
-        SpecError: no such task; the message names the nearest ones.
+        SpecError: no such task; the message names the nearest ones, or why it was left out.
     """
     load_registry()
     short = name.removeprefix(f"{PACKAGE}/")
+    if short not in SPECS and short in LEFT_OUT:
+        raise SpecError(f"task {short} was left out, since its spec is broken: {LEFT_OUT[short]}")
     if short not in SPECS:
         nearest = difflib.get_close_matches(short, SPECS, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(nearest)}?" if nearest else "see: longspan tasks"
@@ -185,6 +190,20 @@ def tasks_command(
     for problem in PROBLEMS:
         print(f"left out: {problem}")
     print("\nRun one: inspect eval longspan/<name> --model <provider>/<model> [-T parameter=value]")
+
+
+def _leave_out(problem: Problem) -> None:
+    """Registers a task that says why it was left out, so that `inspect eval` can say it too."""
+    name = named_in(Path(problem.place))
+    if name is None or name in SPECS:
+        return
+    LEFT_OUT[name] = problem
+
+    def factory(**arguments: Any) -> Task:
+        return find_task(name, **arguments)
+
+    factory.__name__ = factory.__qualname__ = name
+    task(name=name)(factory)
 
 
 def _check(file: SpecFile) -> None:

@@ -6,6 +6,7 @@ a name without a package is one of ours.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ from longspan.harness.registry import PACKAGE, find_task
 LOCAL_PROVIDER = "longspan-local"
 LOCAL_IN_FLIGHT = 256
 """Samples at once for a model in this process: its engine batches them, nothing is rate limited."""
+
+_PATH_STARTS = (".", "/", "~")
+_MARKUP = re.compile(r"\[/?(?:bold|italic)\b[^\]]*\]")
+"""Rich's tags, with which Inspect words its errors for a terminal."""
 
 TaskLike = str | Task | Callable[[], Task]
 
@@ -72,7 +77,7 @@ def named_task(name: str, split: str | None, arguments: Mapping[str, Any]) -> Ta
         return registered_task(
             f"{PACKAGE}/taskset", path=str(folder), split=split or "test", **arguments
         )
-    if name.startswith((".", "/", "~")):
+    if name.startswith(_PATH_STARTS):
         raise DataError(f"no task set at {name}: there is no such folder; check the path")
     return registered_task(name, **({"split": split} if split else {}), **arguments)
 
@@ -102,7 +107,7 @@ def resolve_model(model: Model | str) -> Model:
     """
     if isinstance(model, Model):
         return model
-    local = "/" not in model or Path(model).is_dir()
+    local = "/" not in model or Path(model).is_dir() or model.startswith(_PATH_STARTS)
     name = f"{LOCAL_PROVIDER}/{model}" if local else model
     in_flight = GenerateConfig(max_connections=LOCAL_IN_FLIGHT, adaptive_connections=False)
     config = in_flight if name.startswith(LOCAL_PROVIDER) else GenerateConfig()
@@ -112,7 +117,10 @@ def resolve_model(model: Model | str) -> Model:
         raise
     except Exception as error:
         # Each provider has errors of its own for a missing key, package or model.
-        raise ModelError(f"cannot use model {model}: {error}; check its name") from error
+        reason = _MARKUP.sub("", str(error)).removeprefix("ERROR: ").strip().rstrip(".")
+        raise ModelError(
+            f"cannot use model {model}: {reason}; set that right, or check its name or folder"
+        ) from error
 
 
 def with_settings(model: Model, settings: GenerateConfig) -> Model:

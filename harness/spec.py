@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from longspan.harness.errors import SpecError, one_line
-from longspan.harness.files import Problem, read_text
+from longspan.harness.errors import DataError, SpecError, one_line
+from longspan.harness.files import Problem, parse_mapping, read_text
 from longspan.harness.prompts import DEFAULT_INSTRUCTIONS, render_prompt
 from longspan.harness.templates import check_template
 from longspan.harness.tokens import Side
@@ -140,15 +140,10 @@ def read_spec(path: Path) -> SpecFile:
     """Returns the spec of a YAML file.
 
     Raises:
-        SpecError: it is not readable, not YAML, or not a spec; the message names file, key and
-            value.
+        DataError: it is not readable or not YAML.
+        SpecError: it is not a spec; the message names file, key and value.
     """
-    try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise SpecError(f"{path.name} is not YAML: {one_line(str(error), 200)}") from error
-    if not isinstance(content, dict):
-        raise SpecError(f"{path.name} is not a task spec: expected keys and values at the top")
+    content = parse_mapping(read_text(path), path.name)
     try:
         return SpecFile(spec=TaskSpec.model_validate(content), path=path)
     except ValidationError as error:
@@ -167,6 +162,20 @@ def read_specs(folder: Path) -> tuple[list[SpecFile], list[Problem]]:
         except Exception as error:  # whatever one file does, the others must stay usable
             problems.append(Problem(str(path), one_line(str(error))))
     return specs, problems
+
+
+def named_in(path: Path) -> str | None:
+    """Returns the task that a file is meant to define, whole or broken; None if it is no spec.
+
+    It is the name that the text gives, else the file's.
+    """
+    if path.suffix not in (".yaml", ".yml"):
+        return None
+    try:
+        named = re.search(r"^name:[ '\"]*([\w-]+)", read_text(path), re.MULTILINE)
+    except DataError:
+        named = None
+    return named[1] if named else path.stem
 
 
 def user_folders() -> list[Path]:

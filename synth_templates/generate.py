@@ -12,6 +12,7 @@ import json
 import random
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,8 @@ class Generator:
     ) -> Part:
         path = self.work / f"{split}-{tokens}-{number:05d}{_PART_SUFFIX}"
         if path.exists():
-            return Part.from_json(path.read_text("utf-8"))
+            with suppress(ValueError, KeyError, TypeError):  # a damaged part is made again
+                return Part.from_json(path.read_text("utf-8"))
         part = _PartMaker(self, corpus, split, tokens, number).make(wanted)
         write_whole(path, part.to_json())
         return part

@@ -12,11 +12,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from longspan.harness.errors import SynthesisError
+from longspan.harness.files import parse_mapping, read_text
 from longspan.harness.passport import Operation
+from longspan.harness.spec import describe_validation
 from longspan.synth_templates import world
 from longspan.synth_templates.relations import Lexicon, RelationForm
 
@@ -56,8 +57,6 @@ class Kind(BaseModel):
     """What is computed from a table."""
     num_options: int = Field(default=4, ge=2, le=26)
     """Options of a choice, the right one included."""
-    option: str = "{{ option }} ({{ letter }})"
-    """How a choice lists one option."""
     unmentioned_options: bool = False
     """Wrong options must not stand in the evidence: real text may claim less than is true."""
     share: float = Field(default=1.0, gt=0)
@@ -110,7 +109,8 @@ def load_kinds(source: SourceName, extra: Sequence[Path] = ()) -> Kinds:
     """Returns the packaged kinds of a source and those of the extra files for the same source.
 
     Raises:
-        SynthesisError: a file is missing or malformed, or a name is declared twice.
+        DataError: a file is missing or not YAML.
+        SynthesisError: a file is malformed, or a name is declared twice.
     """
     packaged = sorted(
         (
@@ -121,7 +121,7 @@ def load_kinds(source: SourceName, extra: Sequence[Path] = ()) -> Kinds:
         key=lambda item: item.name,
     )
     loaded = [parse_kind_file(item.read_text("utf-8"), item.name) for item in packaged]
-    loaded += [parse_kind_file(_read(path), str(path)) for path in extra]
+    loaded += [parse_kind_file(read_text(path), str(path)) for path in extra]
     chosen = [file for file in loaded if file.source == source]
     kinds = tuple(kind for file in chosen for kind in file.kinds)
     relations = tuple(form for file in chosen for form in file.relations)
@@ -141,19 +141,15 @@ def parse_kind_file(text: str, name: str) -> KindFile:
     """Returns the declarations of a kind file.
 
     Raises:
-        SynthesisError: the text is not YAML or not a kind file.
+        DataError: the text is not YAML.
+        SynthesisError: it is not a kind file.
     """
+    content = parse_mapping(text, f"kind file {name}")
     try:
-        return KindFile.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise SynthesisError(
-            f"kind file is not YAML: {name} ({error}); check its indentation"
-        ) from error
+        return KindFile.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
         raise SynthesisError(
-            f"kind file {name}: {place}: {first['msg']}; correct the file"
+            f"kind file {name}: {describe_validation(error)}; correct the file"
         ) from error
 
 
@@ -169,12 +165,3 @@ def world_relations() -> tuple[RelationForm, ...]:
         )
         for relation in world.RELATIONS.values()
     )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SynthesisError(
-            f"kind file cannot be read: {path} ({error}); check the path"
-        ) from error

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from longspan.harness.errors import SynthesisError
+from longspan.harness.files import read_mapping
+from longspan.harness.spec import describe_validation
 from longspan.harness.taskset import SPLITS, Split
 from longspan.synth_templates.kind import Kinds, SourceName
 from longspan.synth_templates.world import NamePool
@@ -93,17 +94,10 @@ def load_plan(path: Path) -> Plan:
     """Returns the plan of a YAML file.
 
     Raises:
-        SynthesisError: the file is missing, not YAML, or not a plan.
+        DataError: the file is missing or not YAML.
+        SynthesisError: it is not a plan.
     """
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SynthesisError(f"plan cannot be read: {path} ({error}); check the path") from error
-    except yaml.YAMLError as error:
-        raise SynthesisError(
-            f"plan is not YAML: {path} ({error}); check its indentation"
-        ) from error
-    return parse_plan(content, str(path))
+    return parse_plan(read_mapping(path, "plan"), str(path))
 
 
 def parse_plan(content: object, name: str) -> Plan:
@@ -115,9 +109,9 @@ def parse_plan(content: object, name: str) -> Plan:
     try:
         return Plan.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise SynthesisError(f"plan {name}: {place}: {first['msg']}; correct the plan") from error
+        raise SynthesisError(
+            f"plan {name}: {describe_validation(error)}; correct the plan"
+        ) from error
 
 
 def default_splits(num_samples: int, tokens: int) -> dict[Split, dict[int, int]]:

@@ -99,11 +99,8 @@ def word(draft: Draft, context: Sequence[Document], rng: random.Random) -> Worde
         if isinstance(chosen, Rejected):
             return chosen
         options = chosen
-        listed = [
-            render(kind.option, {"option": option, "letter": letter})
-            for option, letter in zip(options, ascii_uppercase, strict=False)
-        ]
-        variables = {**variables, "options": ", ".join(listed)}
+        listed = ", ".join(f"{o} ({x})" for o, x in zip(options, ascii_uppercase, strict=False))
+        variables = {**variables, "options": listed}
         target = ascii_uppercase[options.index(draft.answer)]
     question = render(rng.choice(kind.question), variables)
     asked = question if kind.shape != "choice" else str(variables["path"])

@@ -120,7 +120,7 @@ def _claim(out: Path, recipe: Recipe, identity: str) -> None:
     """Writes what the folder is a run of, or refuses one that is another run's.
 
     Raises:
-        RecipeError: the folder holds another run.
+        RecipeError: the folder holds another run, or does not say which.
     """
     path = out / RUN_FILE
     here = {
@@ -129,11 +129,16 @@ def _claim(out: Path, recipe: Recipe, identity: str) -> None:
         "recipe": recipe.model_dump(mode="json"),
     }
     if path.exists():
-        there = json.loads(path.read_text(encoding="utf-8"))
-        if there["recipe_hash"] != here["recipe_hash"]:
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))["recipe_hash"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RecipeError(
+                f"damaged: {path} ({error}); choose another --out or start over with --no-resume"
+            ) from error
+        if there != here["recipe_hash"]:
             raise RecipeError(
                 f"{out} holds a run of another recipe or with other options: "
-                f"{there['recipe_hash']}, asked for {here['recipe_hash']}; choose another --out "
+                f"{there}, asked for {here['recipe_hash']}; choose another --out "
                 "or start over with --no-resume"
             )
         return

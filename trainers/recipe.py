@@ -10,10 +10,10 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from longspan.harness.errors import RecipeError
+from longspan.harness.files import read_mapping
 from longspan.harness.generation import GenerationSettings
 from longspan.trainers.advantages import Deviation
 from longspan.trainers.aepo import AepoSettings
@@ -212,16 +212,10 @@ def load_recipe(path: Path) -> Recipe:
     """Returns the recipe of a YAML file.
 
     Raises:
-        RecipeError: the file is missing, not YAML, or not a recipe; the message names the key.
+        DataError: the file is missing or not YAML.
+        RecipeError: it is not a recipe; the message names the key.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"cannot read recipe {path}: {error.strerror}; check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe {path} is not YAML: {error}; mend the line it names") from error
-    if not isinstance(content, dict):
-        raise RecipeError(f"recipe {path} must be a mapping: got {type(content).__name__}")
+    content = read_mapping(path, "recipe")
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:

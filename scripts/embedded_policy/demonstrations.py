@@ -13,13 +13,7 @@ from dataclasses import dataclass
 
 from world_questions import Asked, ask, draw_kind, draw_scene, mentions, select_pages
 
-from longspan.agents.memory_format import (
-    EMPTY_MEMORY,
-    MemoryState,
-    render_final,
-    render_state,
-    render_turn,
-)
+from longspan.agents.memory_format import MemoryState, render_final, render_state, render_turn
 from longspan.harness.documents import render_context
 from longspan.harness.prompts import ANSWER_PHRASE, DEFAULT_INSTRUCTIONS, render_prompt
 
@@ -38,7 +32,7 @@ class Mixture:
     """
 
 
-BASE_MIXTURE = Mixture(reasoned=0.5, wrong_direct=0.25, wrong_reasoned=0.1, diligent=0.6)
+BASE_MIXTURE = Mixture(reasoned=0.35, wrong_direct=0.25, wrong_reasoned=0.1, diligent=0.4)
 CLEAN_MIXTURE = Mixture(reasoned=1.0, wrong_direct=0.0, wrong_reasoned=0.0, diligent=1.0)
 
 
@@ -57,34 +51,28 @@ def answer(rng: random.Random, asked: Asked, mixture: Mixture) -> str:
     return " ".join((*steps, f"{ANSWER_PHRASE} {final}."))
 
 
-Known = frozenset[int]
-"""Which statements of a question a reader has noted."""
+def plan_after(asked: Asked, known: int) -> str:
+    """Returns the plan of a reader that has noted the first `known` statements."""
+    if known == len(asked.keys):
+        return "ready"
+    subject, possessive = asked.keys[known]
+    return f"look for {subject}{possessive}"
 
 
-def plan_after(asked: Asked, known: Known) -> str:
-    """Returns the plan of a reader that has noted the statements `known`."""
-    missing = [key for i, key in enumerate(asked.keys) if i not in known]
-    return f"look for {''.join(missing[0])}" if missing else "ready"
-
-
-def state_after(asked: Asked, known: Known, started: bool = True) -> MemoryState:
-    """Returns the state of a reader that has noted the statements `known`."""
+def state_after(asked: Asked, known: int, started: bool = True) -> MemoryState:
+    """Returns the state of a reader that has noted the first `known` statements."""
     if not started:
         return MemoryState()
-    noted = " ".join(asked.sentences[i] for i in sorted(known))
-    return MemoryState(noted or EMPTY_MEMORY, plan_after(asked, known))
+    return MemoryState(" ".join(asked.sentences[:known]) or "empty", plan_after(asked, known))
 
 
-def note(rng: random.Random, asked: Asked, known: Known, here: set[str], mixture: Mixture) -> Known:
-    """Returns what is noted after a chunk that states the sentences `here`."""
+def note(rng: random.Random, asked: Asked, known: int, here: set[str], mixture: Mixture) -> int:
+    """Returns how many statements are noted after a chunk that states the sentences `here`."""
     diligent = rng.random() < mixture.diligent
-    for i, sentence in enumerate(asked.sentences):
-        if i in known:
-            continue
-        if sentence in here and (diligent or rng.random() < 0.5):
-            known |= {i}
-        elif asked.in_order:
+    while known < len(asked.keys) and asked.sentences[known] in here:
+        if not diligent and rng.random() < 0.5:
             break
+        known += 1
     return known
 
 
@@ -122,11 +110,6 @@ def question_row(rng: random.Random, mixture: Mixture, budget: int, num_blocks: 
             return Row(prefix, tuple(blocks))
 
 
-HERE_SHARE = 0.45
-"""Share of memory turns whose question needs only this chunk; of the others any page of the
-document, which has many chunks: most turns of a long document find nothing."""
-
-
 def turn_row(rng: random.Random, mixture: Mixture, budget: int, num_blocks: int) -> Row:
     """Returns one chunk with memory turns of many readers that have come this far."""
     scene = draw_scene(rng)
@@ -137,11 +120,12 @@ def turn_row(rng: random.Random, mixture: Mixture, budget: int, num_blocks: int)
     first = rng.random() < 0.15
     blocks: list[tuple[str, str]] = []
     while len(blocks) < num_blocks:
-        about = here if rng.random() < HERE_SHARE and here[0] else everything
+        # Half of the questions need only this chunk; the others any page of the document.
+        about = here if rng.random() < 0.5 and here[0] else everything
         asked = ask(rng, scene, draw_kind(rng), *about)
         if asked is None:
             continue
-        before = Known() if first else _known_before(rng, asked, context)
+        before = 0 if first else _known_before(rng, asked, context, mixture)
         stated = {s for s in asked.sentences if s in context}
         after = note(rng, asked, before, stated, mixture)
         prompt = render_turn(
@@ -152,18 +136,16 @@ def turn_row(rng: random.Random, mixture: Mixture, budget: int, num_blocks: int)
     return Row(prefix, tuple(blocks))
 
 
-def _known_before(rng: random.Random, asked: Asked, context: str) -> Known:
-    """Returns what a reader knows before a chunk.
+def _known_before(rng: random.Random, asked: Asked, context: str, mixture: Mixture) -> int:
+    """Returns how much a reader knows before a chunk.
 
     Statements elsewhere may have come earlier or come later.
     """
-    known = Known()
-    for i, sentence in enumerate(asked.sentences):
+    known = 0
+    for sentence in asked.sentences:
         if rng.random() < 0.45 or (sentence in context and rng.random() < 0.7):
-            if asked.in_order:
-                break
-            continue
-        known |= {i}
+            break
+        known += 1
     return known
 
 
@@ -177,9 +159,9 @@ def final_row(rng: random.Random, mixture: Mixture, num_blocks: int) -> Row:
         if asked is None:
             continue
         complete = rng.random() < 0.75
-        known = Known(range(len(asked.keys) if complete else rng.randrange(len(asked.keys))))
+        known = len(asked.keys) if complete else rng.randrange(len(asked.keys))
         prompt = render_final(asked.question, DEFAULT_INSTRUCTIONS, state_after(asked, known))
-        guess = f"{ANSWER_PHRASE} {rng.choice((asked.answer, *asked.wrong))}."
+        guess = f"{ANSWER_PHRASE} {rng.choice(asked.wrong or (asked.answer,))}."
         blocks.append((prompt, answer(rng, asked, mixture) if complete else guess))
     return Row("", tuple(blocks))
 

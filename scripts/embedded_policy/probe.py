@@ -15,7 +15,7 @@ import random
 from collections import defaultdict
 
 import torch
-from demonstrations import CLEAN_MIXTURE, Known, note, state_after
+from demonstrations import state_after
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from world_questions import KINDS, Asked, ask, draw_scene, mentions, select_pages
 
@@ -111,9 +111,10 @@ def probe_turns(model, tokenizer, count: int) -> dict[str, float]:
         asked = ask(rng, scene, rng.choice(list(KINDS)), *about) if about[0] else None
         if asked is None:
             continue
-        context, known = render_context(pages), Known()
-        here = {sentence for sentence in asked.sentences if sentence in context}
-        after = note(rng, asked, known, here, CLEAN_MIXTURE)
+        context, known = render_context(pages), 0
+        after = known
+        while after < len(asked.keys) and asked.sentences[after] in context:
+            after += 1
         prompt = render_turn(
             context, asked.question, state_after(asked, known, rng.random() < 0.8), "chunk_first"
         )
@@ -124,12 +125,12 @@ def probe_turns(model, tokenizer, count: int) -> dict[str, float]:
         state = parse_state(text)
         counts["malformed"] += state is None
         found = state is not None and state.memory != "empty"
-        counts["nothing_here"] += not after
-        counts["false_find"] += not after and found
-        counts["something_here"] += bool(after)
-        counts["missed_all"] += bool(after) and not found
+        counts["nothing_here"] += after == 0
+        counts["false_find"] += after == 0 and found
+        counts["something_here"] += after > 0
+        counts["missed_all"] += after > 0 and not found
         counts["exact"] += (
-            bool(after) and text.split() == render_state(state_after(asked, after)).split()
+            after > 0 and text.split() == render_state(state_after(asked, after)).split()
         )
     here, empty = max(1, counts["something_here"]), max(1, counts["nothing_here"])
     return {

@@ -1,9 +1,11 @@
 """Trains the embedded policy from scratch on the declared mixture, from a seed.
 
-    python scripts/embedded_policy/train.py --mixture base --out nano --steps 3600
-    python scripts/embedded_policy/train.py --mixture clean --out nano-ceiling --steps 2600
+    python scripts/embedded_policy/train.py --mixture base --out nano-first
+    python scripts/embedded_policy/train.py --mixture base --out nano --init nano-first --steps 1600
+    python scripts/embedded_policy/train.py --mixture clean --out nano-ceiling
 
-(`make policy`). The mixture never changes within a checkpoint.
+(`make policy`). The mixture never changes within a checkpoint; --init continues with fresh
+optimizer state, new data and documents of full length from the start.
 
 One process, one thread; the run is a function of the seed and the number of steps. Every 50 steps
 a line with the training loss goes to `<out>.curve.jsonl`; `probe.py` measures accuracy.
@@ -28,13 +30,12 @@ from vocabulary import WINDOW, build_tokenizer
 from longspan.trainers.local.prefix import packed_target_hidden
 
 MIXTURES = {"base": BASE_MIXTURE, "clean": CLEAN_MIXTURE}
-CURRICULUM = ((0, 50), (350, 80), (600, 120), (850, 179))
-"""(first step, largest document in tokens): looking facts up is learned on short documents, suddenly;
-a document that grows before has kept a run from learning it at all."""
+CURRICULUM = ((0, 50), (150, 80), (350, 120), (600, 179))
+"""(first step, largest document in tokens)"""
 ROWS_PER_STEP = 16
 MICRO_BATCH_ROWS = 4
 WARM_UP_STEPS = 60
-DECAY_SHARE, CONTINUED_DECAY_SHARE = 0.4, 0.6
+DECAY_SHARE, CONTINUED_DECAY_SHARE = 0.3, 0.6
 """The learning rate is constant and falls linearly to zero over the last part of the run."""
 MATRIX_LEARNING_RATE, OTHER_LEARNING_RATE = 4e-3, 3e-3
 WEIGHT_DECAY, MAX_GRADIENT_NORM = 0.05, 1.0

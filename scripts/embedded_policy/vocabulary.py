@@ -40,7 +40,7 @@ QUESTION_PHRASES = (
     "look for",
 )
 WORDS = (
-    *("is option", "or", "above", "so", "ready", "Dialogue"),
+    *("or", "above", "so", "ready", "Dialogue"),
     *(memory_format.EMPTY_MEMORY, memory_format.EMPTY_PLAN),
     *("(A)", "(B)", "(C)", "(D)", ".", ",", ";", "?"),
 )

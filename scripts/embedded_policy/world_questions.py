@@ -18,7 +18,7 @@ KINDS = {
     "hop2": 2.0,
     "hop3": 2.0,
     "compare": 1.0,
-    "choice": 3.0,
+    "choice": 1.5,
     "count": 1.0,
     "max": 1.0,
     "recall": 0.8,
@@ -41,9 +41,7 @@ class Asked:
     working: tuple[str, ...] = ()
     """Steps after the statements (running maximum, numbered rows, the option)."""
     wrong: tuple[str, ...] = ()
-    """Other answers of the same type, from anywhere: a guess says nothing about the document."""
-    in_order: bool = True
-    """Whether a statement can be looked for only when those before it are known."""
+    """Other answers of the same type."""
 
 
 @dataclass
@@ -129,13 +127,20 @@ def _ask_path(rng: random.Random, scene: Scene, subjects: list[str], hops: int) 
     if path is None:
         return None
     last = path[-1]
+    near = [
+        f.object
+        for s in subjects
+        for f in scene.facts.get(s, {}).values()
+        if f.relation == last.relation
+    ]
+    wrong = [x for x in near if x != last.object] or _of_type(rng, last.relation, last.object)
     return Asked(
         f"hop{hops}",
         f"What is {_path_text(path)}?",
         last.object,
         tuple((f.subject, w.RELATIONS[f.relation].possessive) for f in path),
         tuple(f.sentence() for f in path),
-        wrong=tuple(_of_type(rng, last.relation, last.object)),
+        wrong=tuple(wrong),
     )
 
 
@@ -143,32 +148,25 @@ def _ask_choice(rng: random.Random, scene: Scene, subjects: list[str]) -> Asked 
     asked = _ask_path(rng, scene, subjects, rng.choice((1, 2, 2)))
     if asked is None or asked.answer.isdigit() and rng.random() < 0.5:
         return None
+    others = list(dict.fromkeys(asked.wrong))
+    rng.shuffle(others)
     relation = next(r for r in w.RELATIONS.values() if r.possessive == asked.keys[-1][1])
-    near = {
-        f.object
-        for s in subjects
-        for f in scene.facts.get(s, {}).values()
-        if f.relation == relation.name and f.object != asked.answer
-    }
-    others = rng.sample(sorted(near), len(near)) + list(asked.wrong)
-    options = [asked.answer, *list(dict.fromkeys(others))[:3]]
+    for name in _of_type(rng, relation.name, asked.answer, 8):
+        if len(others) < 3 and name not in others:
+            others.append(name)
+    options = [asked.answer, *others[:3]]
     rng.shuffle(options)
     letter = LETTERS[options.index(asked.answer)]
-    listed = ", ".join(render_option(*option) for option in zip(options, LETTERS, strict=True))
+    listed = ", ".join(f"{name} ({x})" for name, x in zip(options, LETTERS, strict=True))
     return Asked(
         "choice",
         f"{asked.question} Options: {listed}",
         f"({letter})",
         asked.keys,
         asked.sentences,
-        (f"{render_option(asked.answer, letter)}.",),
+        (f"{asked.answer} ({letter}).",),
         tuple(f"({x})" for x in LETTERS if x != letter),
     )
-
-
-def render_option(option: str, letter: str) -> str:
-    """Returns an option as the world's kinds list it (synth_templates/kinds/world.yaml)."""
-    return f"{option} is option ({letter})"
 
 
 def _ask_compare(rng: random.Random, scene: Scene, subjects: list[str]) -> Asked | None:
@@ -187,7 +185,6 @@ def _ask_compare(rng: random.Random, scene: Scene, subjects: list[str]) -> Asked
         ((first.subject, possessive), (second.subject, possessive)),
         (first.sentence(), second.sentence()),
         wrong=(younger.subject,),
-        in_order=False,
     )
 
 
@@ -198,7 +195,7 @@ def _ask_table(rng: random.Random, table: w.SalesTable, kind: str) -> Asked:
         for town, value in table.rows:
             best = max(best, value)
             steps.append(f"{town} {value} so {best}")
-        wrong = tuple(str(v) for v in w.SALES if v != best)
+        wrong = tuple(str(v) for _, v in table.rows if v != best)
         question = f"What is the highest of {table.company}'s sales?"
         return Asked(
             kind, question, str(best), key, (table.sentence(),), ("; ".join(steps) + ".",), wrong

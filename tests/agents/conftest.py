@@ -1,12 +1,9 @@
 """A scripted policy behind Inspect's own interface, and a run of one task with it."""
 
-# ruff: noqa: D101, D102
-
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,106 +11,10 @@ import pytest
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, EvalSample
-from inspect_ai.model import (
-    ChatCompletionChoice,
-    ChatMessageAssistant,
-    GenerateConfig,
-    ModelAPI,
-    ModelOutput,
-    ModelUsage,
-    StopReason,
-    get_model,
-    modelapi,
-)
 from inspect_ai.solver import Solver
 
-TOKEN = re.compile(r"\w+|[^\w\s]")
-
-
-class WordTokens:
-    """Words and signs are tokens; decoding joins them with spaces, so it is not verbatim."""
-
-    name = "words"
-    exact = True
-
-    def __init__(self) -> None:
-        self.words: list[str] = []
-        self.ids: dict[str, int] = {}
-
-    def encode(self, text: str) -> list[int]:
-        ids = []
-        for word in TOKEN.findall(text):
-            if word not in self.ids:
-                self.ids[word] = len(self.words)
-                self.words.append(word)
-            ids.append(self.ids[word])
-        return ids
-
-    def decode(self, ids: list[int]) -> str:
-        return " ".join(self.words[i] for i in ids)
-
-    def count(self, text: str) -> int:
-        return len(TOKEN.findall(text))
-
-
-@dataclass
-class Call:
-    """One call of the scripted policy."""
-
-    prompt: str
-    max_tokens: int | None
-    identity: dict[str, Any] | None
-    num_messages: int
-
-
-@dataclass
-class Script:
-    """The policy: a function from prompt to completion, and what it was asked."""
-
-    policy: Callable[[str], str | tuple[str, StopReason]]
-    window: int | None = None
-    die_at: int | None = None
-    """Number of the call at which the process "dies": the call raises."""
-    calls: list[Call] = field(default_factory=list)
-
-
-@modelapi(name="scripted-agent")
-class ScriptedAPI(ModelAPI):
-    """Answers from a script at once."""
-
-    def __init__(
-        self,
-        model_name: str,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        config: GenerateConfig = GenerateConfig(),  # noqa: B008 (Inspect's own signature)
-        script: Script | None = None,
-    ) -> None:
-        super().__init__(model_name, base_url, api_key, [], config)
-        assert script is not None
-        self.script = script
-        self.window = script.window
-        self.token_counter = WordTokens()
-        self.checkpoint_hash = model_name
-
-    async def count_text_tokens(self, text: str) -> int:
-        return self.token_counter.count(text)
-
-    async def generate(
-        self, input: Any, tools: Any, tool_choice: Any, config: GenerateConfig
-    ) -> ModelOutput:
-        script = self.script
-        last = input[-1]
-        identity = (last.metadata or {}).get("longspan")
-        script.calls.append(Call(last.text, config.max_tokens, identity, len(input)))
-        if script.die_at is not None and len(script.calls) == script.die_at:
-            raise RuntimeError("killed")
-        result = script.policy(last.text)
-        text, stop = result if isinstance(result, tuple) else (result, "stop")
-        message = ChatMessageAssistant(content=text, model=self.model_name, source="generate")
-        choice = ChatCompletionChoice(message=message, stop_reason=stop)
-        usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
-        return ModelOutput(model=self.model_name, choices=[choice], usage=usage)
+from tests.harness.scripted import Request, scripted_model
+from tests.harness.words import WordTokens
 
 
 @dataclass
@@ -122,7 +23,7 @@ class Run:
 
     log: EvalLog
     sample: EvalSample
-    calls: list[Call]
+    calls: list[Request]
 
     @property
     def memory(self) -> dict[str, Any]:
@@ -151,17 +52,29 @@ def run(tmp_path: Path) -> Callable[..., Run]:
     def run_one(
         solver: Solver,
         sample: Sample,
-        policy: Callable[[str], str | tuple[str, StopReason]],
+        policy: Callable[[str], str],
         window: int | None = None,
         die_at: int | None = None,
+        max_tokens: int | None = None,
         **settings: Any,
     ) -> Run:
-        script = Script(policy, window, die_at)
-        config = GenerateConfig(max_tokens=settings.pop("max_tokens", None))
-        model = get_model("scripted-agent/policy", config=config, memoize=False, script=script)
+        """`die_at`: number of the call at which the process "dies"."""
+
+        def script(call: Request) -> str:
+            return "!killed" if len(calls) == die_at else policy(call.prompt)
+
+        model = scripted_model(
+            script,
+            "policy",
+            max_tokens,
+            window=window,
+            token_counter=WordTokens(),
+            checkpoint_hash="policy",
+        )
+        calls = model.api.calls
         task = Task(dataset=[sample], solver=solver)
         (log,) = eval(task, model, display="none", log_dir=str(tmp_path / "logs"), **settings)
         assert log.samples is not None
-        return Run(log, log.samples[0], script.calls)
+        return Run(log, log.samples[0], calls)
 
     return run_one

@@ -1,7 +1,5 @@
 """Chunks: budgets are kept to the token, nothing is lost, cuts fall where they should."""
 
-# ruff: noqa: D101, D102
-
 from __future__ import annotations
 
 import re
@@ -14,23 +12,10 @@ from hypothesis import strategies as st
 from longspan.agents.chunks import split_chunks
 from longspan.harness.errors import WindowError
 from longspan.harness.tokens import EstimatedTokens
+from tests.harness.words import WordTokens
 
 
-class Words:
-    name = "words"
-    exact = True
-
-    def encode(self, text: str) -> list[int]:
-        return [hash(word) for word in re.findall(r"\w+|[^\w\s]", text)]
-
-    def decode(self, ids: list[int]) -> str:
-        raise NotImplementedError
-
-    def count(self, text: str) -> int:
-        return len(self.encode(text))
-
-
-class Pairs(Words):
+class Pairs(WordTokens):
     """Equal letters merge into a token, so cutting between them adds one."""
 
     def count(self, text: str) -> int:
@@ -38,7 +23,7 @@ class Pairs(Words):
 
 
 def texts(text: str, max_tokens: int, starts: tuple[int, ...] = ()) -> list[str]:
-    return [text[c.start : c.end] for c in split_chunks(text, max_tokens, Words(), starts)]
+    return [text[c.start : c.end] for c in split_chunks(text, max_tokens, WordTokens(), starts)]
 
 
 def test_worked_example_of_sentences() -> None:
@@ -67,17 +52,17 @@ def test_a_long_sentence_is_cut_at_a_word_and_a_long_word_anywhere() -> None:
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t\n"])
 def test_white_space_has_no_chunks(text: str) -> None:
-    assert split_chunks(text, 5, Words()) == []
+    assert split_chunks(text, 5, WordTokens()) == []
 
 
 @pytest.mark.parametrize("size", [0, -3])
 def test_a_size_below_one_is_refused(size: int) -> None:
     with pytest.raises(WindowError, match="chunk_tokens must be positive"):
-        split_chunks("a", size, Words())
+        split_chunks("a", size, WordTokens())
 
 
 def test_a_character_that_exceeds_a_chunk_is_refused() -> None:
-    class Bytes(Words):
+    class Bytes(WordTokens):
         def count(self, text: str) -> int:
             return len(text.encode())
 
@@ -89,7 +74,7 @@ ALPHABET = "ab .\n!?\"'+é。 "
 
 
 @pytest.mark.parametrize(
-    "counter", [Words(), Pairs(), EstimatedTokens()], ids=lambda c: type(c).__name__
+    "counter", [WordTokens(), Pairs(), EstimatedTokens()], ids=lambda c: type(c).__name__
 )
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(ALPHABET, max_size=400), size=st.integers(1, 40), data=st.data())
@@ -108,8 +93,8 @@ def test_chunks_keep_their_budget_and_lose_nothing(counter, text, size, data) ->
 
 def test_chunks_are_filled() -> None:
     text = "Word word word word word word word word word. " * 2000
-    chunks = split_chunks(text, 500, Words())
-    assert len(chunks) <= 1.05 * Words().count(text) / 500
+    chunks = split_chunks(text, 500, WordTokens())
+    assert len(chunks) <= 1.05 * WordTokens().count(text) / 500
 
 
 @pytest.mark.parametrize("unit", [".", '."', "\n", " ", "a", "…)", "<memory>", "\r\n \r\n"])

@@ -12,16 +12,14 @@ from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 from longspan.agents.full_context import full_context
 from longspan.harness.errors import SpecError
 from longspan.harness.prompts import render_prompt
+from tests.harness.words import WordTokens
 
 LONG = " ".join(f"w{i}" for i in range(1000))
+tokens = WordTokens().count
 
 
 def echo(_: str) -> str:
     return "Therefore, the answer is 4."
-
-
-def tokens(text: str) -> int:
-    return len(re.findall(r"\w+|[^\w\s]", text))
 
 
 def test_a_text_that_fits_is_shown_whole(run: Any, make_sample: Any) -> None:
@@ -62,7 +60,7 @@ def test_prompt_and_output_fit_the_window_and_fill_it(
     assert "Who won?" in call.prompt and "End with the answer." in call.prompt
     assert window - output - 16 <= tokens(call.prompt) <= window - output
     if limit is not None:
-        assert tokens(call.prompt) + call.max_tokens <= window
+        assert tokens(call.prompt) + call.config.max_tokens <= window
 
 
 def test_max_input_tokens_caps_the_prompt_of_a_model_without_a_known_window(
@@ -87,7 +85,7 @@ def test_a_plain_sample_is_asked_as_it_is(run: Any) -> None:
     messages = [ChatMessageSystem(content="Be brief."), ChatMessageUser(content="2+2?")]
     result = run(full_context(), Sample(id=7, input=messages), echo, window=256)
     (call,) = result.calls
-    assert (call.prompt, call.num_messages) == ("2+2?", 2)
+    assert (call.prompt, len(call.messages)) == ("2+2?", 2)
     assert call.identity == {"sample": "7", "epoch": 1, "turn": 0}
     assert result.truncation["tokens_dropped"] == 0
 

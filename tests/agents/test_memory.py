@@ -11,6 +11,7 @@ from inspect_ai.dataset import Sample
 
 from longspan.agents.memory import memory_agent
 from longspan.harness.errors import SpecError
+from tests.harness.words import WordTokens
 
 FILLER = "The weather was mild and the harbour lay quiet. "
 NEEDLES = ("Kukton's mayor is Tastal.", "Tastal's employer is KaroCo.", "KaroCo's owner is Brem.")
@@ -58,13 +59,12 @@ def test_a_perfect_reader_finds_what_a_window_cannot_hold(run: Any, make_sample:
 def test_every_prompt_and_its_output_fit_the_window(run: Any, make_sample: Any) -> None:
     result = run(memory_agent(), make_sample(document()), perfect_reader, window=256, max_tokens=50)
     for call in result.calls:
-        tokens = len(re.findall(r"\w+|[^\w\s]", call.prompt))
-        assert tokens + call.max_tokens <= 256
+        assert WordTokens().count(call.prompt) + call.config.max_tokens <= 256
 
 
 def test_turns_are_single_messages_with_their_own_identity(run: Any, make_sample: Any) -> None:
     result = run(memory_agent(), make_sample(document()), perfect_reader, window=256)
-    assert [call.num_messages for call in result.calls] == [1] * len(result.calls)
+    assert [len(call.messages) for call in result.calls] == [1] * len(result.calls)
     assert [call.identity["turn"] for call in result.calls] == list(range(len(result.calls)))
     assert {call.identity["sample"] for call in result.calls} == {"s/1"}
     assert [message.role for message in result.sample.messages] == ["user", "assistant"]
@@ -112,9 +112,7 @@ def test_a_model_that_returns_nothing_answers_from_an_empty_memory(
 
 
 def test_an_output_that_hits_its_limit_is_counted(run: Any, make_sample: Any) -> None:
-    result = run(
-        memory_agent(), make_sample("A b."), lambda _: ("<memory>\nx", "max_tokens"), window=256
-    )
+    result = run(memory_agent(), make_sample("A b."), lambda _: "<memory>\nx...", window=256)
     assert result.memory["num_cut_off"] == result.memory["num_malformed"] == 1
 
 
@@ -215,7 +213,7 @@ def test_the_runs_output_limit_reaches_the_last_turn(run: Any, make_sample: Any)
     result = run(
         memory_agent(), make_sample(document(20)), perfect_reader, window=256, max_tokens=33
     )
-    assert result.calls[-1].max_tokens == 33
+    assert result.calls[-1].config.max_tokens == 33
 
 
 def test_a_longer_output_limit_gives_turns_what_the_window_leaves(
@@ -224,8 +222,8 @@ def test_a_longer_output_limit_gives_turns_what_the_window_leaves(
     solver = memory_agent(chunk_tokens=64)
     result = run(solver, make_sample(document(20)), perfect_reader, window=256, max_tokens=500)
     turns, last = result.calls[:-1], result.calls[-1]
-    assert all(call.max_tokens > 64 for call in turns)
-    assert 8 <= last.max_tokens < 256
+    assert all(call.config.max_tokens > 64 for call in turns)
+    assert 8 <= last.config.max_tokens < 256
 
 
 def test_the_document_is_nowhere_in_the_store(run: Any, make_sample: Any) -> None:
@@ -234,6 +232,7 @@ def test_the_document_is_nowhere_in_the_store(run: Any, make_sample: Any) -> Non
 
 
 def test_a_limit_of_the_run_leaves_a_record_of_how_far_it_came(run: Any, make_sample: Any) -> None:
-    result = run(memory_agent(), make_sample(document()), perfect_reader, window=256, token_limit=3)
+    solver, sample = memory_agent(), make_sample(document())
+    result = run(solver, sample, perfect_reader, window=256, token_limit=4_000)
     assert result.sample.limit.type == "token"
     assert 0 < result.memory["num_calls"] < result.memory["num_chunks"]

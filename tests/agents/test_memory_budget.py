@@ -1,10 +1,6 @@
 """Budgets: the paper's sizes at the paper's window, and never more than the window holds."""
 
-# ruff: noqa: D101, D102
-
 from __future__ import annotations
-
-import re
 
 import pytest
 from hypothesis import given, settings
@@ -15,20 +11,7 @@ from longspan.agents.memory_format import MemoryState, render_final, render_stat
 from longspan.agents.query import Query
 from longspan.agents.room import SEAM_TOKENS, TEMPLATE_TOKENS, input_room, template_tokens
 from longspan.harness.errors import WindowError
-
-
-class Words:
-    name = "words"
-    exact = True
-
-    def encode(self, text: str) -> list[int]:
-        return [0] * self.count(text)
-
-    def decode(self, ids: list[int]) -> str:
-        raise NotImplementedError
-
-    def count(self, text: str) -> int:
-        return len(re.findall(r"\w+|[^\w\s]", text))
+from tests.harness.words import WordTokens
 
 
 def query(question: str = "Who won?") -> Query:
@@ -36,18 +19,18 @@ def query(question: str = "Who won?") -> Query:
 
 
 def test_the_papers_window_has_the_papers_sizes() -> None:
-    budget = memory_budget(query(), MemoryOptions(), 131_072, 50_000, Words())
+    budget = memory_budget(query(), MemoryOptions(), 131_072, 50_000, WordTokens())
     assert (budget.chunk_tokens, budget.memory_tokens) == (32_768, 15_360)
     assert budget.max_turn_tokens == budget.max_answer_tokens == 50_000
 
 
 def test_a_small_window_is_half_chunk() -> None:
-    budget = memory_budget(query(), MemoryOptions(), 2_048, None, Words())
+    budget = memory_budget(query(), MemoryOptions(), 2_048, None, WordTokens())
     assert (budget.chunk_tokens, budget.memory_tokens, budget.plan_tokens) == (1_024, 320, 80)
 
 
 def test_an_unknown_window_has_the_papers_sizes_and_no_limits() -> None:
-    budget = memory_budget(query(), MemoryOptions(), None, None, Words())
+    budget = memory_budget(query(), MemoryOptions(), None, None, WordTokens())
     assert (budget.chunk_tokens, budget.memory_tokens) == (32_768, 15_360)
     assert budget.max_turn_tokens is None and budget.max_answer_tokens is None
 
@@ -63,7 +46,7 @@ def test_an_unknown_window_has_the_papers_sizes_and_no_limits() -> None:
 def test_whatever_is_not_refused_fits(
     window: int, words: int, chunk: int | None, memory: int | None, limit: int | None
 ) -> None:
-    asked, counter = query("why " * words), Words()
+    asked, counter = query("why " * words), WordTokens()
     options = MemoryOptions(chunk_tokens=chunk, memory_tokens=memory)
     try:
         budget = memory_budget(asked, options, window, limit, counter)
@@ -83,13 +66,13 @@ def test_whatever_is_not_refused_fits(
 
 def test_a_limit_for_turns_is_kept() -> None:
     options = MemoryOptions(max_turn_tokens=60)
-    assert memory_budget(query(), options, 2_048, 900, Words()).max_turn_tokens == 60
+    assert memory_budget(query(), options, 2_048, 900, WordTokens()).max_turn_tokens == 60
 
 
 def test_an_answer_without_room_is_refused() -> None:
     asked = Query("Who?", "Write it so: " * 80, "", (), (), is_plain=False)
     with pytest.raises(WindowError, match="for the answer in the model's window of 256"):
-        memory_budget(asked, MemoryOptions(), 256, None, Words())
+        memory_budget(asked, MemoryOptions(), 256, None, WordTokens())
 
 
 def test_the_room_for_input_is_what_the_output_leaves() -> None:
@@ -109,7 +92,7 @@ def test_a_template_that_can_be_seen_is_measured() -> None:
         def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
             return {"input_ids": [0] * len(text.split())}
 
-    counter = Words()
+    counter = WordTokens()
     assert template_tokens(counter) == TEMPLATE_TOKENS + SEAM_TOKENS
     counter.tokenizer = Tokenizer()  # type: ignore[attr-defined]
     assert template_tokens(counter) == 5 + SEAM_TOKENS

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from inspect_ai.model import (
-    ChatCompletionChoice,
     ChatMessage,
-    ChatMessageAssistant,
     GenerateConfig,
     Model,
     ModelAPI,
@@ -16,69 +16,78 @@ from inspect_ai.model import (
     get_model,
     modelapi,
 )
-from inspect_ai.tool import ToolChoice, ToolInfo
 
 from longspan.harness.rollout import Call, record_call
 
-Script = Callable[[list[ChatMessage], GenerateConfig], str]
+
+@dataclass(frozen=True)
+class Request:
+    """What the model was asked in one call."""
+
+    messages: list[ChatMessage]
+    config: GenerateConfig
+
+    @property
+    def prompt(self) -> str:
+        """Text of the last message."""
+        return self.messages[-1].text
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Sample, epoch and turn that the last message is tagged with; {} without a tag."""
+        return (self.messages[-1].metadata or {}).get("longspan", {})
+
+
+Script = Callable[[Request], str]
+"""What to say: text that ends in '...' was cut off, text after a leading '!' is an error."""
 SCRIPTS: dict[str, Script] = {}
 """Scripts by model name: what the model `scripted/<name>` says."""
 
 
+@modelapi(name="scripted")
 class ScriptedAPI(ModelAPI):
-    """Answers each call by a script; a text that ends in '...' was cut off."""
+    """Answers each call by the script that its name has when it is made."""
 
-    def __init__(
-        self,
-        model_name: str,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        config: GenerateConfig = GenerateConfig(),  # noqa: B008 (Inspect's signature)
-    ) -> None:
-        super().__init__(model_name, base_url, api_key, [], config)
-        self.script: Script = SCRIPTS[model_name]
-        self.calls: list[tuple[list[ChatMessage], GenerateConfig]] = []
+    def __init__(self, model_name: str, **settings: Any) -> None:
+        super().__init__(model_name, **settings)
+        self.script = SCRIPTS[model_name]
+        self.calls: list[Request] = []
 
     async def count_text_tokens(self, text: str) -> int:
         """Returns a quarter of the characters: Inspect's own count would need the network."""
         return max(1, len(text) // 4)
 
     async def generate(
-        self,
-        input: list[ChatMessage],
-        tools: list[ToolInfo],
-        tool_choice: ToolChoice,
-        config: GenerateConfig,
+        self, input: list[ChatMessage], tools: Any, tool_choice: Any, config: GenerateConfig
     ) -> ModelOutput:
-        """Returns what the script says."""
-        self.calls.append((list(input), config))
-        text = self.script(list(input), config)
-        cut = text.endswith("...")
-        prompt = tuple(range(len(input[-1].text)))
-        sampled = tuple(text.encode())
-        call = Call(prompt, sampled, (-0.5,) * len(sampled), "max_tokens" if cut else "stop", 3)
-        message = ChatMessageAssistant(content=text, model="scripted", source="generate")
-        return ModelOutput(
-            model="scripted",
-            choices=[
-                ChatCompletionChoice(message=message, stop_reason="max_tokens" if cut else "stop")
-            ],
-            usage=ModelUsage(
-                input_tokens=len(prompt),
-                output_tokens=len(sampled),
-                total_tokens=len(prompt) + len(sampled),
-            ),
-            metadata=record_call(call) or None,
+        """Returns what the script says; a character of the prompt and a sampled byte are tokens."""
+        request = Request(list(input), config)
+        self.calls.append(request)
+        text = self.script(request)
+        if text.startswith("!"):
+            raise RuntimeError(text[1:])
+        stop = "max_tokens" if text.endswith("...") else "stop"
+        prompt, sampled = tuple(range(len(request.prompt))), tuple(text.encode())
+        output = ModelOutput.from_content(self.model_name, text, stop)
+        output.usage = ModelUsage(
+            input_tokens=len(prompt),
+            output_tokens=len(sampled),
+            total_tokens=len(prompt) + len(sampled),
         )
+        call = Call(prompt, sampled, (-0.5,) * len(sampled), stop, policy_version=3)
+        output.metadata = record_call(call) or None
+        return output
 
 
-@modelapi(name="scripted")
-def scripted() -> type[ModelAPI]:
-    """Registers the provider."""
-    return ScriptedAPI
+def scripted_model(
+    script: Script | str, name: str = "model", max_tokens: int | None = None, **attributes: Any
+) -> Model:
+    """Returns a model that answers by a function of the request, or always the same.
 
-
-def scripted_model(script: Script | str, name: str = "model") -> Model:
-    """Returns a model that answers by a function of the messages, or always the same."""
-    SCRIPTS[name] = script if callable(script) else lambda messages, config: script
-    return get_model(f"scripted/{name}", memoize=False)
+    `attributes` are what a provider may tell about itself: window, token_counter, checkpoint_hash.
+    """
+    SCRIPTS[name] = script if callable(script) else lambda _: script
+    config = GenerateConfig(max_tokens=max_tokens)
+    model = get_model(f"scripted/{name}", config=config, memoize=False)
+    vars(model.api).update(attributes)
+    return model

@@ -3,6 +3,8 @@
 import errno
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated
 
 import pytest
@@ -11,6 +13,7 @@ import typer
 from longspan.harness import cli
 from longspan.harness.cli import COMMANDS, load_command, main
 from longspan.harness.errors import DataError, SpecError
+from tests.full_disk import full_disk
 
 
 @pytest.fixture
@@ -137,3 +140,32 @@ def test_an_interrupt_says_how_to_continue(command, capsys):
     command(probe)
     assert main(["probe"]) == 130
     assert "run the same command again" in capsys.readouterr().err
+
+
+def test_a_command_need_not_write_anything(monkeypatch):
+    def probe(out: Path | None = None) -> None: ...
+
+    monkeypatch.setitem(sys.modules, "probe_module", SimpleNamespace(probe=probe))
+    monkeypatch.setitem(COMMANDS, "probe", ("probe_module:probe", "Probe."))
+    assert main(["probe"]) == 0
+
+
+@pytest.mark.parametrize("option", ["out", "log_dir"])
+def test_a_full_disk_names_the_folder_that_the_command_writes_to(
+    monkeypatch, tmp_path, capsys, option
+):
+    def write(out: Path = tmp_path / "out") -> None:
+        with full_disk():
+            (tmp_path / "file").write_text("text")
+
+    def log(log_dir: Path = tmp_path / "log_dir") -> None:
+        write()
+
+    module = SimpleNamespace(write=write if option == "out" else log)
+    monkeypatch.setitem(sys.modules, "probe_module", module)
+    monkeypatch.setitem(COMMANDS, "probe", ("probe_module:write", "Probe."))
+    assert main(["probe"]) == 2
+    assert capsys.readouterr().err == (
+        f"longspan: error: File too large: {tmp_path / option}; raise the limit on file sizes "
+        "(ulimit -f) or choose another folder\n"
+    )

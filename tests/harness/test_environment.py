@@ -16,7 +16,7 @@ from longspan.harness.environment import Environment, step_seed
 from longspan.harness.errors import DataError, ModelError, RecipeError, SpecError
 from longspan.harness.generation import GenerationSettings
 from longspan.harness.rollout import CALLS
-from tests.harness.scripted import scripted_model
+from tests.harness.scripted import Request, scripted_model
 
 SAMPLES = [Sample(id=f"s{i}", input=f"What is {i}?", target=str(i)) for i in range(3)]
 
@@ -50,8 +50,8 @@ def single(name: str = "single", **kwargs) -> Task:
     return Task(dataset=[Sample(input="unused")], scorer=contains(**kwargs), name=name)
 
 
-def echo(messages, config) -> str:
-    return f"answer {messages[-1].text}"
+def echo(call: Request) -> str:
+    return f"answer {call.prompt}"
 
 
 def test_rollouts_are_complete_sorted_and_carry_the_sampled_ids():
@@ -100,10 +100,10 @@ def test_a_cut_off_rollout_is_scored():
 
 
 def test_failures_of_engine_and_scorer_have_no_reward_and_leak_no_calls():
-    def script(messages, config):
-        if "0" in messages[-1].text:
-            raise RuntimeError("engine is broken")
-        return "poison" if "1" in messages[-1].text else "2"
+    def script(call):
+        if "0" in call.prompt:
+            return "!engine is broken"
+        return "poison" if "1" in call.prompt else "2"
 
     environment = Environment([single(fail_on="poison")], scripted_model(script))
     rollouts = environment.rollouts({"single": SAMPLES}, 1)
@@ -114,9 +114,6 @@ def test_failures_of_engine_and_scorer_have_no_reward_and_leak_no_calls():
 
 
 def test_the_judge_is_no_turn_and_its_failure_is_the_judges():
-    def judge(messages, config):
-        raise RuntimeError("judge is down")
-
     fine = Environment(
         [single(judge=True)], scripted_model("0"), model_roles={"grader": scripted_model("yes")}
     )
@@ -125,7 +122,7 @@ def test_the_judge_is_no_turn_and_its_failure_is_the_judges():
     mixed = Environment(
         [single(), single("judged", judge=True)],
         scripted_model("0"),
-        model_roles={"grader": scripted_model(judge)},
+        model_roles={"grader": scripted_model("!judge is down")},
     )
     rollouts = mixed.rollouts({"judged": SAMPLES[:1], "single": SAMPLES[:1]}, 1)
     assert [one.validity for one in rollouts] == ["judge_failed", "answered"]
@@ -138,10 +135,10 @@ def test_generation_settings_override_the_task_but_not_the_judge():
         [single(judge=True)], policy, model_roles={"grader": judge}, generation=settings
     )
     environment.rollouts({"single": SAMPLES[:1]}, 1, step=4)
-    config = policy.api.calls[0][1]
+    config = policy.api.calls[0].config
     assert (config.temperature, config.top_p, config.max_tokens) == (1.0, 1.0, 7)
     assert config.seed == step_seed(5, 4) != step_seed(5, 5)
-    grading = judge.api.calls[0][1]
+    grading = judge.api.calls[0].config
     assert grading.temperature is None and grading.seed is None
     assert grading.max_connections is None
 
@@ -150,9 +147,8 @@ def test_messages_of_foreign_solvers_carry_their_identity():
     policy = scripted_model("0")
     Environment([single()], policy).rollouts({"single": SAMPLES[:2]}, 2)
     seen = {
-        (tag["sample"], tag["epoch"], tag["turn"])
-        for messages, _ in policy.api.calls
-        for tag in [messages[-1].metadata["longspan"]]
+        (call.identity["sample"], call.identity["epoch"], call.identity["turn"])
+        for call in policy.api.calls
     }
     assert seen == {("s0", 1, 0), ("s0", 2, 0), ("s1", 1, 0), ("s1", 2, 0)}
 
@@ -202,11 +198,10 @@ def test_mistakes_are_found_before_anything_runs():
 
 
 def test_a_step_without_any_reward_is_an_error():
-    def script(messages, config):
-        raise RuntimeError("engine is broken")
-
     with pytest.raises(ModelError, match="not one of 2 rollouts.*engine is broken"):
-        Environment([single()], scripted_model(script)).rollouts({"single": SAMPLES[:1]}, 2)
+        Environment([single()], scripted_model("!engine is broken")).rollouts(
+            {"single": SAMPLES[:1]}, 2
+        )
 
 
 def test_the_collector_of_garbage_is_left_as_it_was():

@@ -1,12 +1,17 @@
 """Errors: one line that says what to do, and no bug dressed up as one."""
 
 import errno
+import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inspect_ai._util.error import exception_message
 
 from longspan.harness.errors import (
     MAX_MESSAGE_CHARS,
@@ -15,6 +20,7 @@ from longspan.harness.errors import (
     ModelError,
     VocabularyError,
     describe,
+    naming,
     one_line,
 )
 
@@ -23,6 +29,10 @@ def test_a_message_of_many_lines_becomes_one():
     assert str(DataError("no rows\n  in file.jsonl;\tadd some")) == (
         "no rows in file.jsonl; add some"
     )
+
+
+def test_inspect_shows_the_line_of_a_failed_sample_not_its_repr():
+    assert exception_message(DataError("no rows;\n add some")) == "no rows; add some"
 
 
 @given(st.text())
@@ -43,6 +53,43 @@ def test_a_permission_error_without_a_file_is_described():
     assert describe(PermissionError(errno.EACCES, "Permission denied")) == (
         "Permission denied; check the permissions or choose another place"
     )
+
+
+NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
+IN_RUST = RuntimeError("Error while serializing: I/O error: No space left (os error 28)")
+
+
+@pytest.mark.parametrize("error", [NO_SPACE, IN_RUST])
+def test_a_full_disk_is_named_though_its_error_names_none(tmp_path, error):
+    place = tmp_path / "not" / "there yet"
+    with pytest.raises(OSError) as caught, naming(place):
+        raise error
+    line = describe(caught.value)
+    assert line.startswith(f"No space left on device: {place}; free some space")
+
+
+def test_the_temporary_folder_is_named_if_it_is_the_full_one(tmp_path, monkeypatch):
+    def usage(path):
+        return SimpleNamespace(free=1 if Path(path) == Path(tempfile.gettempdir()) else 2)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with pytest.raises(OSError, match=tempfile.gettempdir() + "'"), naming(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/named"),
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        DataError("no rows; add some"),
+        KeyError("bug"),
+    ],
+)
+def test_other_errors_keep_what_they_say(tmp_path, error):
+    with pytest.raises(type(error)) as caught, naming(tmp_path):
+        raise error
+    assert caught.value is error
 
 
 @pytest.mark.parametrize("bug", [ValueError("x"), KeyError("x"), RuntimeError("x")])

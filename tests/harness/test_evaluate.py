@@ -35,14 +35,6 @@ def numbers(count: int = 4, **kwargs) -> Task:
     return Task(**{"dataset": samples, "scorer": match(), "name": "numbers", **kwargs})
 
 
-def answer_zero(calls: list[str]):
-    def script(messages, config):
-        calls.append(messages[-1].text)
-        return "0"
-
-    return scripted_model(script)
-
-
 @solver
 def shouting():
     async def solve(state, generate):
@@ -75,10 +67,10 @@ def test_a_log_says_what_was_evaluated(tmp_path):
 
 
 def test_a_finished_unit_is_not_run_again(tmp_path):
-    calls: list[str] = []
-    first = evaluate(numbers(), answer_zero(calls), tmp_path)
-    second = evaluate(numbers(), answer_zero(calls), tmp_path)
-    assert len(calls) == 4 and first.location == second.location
+    model = scripted_model("0")
+    first = evaluate(numbers(), model, tmp_path)
+    second = evaluate(numbers(), model, tmp_path)
+    assert len(model.api.calls) == 4 and first.location == second.location
 
 
 @pytest.mark.parametrize(
@@ -93,18 +85,19 @@ def test_a_finished_unit_is_not_run_again(tmp_path):
     ],
 )
 def test_another_unit_has_another_log(tmp_path, change):
-    calls: list[str] = []
-    first = evaluate(numbers(), answer_zero(calls), tmp_path)
-    other = {"task": numbers(), "model": answer_zero(calls), **change}
+    model = scripted_model("0")
+    first = evaluate(numbers(), model, tmp_path)
+    other = {"task": numbers(), "model": model, **change}
     second = evaluate(other.pop("task"), other.pop("model"), tmp_path, **other)
-    assert first.location != second.location and len(calls) > 4
+    assert first.location != second.location and len(model.api.calls) > 4
     assert local_path(first).is_file() and local_path(second).is_file()
 
 
 def test_a_solver_takes_the_place_of_the_tasks_own(tmp_path):
-    calls: list[str] = []
-    log = evaluate(numbers(), answer_zero(calls), tmp_path, solver=SolverSpec("shouting"))
-    assert "WHAT IS 0?" in calls and log.eval.metadata["longspan_solver"] == "shouting"
+    model = scripted_model("0")
+    log = evaluate(numbers(), model, tmp_path, solver=SolverSpec("shouting"))
+    assert "WHAT IS 0?" in [call.prompt for call in model.api.calls]
+    assert log.eval.metadata["longspan_solver"] == "shouting"
 
 
 def kill_during_evaluation(folder: Path) -> None:
@@ -115,10 +108,8 @@ def kill_during_evaluation(folder: Path) -> None:
         "from tests.harness.scripted import scripted_model\n"
         "from tests.harness.test_evaluate import KILLED_AFTER, numbers\n"
         "from longspan.harness.evaluate import evaluate\n"
-        "calls = []\n"
-        "def script(messages, config):\n"
-        "    calls.append(1)\n"
-        "    if len(calls) == KILLED_AFTER:\n"
+        "def script(call):\n"
+        "    if len(model.api.calls) == KILLED_AFTER:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return '0'\n"
         "model = scripted_model(script)\n"
@@ -138,9 +129,9 @@ def test_a_killed_evaluation_goes_on_where_it_was(tmp_path):
     kill_during_evaluation(tmp_path)
     (unfinished,) = tmp_path.rglob("*.eval")
     assert read_eval_log(str(unfinished), header_only=True).status == "started"
-    calls: list[str] = []
-    log = evaluate(numbers(40), answer_zero(calls), tmp_path)
-    assert 0 < len(calls) < 40, "samples that were written are not asked again"
+    model = scripted_model("0")
+    log = evaluate(numbers(40), model, tmp_path)
+    assert 0 < len(model.api.calls) < 40, "samples that were written are not asked again"
     assert sorted(int(one.id) for one in samples_of(log)) == list(range(40))
     assert list(tmp_path.rglob("*.eval")) == [local_path(log)], "the unfinished log is gone"
 
@@ -149,9 +140,9 @@ def test_a_damaged_log_is_set_aside_and_done_again(tmp_path):
     kill_during_evaluation(tmp_path)
     (unfinished,) = tmp_path.rglob("*.eval")
     os.truncate(unfinished, unfinished.stat().st_size // 2)
-    calls: list[str] = []
-    log = evaluate(numbers(40), answer_zero(calls), tmp_path)
-    assert len(calls) == 40 and len(samples_of(log)) == 40
+    model = scripted_model("0")
+    log = evaluate(numbers(40), model, tmp_path)
+    assert len(model.api.calls) == 40 and len(samples_of(log)) == 40
     assert [path.name for path in tmp_path.rglob(f"*{DAMAGED_SUFFIX}")] == [
         unfinished.name + DAMAGED_SUFFIX
     ]
@@ -159,10 +150,8 @@ def test_a_damaged_log_is_set_aside_and_done_again(tmp_path):
 
 
 def test_failed_samples_are_no_zeros_but_missing_coverage(tmp_path):
-    def script(messages, config):
-        if "3" in messages[-1].text:
-            raise RuntimeError("engine is broken")
-        return "0"
+    def script(call):
+        return "!engine is broken" if "3" in call.prompt else "0"
 
     log = evaluate(numbers(), scripted_model(script), tmp_path)
     assert log.results.scores[0].metrics["accuracy"].value == pytest.approx(1 / 3)
@@ -170,11 +159,8 @@ def test_failed_samples_are_no_zeros_but_missing_coverage(tmp_path):
 
 
 def test_an_evaluation_in_which_nothing_is_scored_is_an_error_and_is_not_kept(tmp_path):
-    def broken(messages, config):
-        raise RuntimeError("engine is broken")
-
     with pytest.raises(ModelError, match="not one of 4 samples.*engine is broken"):
-        evaluate(numbers(), scripted_model(broken), tmp_path)
+        evaluate(numbers(), scripted_model("!engine is broken"), tmp_path)
     assert not list(tmp_path.rglob("*.eval")) and list(tmp_path.rglob(f"*{FAILED_SUFFIX}"))
     assert evaluate(numbers(), scripted_model("0"), tmp_path).status == "success"
 

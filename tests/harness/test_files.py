@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longspan.harness.errors import DataError
-from longspan.harness.files import file_hash, read_json_lines, read_text
+from longspan.harness.files import file_hash, read_json_lines, read_mapping, read_text
 
 
 def test_line_ends_and_byte_order_mark_are_made_equal(tmp_path):
@@ -77,3 +77,29 @@ def test_the_hash_is_that_of_the_bytes(tmp_path):
     assert file_hash(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
     with pytest.raises(DataError, match="cannot read"):
         file_hash(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", "is empty; write keys and values"),
+        (b"# only a comment", "is empty; write keys and values"),
+        (b"text", "must be a mapping: got str; write keys and values"),
+        (b"a: [1", "is not YAML: .*line 1.*; mend the line it names"),
+        (b"day: 2026-13-01", "is not YAML: month must be in 1..12; mend"),
+        (b"[" * 5000, "is not YAML"),
+        (b"\x00\x01", "holds binary data; give a UTF-8 text file"),
+        (b"\xc3\x28", "not UTF-8 text: .*give a text file"),
+    ],
+)
+def test_what_is_no_mapping_is_said_in_one_line_with_its_remedy(tmp_path, content, line):
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=line) as caught:
+        read_mapping(path, "recipe")
+    assert str(path) in str(caught.value)
+
+
+def test_keys_and_values_are_read(tmp_path):
+    (tmp_path / "a.yaml").write_text("name: x\nsteps: 2")
+    assert read_mapping(tmp_path / "a.yaml", "recipe") == {"name": "x", "steps": 2}

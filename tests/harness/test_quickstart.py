@@ -104,6 +104,12 @@ def test_a_folder_of_other_settings_is_refused(tmp_path):
         _require_same_run(tmp_path, 1, 1.0)
 
 
+def test_a_damaged_run_file_is_an_error_in_one_line(tmp_path):
+    (tmp_path / "quickstart.json").write_text('{"seed": 0, "sca')
+    with pytest.raises(DataError, match="damaged: .*quickstart.json .*; choose another --out"):
+        _require_same_run(tmp_path, 0, 1.0)
+
+
 def test_an_output_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):

@@ -6,7 +6,6 @@ import logging
 import pytest
 import yaml
 from inspect_ai import eval
-from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from longspan.harness import registry
 from longspan.harness.cli import main
@@ -20,6 +19,7 @@ from longspan.harness.registry import (
     task_parameters,
 )
 from longspan.harness.spec import read_spec
+from tests.harness.scripted import scripted_model
 
 SPEC = {
     "name": "towns",
@@ -42,7 +42,7 @@ ROWS = [
 def empty(monkeypatch):
     """An empty registry, so that tests register what they like."""
     load_registry()
-    for name in ("SPECS", "TASKS"):
+    for name in ("SPECS", "TASKS", "LEFT_OUT"):
         monkeypatch.setattr(registry, name, {})
     monkeypatch.setattr(registry, "PROBLEMS", [])
     monkeypatch.delenv("LONGSPAN_TASKS", raising=False)
@@ -55,14 +55,6 @@ def folder(tmp_path, empty):
     (tmp_path / "towns.yaml").write_text(yaml.safe_dump(SPEC))
     (tmp_path / "towns.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
     return tmp_path
-
-
-def saying(text):
-    """Returns a model that always says the same; with usage, else Inspect would ask the network."""
-    output = ModelOutput.from_content("mockllm/model", text)
-    output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
-    outputs = [output.model_copy(deep=True) for _ in ROWS]
-    return get_model("mockllm/model", custom_outputs=outputs, memoize=False)
 
 
 def test_a_spec_becomes_a_task(folder):
@@ -89,7 +81,7 @@ def test_the_version_follows_spec_and_data(folder):
 def test_a_task_runs_with_its_solver_and_scorer(folder, tmp_path, answer, score):
     register_folders(folder)
     arguments = {"log_dir": str(tmp_path / "logs"), "display": "none", "log_realtime": False}
-    log = eval(find_task("towns"), model=saying(answer), **arguments)[0]
+    log = eval(find_task("towns"), model=scripted_model(answer), **arguments)[0]
     assert log.status == "success", log.error
     metrics = log.results.scores[0].metrics
     assert metrics["mean"].value == score
@@ -103,10 +95,8 @@ def test_a_model_that_never_says_the_phrase_can_be_scored_all_the_same(folder, t
     register_folders(folder)
     arguments = {"log_dir": str(tmp_path / "logs"), "display": "none", "log_realtime": False}
     task = find_task("towns", require_phrase=False)
-    assert (
-        eval(task, model=saying("Bel"), **arguments)[0].results.scores[0].metrics["mean"].value
-        == 0.5
-    )
+    log = eval(task, model=scripted_model("Bel"), **arguments)[0]
+    assert log.results.scores[0].metrics["mean"].value == 0.5
 
 
 def test_a_broken_spec_costs_one_warning_and_no_other_task(folder, caplog, capsys):
@@ -122,6 +112,29 @@ def test_a_broken_spec_costs_one_warning_and_no_other_task(folder, caplog, capsy
     printed = capsys.readouterr().out
     assert "towns  -" in printed and printed.count("left out: ") == 3
     assert "already defined" in printed and "unknown scorer: bleu" in printed
+
+
+def test_a_task_whose_spec_was_left_out_says_so_and_why(folder):
+    (folder / "rivers.yaml").write_text("name: [")
+    (folder / "b.yaml").write_text(yaml.safe_dump({**SPEC, "name": "my-lakes"}))
+    (folder / "z_twice.yaml").write_text(yaml.safe_dump(SPEC))
+    (folder / "hills.yml").symlink_to("nowhere")
+    register_folders(folder)
+    for name, why in (
+        ("rivers", "rivers.yaml is not YAML"),
+        ("longspan/my-lakes", "b.yaml: .*my-lakes"),
+        ("hills", "cannot read .*hills.yml"),
+    ):
+        with pytest.raises(SpecError, match=f"was left out, since its spec is broken: .*{why}"):
+            find_task(name)
+    assert find_task("towns").name == "longspan/towns", "another spec of the name is whole"
+
+
+def test_a_broken_spec_does_not_hide_a_whole_one_of_its_name(folder):
+    (folder / "towns.yaml").rename(folder / "other.yaml")
+    (folder / "a.yaml").write_text("name: towns")
+    register_folders(folder)
+    assert find_task("towns").name == "longspan/towns"
 
 
 def test_folders_of_the_user_are_picked_up(folder, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
+from inspect_ai.model import modelapi
 from inspect_ai.scorer import match
 
 from longspan.harness.errors import DataError, ModelError, SpecError
@@ -61,6 +62,8 @@ def test_unknown_names_end_in_one_line_each():
         resolve_solver("nonsense")
     with pytest.raises(ModelError, match="nonsense/model"):
         resolve_model("nonsense/model")
+    with pytest.raises(ModelError, match="no such checkpoint folder: ./nonsense/model"):
+        resolve_model("./nonsense/model")
 
 
 def test_arguments_that_a_solver_or_task_does_not_take_are_named():
@@ -79,3 +82,18 @@ def test_a_model_is_taken_as_it_is():
     model = scripted_model("x")
     assert resolve_model(model) is model
     assert str(resolve_model("scripted/model")) == "scripted/model"
+
+
+def test_a_providers_error_is_shown_without_the_markup_of_a_terminal():
+    def missing():
+        raise ImportError(
+            "[bold]ERROR[/bold]: needs x. Install with:\n\n[bold]pip install x[y][/bold]"
+        )
+
+    modelapi(name="missing")(missing)
+    with pytest.raises(ModelError) as caught:
+        resolve_model("missing/model")
+    assert str(caught.value) == (
+        "cannot use model missing/model: needs x. Install with: pip install x[y]; set that right, "
+        "or check its name or folder"
+    )

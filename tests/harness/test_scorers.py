@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
-from inspect_ai.model import ModelName, ModelOutput, ModelUsage, get_model
+from inspect_ai.model import ModelName, ModelOutput, get_model
 from inspect_ai.scorer import SampleScore, Score, Target
 from inspect_ai.solver import TaskState, solver
 
@@ -27,6 +27,7 @@ from longspan.harness.scorers import (
     stderr,
 )
 from longspan.harness.tokens import TRUNCATION_KEY
+from tests.harness.scripted import scripted_model
 
 GOLDS = {"cover_exact_match": "Karo", "letter": "B", "numeric": "12", "sequence_ratio": "Karo"}
 SAY = "Therefore, the answer is {}."
@@ -187,13 +188,9 @@ def reads_in_vain():
 
 @pytest.mark.parametrize(("limit", "validity"), [(1, "cut_off"), (None, "engine_failed")])
 def test_a_sample_that_used_up_its_limit_is_cut_off_and_scores_zero(tmp_path, limit, validity):
-    output = ModelOutput.from_content("mockllm/model", "x")
-    output.usage = ModelUsage(input_tokens=5, output_tokens=5, total_tokens=10)
-    outputs = [output.model_copy(deep=True) for _ in range(3)]
-    model = get_model("mockllm/model", custom_outputs=outputs, memoize=False)
     sample = Sample(id="s", input="q", target="B")
     task = Task(dataset=[sample], solver=reads_in_vain(), scorer=letter(), token_limit=limit)
-    log = eval(task, model=model, log_dir=str(tmp_path), display="none")[0]
+    log = eval(task, model=scripted_model("x"), log_dir=str(tmp_path), display="none")[0]
     score = log.samples[0].scores["letter"]
     assert score.metadata["validity"] == validity
     assert score.value == 0.0 or (limit is None and math.isnan(score.value))

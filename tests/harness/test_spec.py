@@ -6,7 +6,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from longspan.harness.errors import SpecError
+from longspan.harness.errors import DataError, SpecError
 from longspan.harness.spec import (
     DatasetSpec,
     HubFile,
@@ -72,7 +72,7 @@ def test_a_missing_key_is_named(tmp_path):
 def test_what_is_no_spec_at_all_is_one_line(tmp_path, content):
     path = tmp_path / "a.yaml"
     path.write_text(content)
-    with pytest.raises(SpecError, match="a.yaml"):
+    with pytest.raises(DataError, match="a.yaml (is empty|is not YAML|must be a mapping)"):
         read_spec(path)
 
 

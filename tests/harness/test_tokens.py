@@ -14,33 +14,10 @@ from longspan.harness.tokens import (
     truncate,
     window_of,
 )
+from tests.harness.words import WordTokens
 
 
-class Words:
-    """Words are tokens; decoding joins them with one space, so it is not verbatim."""
-
-    name = "words"
-    exact = True
-
-    def __init__(self):
-        self.vocabulary: list[str] = []
-
-    def encode(self, text):
-        ids = []
-        for word in text.split():
-            if word not in self.vocabulary:
-                self.vocabulary.append(word)
-            ids.append(self.vocabulary.index(word))
-        return ids
-
-    def decode(self, ids):
-        return " ".join(self.vocabulary[i] for i in ids)
-
-    def count(self, text):
-        return len(text.split())
-
-
-class Characters(Words):
+class Characters(WordTokens):
     """Characters are tokens; decoding is verbatim."""
 
     def encode(self, text):
@@ -84,7 +61,7 @@ def test_left_drops_the_beginning_and_right_the_end():
 
 
 def test_a_text_that_fits_is_untouched():
-    cut = truncate("two  words", 2, Words())
+    cut = truncate("two  words", 2, WordTokens())
     assert (cut.text, cut.tokens_dropped, cut.kept_ranges) == ("two  words", 0, ((0, 10),))
 
 
@@ -99,7 +76,7 @@ def test_a_verbatim_cut_is_what_the_ranges_say_and_has_the_tokens_it_says(text, 
 @given(st.lists(st.sampled_from(["red", "blue", "x", "town"]), max_size=30), st.integers(1, 12))
 def test_ranges_hold_the_kept_words_of_a_tokenizer_that_normalises(words, limit):
     text = "   ".join(words)
-    cut = truncate(text, limit, Words())
+    cut = truncate(text, limit, WordTokens())
     kept = " ".join(text[start:end] for start, end in cut.kept_ranges).split()
     assert kept == cut.text.split()
 
@@ -124,7 +101,7 @@ def test_no_room_is_an_error(limit):
 
 
 def test_the_models_own_counter_wins():
-    own = Words()
+    own = WordTokens()
     assert counter_for(model(token_counter=own), tokenizer="not/there") is own
     assert counter_for(model()).name == "characters/4"
     assert not counter_for(model()).exact

@@ -13,85 +13,15 @@ from inspect_ai import Epochs, Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
-from inspect_ai.model import (
-    ChatCompletionChoice,
-    ChatMessage,
-    ChatMessageAssistant,
-    GenerateConfig,
-    ModelAPI,
-    ModelOutput,
-    ModelUsage,
-    get_model,
-    modelapi,
-)
-from inspect_ai.tool import ToolChoice, ToolInfo
 
 from longspan.agents.full_context import full_context
 from longspan.agents.memory import memory_agent
 from longspan.harness.scorers import by_sample
-from longspan.harness.tokens import EstimatedTokens
+from tests.harness.scripted import Request, Script, scripted_model
 
 WORDS = ("Kukton", "Tastal", "Karo", "Dresex", "Melvar", "Opitz")
 TYPES = ("multi_hop", "multiple_choice", "reading_comprehension")
 WINDOW = 400
-
-Speaker = Callable[[str, str], str]
-SPEAKERS: dict[str, Speaker] = {}
-"""Name of a scripted checkpoint -> what it says to a prompt, given the gold answer."""
-
-
-class ScriptedAPI(ModelAPI):
-    """A model whose answers a function gives; gold answers stand in the prompt's metadata."""
-
-    token_counter = EstimatedTokens()
-    window = WINDOW
-
-    def __init__(
-        self,
-        model_name: str,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        config: GenerateConfig = GenerateConfig(),  # noqa: B008 (Inspect's signature)
-    ) -> None:
-        super().__init__(model_name, base_url, api_key, [], config)
-        self.checkpoint_hash = hashlib.sha256(model_name.encode()).hexdigest()
-
-    async def count_text_tokens(self, text: str) -> int:
-        """Returns a quarter of the characters: Inspect's own count would need the network."""
-        return max(1, len(text) // 4)
-
-    async def generate(
-        self,
-        input: list[ChatMessage],
-        tools: list[ToolInfo],
-        tool_choice: ToolChoice,
-        config: GenerateConfig,
-    ) -> ModelOutput:
-        """Returns what the speaker says; text that ends in '...' was cut off, '!' is an error."""
-        tag = (input[-1].metadata or {}).get("longspan", {})
-        text = SPEAKERS[self.model_name](input[-1].text, f"{tag.get('sample')}/{tag.get('epoch')}")
-        if text == "!":
-            raise RuntimeError("the engine broke <script>alert(1)</script>")
-        cut = text.endswith("...")
-        count = max(1, len(text) // 4)
-        message = ChatMessageAssistant(content=text, model=self.model_name, source="generate")
-        return ModelOutput(
-            model=self.model_name,
-            choices=[
-                ChatCompletionChoice(message=message, stop_reason="max_tokens" if cut else "stop")
-            ],
-            usage=ModelUsage(
-                input_tokens=len(input[-1].text) // 4,
-                output_tokens=count,
-                total_tokens=len(input[-1].text) // 4 + count,
-            ),
-        )
-
-
-@modelapi(name="scripted-board")
-def scripted_board() -> type[ModelAPI]:
-    """Registers the provider."""
-    return ScriptedAPI
 
 
 def gold(number: int) -> str:
@@ -126,18 +56,23 @@ def samples(count: int, length: int = 1, text: str = "") -> list[Sample]:
     return made
 
 
-def speaker(accuracy: float, name: str) -> Speaker:
+def speaker(accuracy: float, name: str) -> Script:
     """Returns a checkpoint that is right in a fixed share of attempts, whatever the prompt."""
 
-    def say(prompt: str, attempt: str) -> str:
-        if "<memory>" in prompt and "Therefore" not in prompt:
+    def say(call: Request) -> str:
+        if "<memory>" in call.prompt and "Therefore" not in call.prompt:
             return "<memory>The capital is there.</memory>\n<plan>read on</plan>"
-        number = int(attempt.split("/")[0].removeprefix("s"))
-        right = random.Random(f"{name}/{attempt}").random() < accuracy
-        word = gold(number) if right else "Nowhere"
+        attempt = f"{name}/{call.identity['sample']}/{call.identity['epoch']}"
+        right = random.Random(attempt).random() < accuracy
+        word = gold(sample_number(call)) if right else "Nowhere"
         return f"I read it. Therefore, the answer is {word}."
 
     return say
+
+
+def sample_number(call: Request) -> int:
+    """Returns the number of the sample that the call is about."""
+    return int(call.identity["sample"].removeprefix("s"))
 
 
 @pytest.fixture(scope="session")
@@ -147,7 +82,7 @@ def run_log() -> Callable[..., EvalLog]:
     def run(
         folder: Path,
         checkpoint: str,
-        accuracy: float | Speaker = 0.5,
+        accuracy: float | Script = 0.5,
         *,
         count: int = 30,
         windows: int = 1,
@@ -160,9 +95,7 @@ def run_log() -> Callable[..., EvalLog]:
         fail_on_error: bool = False,
         **config: Any,
     ) -> EvalLog:
-        SPEAKERS[checkpoint] = (
-            accuracy if callable(accuracy) else speaker(accuracy, f"{checkpoint}/{solver}")
-        )
+        script = accuracy if callable(accuracy) else speaker(accuracy, f"{checkpoint}/{solver}")
         task = Task(
             dataset=MemoryDataset(dataset or samples(count, windows)),
             solver=full_context() if solver == "full_context" else memory_agent(),
@@ -178,7 +111,7 @@ def run_log() -> Callable[..., EvalLog]:
         }
         return inspect_eval(
             task,
-            model=get_model(f"scripted-board/{checkpoint}", memoize=False),
+            model=scripted_model(script, checkpoint, window=WINDOW),
             metadata=labels if metadata is None else metadata,
             epochs=Epochs(epochs, "mean"),
             log_dir=str(folder),
@@ -225,11 +158,11 @@ def hostile_logs(
     for side, name in enumerate(names):
         for windows in (1, 2):
 
-            def say(prompt: str, attempt: str, side: int = side) -> str:
-                number = int(attempt.split("/")[0].removeprefix("s"))
+            def say(call: Request, side: int = side) -> str:
+                number = sample_number(call)
                 text = HOSTILE[(number + side) % len(HOSTILE)]
                 if number == 3 and side:
-                    return "!"
+                    return "!the engine broke <script>alert(1)</script>"
                 right = number % 3 == 0 or (side and number % 3 == 1)
                 return f"{text} Therefore, the answer is {gold(number) if right else text}."
 

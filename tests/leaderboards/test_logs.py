@@ -12,15 +12,16 @@ import pytest
 from longspan.harness.errors import BoardError
 from longspan.leaderboards.logs import read_logs
 from longspan.leaderboards.views import build_board
+from tests.harness.scripted import Request
 
 COUNT = 6
 
 
-def answers(prompt: str, attempt: str) -> str:
+def answers(call: Request) -> str:
     """Fails on sample 0, is cut off on 1, gives no answer on 2, and is right or wrong after."""
-    number = int(attempt.split("/")[0].removeprefix("s"))
+    number = int(call.identity["sample"].removeprefix("s"))
     if number < 3:
-        return ("!", "I would say that...", "I do not know.")[number]
+        return ("!the engine broke", "I would say that...", "I do not know.")[number]
     return f"Therefore, the answer is {'Dresex' if number == 3 else 'Nowhere'}."
 
 
@@ -102,7 +103,9 @@ def test_what_is_not_a_finished_scored_log_is_listed_with_its_reason(folder, run
     (tmp_path / "foreign.eval").write_text("print('no log')", "utf-8")
     (tmp_path / "old.eval.damaged").write_bytes(whole)
     (tmp_path / "notes.txt").write_text("not a log at all", "utf-8")
-    run_log(tmp_path / "stopped", "nano", lambda *_: "!", count=2, fail_on_error=True)
+    run_log(
+        tmp_path / "stopped", "nano", lambda _: "!the engine broke", count=2, fail_on_error=True
+    )
     read = read_logs([tmp_path])
     reasons = {problem.place: problem.reason for problem in read.skipped}
     assert len(reasons) == 5 and read.runs == () and read.samples.empty
@@ -114,7 +117,7 @@ def test_what_is_not_a_finished_scored_log_is_listed_with_its_reason(folder, run
 
 
 def test_a_log_whose_samples_all_failed_is_listed(run_log, tmp_path):
-    run_log(tmp_path, "nano", lambda *_: "!", count=2)
+    run_log(tmp_path, "nano", lambda _: "!the engine broke", count=2)
     (problem,) = read_logs([tmp_path]).skipped
     assert "score" in problem.reason
 
@@ -122,7 +125,7 @@ def test_a_log_whose_samples_all_failed_is_listed(run_log, tmp_path):
 def test_a_log_without_our_labels_goes_by_model_and_solver(run_log, tmp_path):
     run_log(tmp_path, "plain", 1.0, count=2, metadata={"other": 1})
     (run,) = read_logs([tmp_path]).runs
-    assert (run.checkpoint, run.solver) == ("scripted-board/plain", "full_context")
+    assert (run.checkpoint, run.solver) == ("scripted/plain", "full_context")
     assert run.checkpoint_hash is None and run.input_over_window is None
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from longspan.harness.errors import SynthesisError
+from longspan.harness.errors import DataError, LongspanError, SynthesisError
 from longspan.synth_templates.kind import load_kinds, parse_kind_file
 
 TASK_TYPES = {
@@ -48,7 +48,7 @@ def test_a_new_kind_needs_no_python(tmp_path: Path):
     ],
 )
 def test_a_wrong_kind_file_is_one_line(text, what):
-    with pytest.raises(SynthesisError, match=what) as caught:
+    with pytest.raises(LongspanError, match=what) as caught:
         parse_kind_file(text, "mine.yaml")
     assert "\n" not in str(caught.value)
 
@@ -64,5 +64,5 @@ def test_a_name_is_declared_once(tmp_path: Path):
 
 
 def test_a_missing_kind_file_is_one_line(tmp_path: Path):
-    with pytest.raises(SynthesisError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot read .*none.yaml"):
         load_kinds("world", [tmp_path / "none.yaml"])

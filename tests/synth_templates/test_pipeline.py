@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from longspan.harness.cli import load_command
 from longspan.harness.documents import resolve_context
-from longspan.harness.errors import DataError, LongspanError, SynthesisError
+from longspan.harness.errors import DataError, LongspanError, SynthesisError, describe
 from longspan.harness.taskset import TaskSet
 from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.generate import Part, prepare_work
@@ -18,6 +19,7 @@ from longspan.synth_templates.kind import load_kinds
 from longspan.synth_templates.pipeline import open_counter, synth_command, synthesize
 from longspan.synth_templates.plan import Plan, parse_plan
 from longspan.synth_templates.verify import check_taskset
+from tests.full_disk import full_disk
 
 WIKI = Path(__file__).parents[3] / "shared" / "data" / "wiki_passages_with_triples.jsonl.gz"
 needs_wiki = pytest.mark.skipif(
@@ -132,6 +134,13 @@ def test_finished_parts_are_not_made_again(tmp_path: Path):
     assert [row.seed for row in again.rows()[:16]] == [1] * 16
 
 
+def test_a_damaged_part_is_made_again(tmp_path: Path):
+    work, plan = tmp_path / "set.work", plan_of(splits={"train": {300: 32}})
+    prepare_work(work, plan, load_kinds("world"), "")
+    (work / "train-300-00000.part.json").touch()
+    assert len(synthesize(plan, tmp_path / "set", quiet=True).rows()) == 32
+
+
 def test_a_finished_task_set_is_returned_and_another_plan_refused(tmp_path: Path):
     plan = plan_of(splits={"test": {300: 5}})
     first = synthesize(plan, tmp_path / "set", quiet=True)
@@ -156,6 +165,15 @@ def test_parts_of_another_plan_are_refused_but_an_empty_work_folder_is_not(tmp_p
 def test_a_length_that_no_world_holds_is_one_line(tmp_path: Path):
     with pytest.raises(SynthesisError, match="target length 90000 exceeds a world"):
         synthesize(plan_of(splits={"test": {90000: 1}}), tmp_path / "set", quiet=True)
+
+
+def test_a_full_disk_is_named_and_the_same_command_goes_on(tmp_path: Path):
+    arguments = {"out": tmp_path / "set", "num_samples": 20, "tokens": 300, "quiet": True}
+    with full_disk(4000), pytest.raises(OSError) as caught:
+        load_command("synth")(**arguments)
+    assert (describe(caught.value) or "").startswith(f"File too large: {tmp_path / 'set'}; ")
+    assert not (tmp_path / "set").exists()
+    assert len(load_command("synth")(**arguments).rows()) == 20
 
 
 def folder_with(tmp_path: Path, name: str, content: bytes) -> Path:

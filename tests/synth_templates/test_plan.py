@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.harness.errors import SynthesisError
+from longspan.harness.errors import DataError, SynthesisError
 from longspan.synth_templates.plan import (
     default_splits,
     kind_weights,
@@ -37,12 +37,14 @@ def test_a_wrong_plan_is_one_line_that_names_the_place(content, what):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_or_broken_plan_file_is_one_line(tmp_path: Path):
-    with pytest.raises(SynthesisError, match="cannot be read"):
-        load_plan(tmp_path / "none.yaml")
-    (tmp_path / "bad.yaml").write_text("splits: [")
-    with pytest.raises(SynthesisError, match="not YAML"):
-        load_plan(tmp_path / "bad.yaml")
+def test_a_file_that_holds_no_plan_is_one_line(tmp_path: Path):
+    path = tmp_path / "plan.yaml"
+    with pytest.raises(DataError, match="cannot read .*plan.yaml"):
+        load_plan(path)
+    for content, message in ((b"a: [1", "is not YAML"), (b"", "is empty"), (b"\0", "binary data")):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            load_plan(path)
 
 
 def test_remainders_go_to_the_largest():

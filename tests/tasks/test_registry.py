@@ -179,5 +179,17 @@ def test_inspect_says_in_one_line_what_a_task_lacks(tmp_path):
     assert "longspan: error: task taskset needs a task set; pass -T path=DIR" in result.stderr
 
 
+def test_inspect_says_in_one_line_why_a_task_was_left_out(tmp_path):
+    (tmp_path / "mine.yaml").write_text("name: mine")
+    command = [sys.executable, "-m", "inspect_ai", "eval", "longspan/mine"]
+    environment = {**os.environ, "LONGSPAN_TASKS": str(tmp_path), "INSPECT_LOG_DIR": str(tmp_path)}
+    result = subprocess.run(
+        [*command, "--model", "mockllm/model"],
+        capture_output=True, text=True, env=environment, cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode != 0 and "Traceback" not in result.stderr
+    assert "longspan: error: task mine was left out, since its spec is broken" in result.stderr
+
+
 def _golds(sample):
     return [sample.target] if isinstance(sample.target, str) else list(sample.target)

@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from longspan.harness.cli import load_command
-from longspan.harness.errors import DataError, LongspanError, ModelError, RecipeError
+from longspan.harness.errors import DataError, LongspanError, ModelError, RecipeError, describe
+from longspan.trainers.local import state
 from longspan.trainers.pipeline import resolve_recipe, train_command
+from tests.full_disk import full_disk
 from tests.trainers.tiny import save_tiny
 from tests.trainers.toy import toy_stage
 
@@ -59,10 +61,40 @@ def test_a_finished_run_returns_at_once(two_stages: tuple[Path, Path]) -> None:
     assert {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")} == before
 
 
+def test_a_full_disk_is_named_and_the_run_goes_on_from_its_last_whole_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_file(tmp_path, {"name": "one", "num_steps": 3})
+    out, save, calls = tmp_path / "out", state.save_file, []
+
+    def save_until_full(tensors: object, path: Path) -> None:
+        calls.append(path)
+        with full_disk(2**30 if len(calls) < 4 else 1000):
+            save(tensors, path)
+
+    monkeypatch.setattr(state, "save_file", save_until_full)
+    with pytest.raises(OSError) as caught:
+        load_command("train")(recipe=str(recipe), out=out, quiet=True)
+    assert (describe(caught.value) or "").startswith(f"File too large: {out}; ")
+    assert [path.name for path in (out / "stages/one/states").glob("step-*")] == ["step-000001"]
+    monkeypatch.undo()
+    for folder in (out, tmp_path / "straight"):
+        load_command("train")(recipe=str(recipe), out=folder, quiet=True)
+    finals = [tmp_path / name / "final/model.safetensors" for name in ("out", "straight")]
+    assert finals[0].read_bytes() == finals[1].read_bytes()
+
+
 def test_another_recipe_does_not_continue_the_run(two_stages: tuple[Path, Path]) -> None:
     recipe, out = two_stages
     with pytest.raises(RecipeError, match="holds a run of another recipe or with other options"):
         train_command(str(recipe), out, seed=7, quiet=True)
+
+
+def test_a_damaged_record_of_the_run_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").touch()
+    with pytest.raises(RecipeError, match="damaged: .*run.json.*--no-resume"):
+        train_command("laptop", tmp_path / "out", quiet=True)
 
 
 def test_no_resume_starts_over_and_removes_nothing_else(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import longspan.trainers.recipe as module
-from longspan.harness.errors import RecipeError
+from longspan.harness.errors import DataError, RecipeError
 from longspan.trainers.aepo import AepoSettings
 from longspan.trainers.recipe import Recipe, TaskSource, load_recipe, recipe_hash
 
@@ -55,7 +55,6 @@ def test_nested_settings_become_the_algorithms_own(tmp_path: Path) -> None:
         (minimal(start_from="two"), "starts from 'two', which is no earlier stage"),
         (minimal(name="../x"), "stages.0.name: .*got '../x'"),
         ({"name": "r", "checkpoint": "nano"}, "stages is missing"),
-        (["no", "mapping"], "must be a mapping: got list"),
     ],
 )
 def test_a_wrong_recipe_is_one_line_that_names_the_key(
@@ -72,12 +71,14 @@ def test_two_stages_of_one_name_are_refused(tmp_path: Path) -> None:
         load(tmp_path, content)
 
 
-def test_missing_file_and_broken_yaml_are_recipe_errors(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="cannot read recipe"):
-        load_recipe(tmp_path / "none.yaml")
-    (tmp_path / "broken.yaml").write_text("a: [1")
-    with pytest.raises(RecipeError, match="is not YAML"):
-        load_recipe(tmp_path / "broken.yaml")
+def test_a_file_that_holds_no_recipe_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    with pytest.raises(DataError, match="cannot read .*recipe.yaml"):
+        load_recipe(path)
+    for content, message in ((b"a: [1", "is not YAML"), (b"", "is empty"), (b"\0", "binary data")):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            load_recipe(path)
 
 
 def test_tasks_are_replaced_in_every_stage_of_a_copy() -> None:

@@ -33,6 +33,7 @@ CHECKPOINTS = Path(longspan.trainers.__file__).parent / "checkpoints"
 """Folder of the packaged checkpoints."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 GGUF_MAGIC = b"GGUF"
+_REPAIR = "if its files are damaged or missing, copy or download them again"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
 
@@ -76,11 +77,18 @@ def load_checkpoint(
         )
     try:
         with _quiet():
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                str(source), dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                str(source),
+                dtype=DTYPES[dtype],
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
+            model, found = loaded
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"cannot load model {source}: {error}") from error
+        raise ModelError(f"cannot load model {source}: {_reason(error)}; {_REPAIR}") from error
+    if missing := sorted(found["missing_keys"]):  # they would be random numbers
+        raise ModelError(f"cannot load model {source}: no weights for {missing[0]}; {_REPAIR}")
     return Checkpoint(model.to(device).eval(), tokenizer, resolve_directory(source))
 
 
@@ -88,7 +96,7 @@ def load_tokenizer(source: str | Path, chat_template: bool = True) -> Any:
     """Returns the tokenizer of a checkpoint directory or Hub id.
 
     Raises:
-        ModelError: it has none, or no chat template although one is asked for.
+        ModelError: it has none, or no working chat template although one is asked for.
     """
     directory = resolve_directory(source)
     local = directory == Path(source)
@@ -97,12 +105,16 @@ def load_tokenizer(source: str | Path, chat_template: bool = True) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"cannot load the tokenizer of {source}: {error}") from error
+        raise ModelError(
+            f"cannot load the tokenizer of {source}: {_reason(error)}; {_REPAIR}"
+        ) from error
     if chat_template and not tokenizer.chat_template:
         raise ModelError(
             f"model {source} has no chat template; use an instruction-tuned checkpoint or save a "
             "chat_template.jinja into its folder"
         )
+    if chat_template:
+        _try_chat_template(tokenizer, source)
     return tokenizer
 
 
@@ -199,7 +211,9 @@ def weights_hash(directory: Path) -> str:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"cannot read the weights in {directory}: {error}") from error
+        raise ModelError(
+            f"cannot read the weights in {directory}: {_reason(error)}; {_REPAIR}"
+        ) from error
     if not places:
         raise ModelError(f"no safetensors in {directory}; give a Hugging Face checkpoint folder")
     return digest.hexdigest()[:16]
@@ -255,14 +269,33 @@ def _read_gguf(gguf: Path) -> tuple[Any, Any]:
     return model, tokenizer
 
 
+def _try_chat_template(tokenizer: Any, source: str | Path) -> None:
+    """Raises ModelError if the chat template cannot write a question down."""
+    try:
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": "?"}], add_generation_prompt=True, tokenize=False
+        )
+    except Exception as error:  # the template is a program of its own, and may fail in any way
+        raise ModelError(
+            f"the chat template of {source} does not work: {_reason(error)}; mend its "
+            "chat_template.jinja (or the one in tokenizer_config.json)"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return one_line(str(error) or type(error).__name__, 300).rstrip(".")
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the progress bars of transformers off the screen."""
-    shown = logging.is_progress_bar_enabled()
+    """Keeps the progress bars and reports of transformers off the screen."""
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
+from contextvars import Context
 from functools import cached_property
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 from inspect_ai.model import (
     ChatCompletionChoice,
@@ -29,6 +30,7 @@ from inspect_ai.model import (
     ModelUsage,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
+from inspect_ai.util import store
 
 from longspan.harness.errors import ModelError, WindowError
 from longspan.harness.rollout import Call, record_call
@@ -40,6 +42,9 @@ from longspan.trainers.local.engine import Engine, GenerationRequest, Generation
 MAX_CONNECTIONS = 1024
 """The engine gathers calls itself; a low limit would only make its batches small."""
 UNSUPPORTED = ("stop_seqs", "top_k", "frequency_penalty", "presence_penalty", "response_schema")
+
+NO_SAMPLE = Context().run(store)
+"""The store that code sees outside of any sample."""
 
 _policies: dict[str, Engine] = {}
 _engines: WeakValueDictionary[tuple[object, ...], Engine] = WeakValueDictionary()
@@ -71,6 +76,7 @@ class EmbeddedModelAPI(ModelAPI):
             config.max_connections = MAX_CONNECTIONS
         super().__init__(model_name, base_url, api_key, [], config)
         self._occurrences: Counter[tuple[int, ...]] = Counter()
+        self._repeats: dict[int, Counter[tuple[object, ...]]] = {}
 
     @property
     def engine(self) -> Engine:
@@ -152,17 +158,32 @@ class EmbeddedModelAPI(ModelAPI):
     def _seed(self, messages: list[ChatMessage], prompt: tuple[int, ...], base: int) -> int:
         """Returns a seed that says which call this is: of sample, epoch and turn where known.
 
-        Otherwise equal prompts are told apart by their number, in order of arrival.
+        Otherwise equal prompts are told apart by their number, in order of arrival. So are calls of
+        one turn of one sample, as a solver makes them that votes over several answers.
         """
         tags = [(m.metadata or {}).get("longspan") for m in messages if m.role == "user"]
         identity: tuple[object, ...]
         if tags and tags[-1]:
-            identity = ("rollout", *(tags[-1].get(key) for key in ("sample", "epoch", "turn")))
+            turn = ("rollout", *(tags[-1].get(key) for key in ("sample", "epoch", "turn")))
+            repeats = self._num_repeats(turn)
+            identity = (*turn, repeats) if repeats else turn
         else:
             identity = ("prompt", prompt, self._occurrences[prompt])
             self._occurrences[prompt] += 1
         digest = hashlib.blake2b(repr((base, *identity)).encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big")
+
+    def _num_repeats(self, call: tuple[object, ...]) -> int:
+        """Returns how often the running sample has made this call before."""
+        sample = store()
+        if sample is NO_SAMPLE:
+            return 0
+        counts = self._repeats.get(id(sample))
+        if counts is None:
+            counts = self._repeats[id(sample)] = Counter()
+            finalize(sample, self._repeats.pop, id(sample), None)
+        counts[call] += 1
+        return counts[call] - 1
 
     def _output(
         self, prompt: tuple[int, ...], result: GenerationResult, logprobs: bool, seconds: float

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from longspan.harness.errors import ModelError
 from longspan.trainers.local import checkpoint as module
@@ -78,6 +79,16 @@ def without_template(folder):
     tiny_tokenizer(chat_template=None).save_pretrained(folder)
 
 
+def without_a_tensor(folder):
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def template(text):
+    return lambda folder: tiny_tokenizer(chat_template=text).save_pretrained(folder)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -86,10 +97,13 @@ def without_template(folder):
         (remove("model.safetensors"), "no safetensors"),
         (remove("tokenizer.json"), "no tokenizer"),
         (without_template, "has no chat template"),
+        (without_a_tensor, "no weights for model.norm.weight; .*copy or download"),
+        (template("{% for"), "chat template of .* does not work: .*; mend its chat_template"),
+        (template("{{ messages + 1 }}"), "chat template of .* does not work: .*; mend its"),
         (lambda d: (d / "config.json").write_text('{"model_type": "no-such"}'), "cannot load"),
         (lambda d: (d / "config.json").write_text("{"), "cannot load"),
-        (lambda d: (d / "tokenizer.json").write_text("{"), "cannot load the tokenizer"),
-        (lambda d: (d / "model.safetensors").write_bytes(b"cut"), "cannot load model"),
+        (lambda d: (d / "tokenizer.json").write_text("{"), "cannot load the tokenizer of .*copy"),
+        (lambda d: (d / "model.safetensors").write_bytes(b"cut"), "cannot load model .*copy"),
     ],
 )
 def test_a_damaged_checkpoint_is_one_line(folder, damage, words):

@@ -21,7 +21,7 @@ from transformers import (
 from longspan.harness.errors import ModelError, WindowError
 from longspan.trainers.local.decoders import LlamaDecoder, ModuleDecoder
 from longspan.trainers.local.engine import Engine, GenerationRequest, default_threads
-from tests.trainers.tiny import tiny_model, tiny_tokenizer
+from tests.trainers.tiny import SIZES, tiny_model, tiny_tokenizer
 
 MODEL = tiny_model()
 ENGINE = Engine(MODEL, tiny_tokenizer())
@@ -51,12 +51,7 @@ def small(config_class, model_class, **more):
     config = config_class(
         **{
             "vocab_size": 80,
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "head_dim": 8,
+            **SIZES,
             "max_position_embeddings": 256,
             "initializer_range": 0.3,
             "pad_token_id": 0,

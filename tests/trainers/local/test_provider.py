@@ -86,6 +86,31 @@ def test_a_call_repeats_by_identity_whatever_came_before(local, checkpoint):
     assert run(ask(local, tag=tag, seed=7)).completion != first.completion
 
 
+@solver
+def vote():
+    """Asks the same three times."""
+
+    async def solve(state, generate):
+        state.messages = [user_message(QUESTION, state)]
+        answers = [(await get_model().generate(state.messages)).completion for _ in range(3)]
+        state.store.set("answers", answers)
+        return state
+
+    return solve
+
+
+def test_equal_calls_of_one_sample_differ_and_every_run_repeats_them(checkpoint, tmp_path):
+    config = GenerateConfig(max_tokens=8, temperature=1.0)
+    model = get_model(f"longspan-local/{checkpoint}", config=config)
+    task = Task(dataset=[Sample(id="s1", input=QUESTION)], solver=vote(), scorer=includes())
+    answers = []
+    for _ in range(2):
+        (log,) = eval(task, model, seed=1, display="none", log_dir=str(tmp_path))
+        answers.append(log.samples[0].store["answers"])
+    assert len(set(answers[0])) == 3
+    assert answers[1] == answers[0]
+
+
 def test_equal_untagged_prompts_differ_and_a_fresh_provider_repeats_them(local, checkpoint):
     texts = [run(ask(local)).completion for _ in range(3)]
     assert len(set(texts)) == 3
