@@ -1,10 +1,11 @@
-"""Probes a checkpoint: accuracy by question kind, direct or reasoned, and errors of memory turns.
+"""Probes a checkpoint: accuracy by question kind, look-ups, and errors of memory turns.
 
     python scripts/embedded_policy/probe.py trainers/checkpoints/nano
 
 All questions come from worlds drawn with another seed than training. `forced` forbids a direct
 answer by banning the answer phrase as first token; its distance from `direct` is the room that
-reinforcement learning has.
+reinforcement learning has. `lookups` is the share of statements whose object the checkpoint finds,
+given everything before it, by the length of the document: the skill that all others stand on.
 """
 
 from __future__ import annotations
@@ -15,15 +16,20 @@ import random
 from collections import defaultdict
 
 import torch
-from demonstrations import state_after
+from demonstrations import CLEAN_MIXTURE, question_row, state_after
+from train import encode_row
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from world_questions import KINDS, Asked, ask, draw_scene, mentions, select_pages
 
 from longspan.agents.memory_format import parse_state, render_state, render_turn
 from longspan.harness.documents import render_context
 from longspan.harness.prompts import ANSWER_PHRASE, render_prompt
+from longspan.synth_templates.world import ENTITY_RELATIONS
+from longspan.trainers.local.prefix import packed_target_hidden
 
 SEED = 20_000
+LOOKUP_BUDGETS = (60, 100, 140, 179)
+STATEMENTS = [relation.statement.strip() for relation in ENTITY_RELATIONS]
 
 
 def sample(
@@ -100,6 +106,24 @@ def probe_questions(model, tokenizer, count: int) -> dict[str, object]:
     return report
 
 
+def probe_lookups(model, tokenizer, num_rows: int = 40) -> dict[int, list[float]]:
+    """Returns, by document length in tokens, the accuracy of look-ups and their number."""
+    report: dict[int, list[float]] = {}
+    for budget in LOOKUP_BUDGETS:
+        rng, hits = random.Random(SEED + 2), []
+        for _ in range(num_rows):
+            row = question_row(rng, CLEAN_MIXTURE, budget, 12)
+            item = encode_row(tokenizer, row)
+            with torch.inference_mode():
+                found = packed_target_hidden(model, [item])
+                predicted = model.lm_head(found.hidden).argmax(-1)
+            before = torch.cat([torch.tensor([-1, *target[:-1]]) for _, target in item[1]])
+            states = torch.isin(before, torch.tensor(tokenizer.convert_tokens_to_ids(STATEMENTS)))
+            hits += (predicted == found.target_ids)[states].tolist()
+        report[budget] = [round(sum(hits) / len(hits), 3), len(hits)]
+    return report
+
+
 def probe_turns(model, tokenizer, count: int) -> dict[str, float]:
     """Returns error rates of memory turns, sampled at temperature 1."""
     rng = random.Random(SEED + 1)
@@ -154,6 +178,7 @@ def main() -> None:
     model = AutoModelForCausalLM.from_pretrained(options.checkpoint, dtype=torch.float32).eval()
     for name, cells in probe_questions(model, tokenizer, options.questions).items():
         print(name, json.dumps(cells))
+    print("lookups", json.dumps(probe_lookups(model, tokenizer)))
     print("turns", json.dumps(probe_turns(model, tokenizer, options.turns)))
 
 
