@@ -136,6 +136,15 @@ class HubTokens:
         """Returns the number of tokens of a text."""
         return len(self.encode(text))
 
+    def token_starts(self, text: str) -> list[int] | None:
+        """Returns the character where each token begins; None where the tokenizer cannot tell."""
+        if not self.tokenizer.is_fast:
+            return None
+        encoded = self.tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        return [start for start, _ in encoded["offset_mapping"]]
+
 
 def counter_for(model: Model, tokenizer: str | None = None) -> TokenCounter:
     """Returns how to count for a model: its own counter, the named tokenizer, or the estimate.
@@ -209,23 +218,35 @@ def truncate(text: str, max_tokens: int, counter: TokenCounter, side: Side = "mi
 def _kept_ranges(
     text: str, ids: list[int], num_head: int, tail_start: int, counter: TokenCounter
 ) -> tuple[tuple[int, int], ...]:
+    cuts = [num for num in (num_head, tail_start) if 0 < num < len(ids)]
+    chars = dict(zip(cuts, _chars_of_prefixes(text, ids, cuts, counter), strict=True))
     ranges: list[tuple[int, int]] = []
     if num_head:
-        ranges.append((0, _chars_of_prefix(text, ids, num_head, counter)))
+        ranges.append((0, chars[num_head]))
     if tail_start < len(ids):
-        ranges.append((_chars_of_prefix(text, ids, tail_start, counter), len(text)))
+        ranges.append((chars[tail_start], len(text)))
     return tuple(ranges)
 
 
-def _chars_of_prefix(text: str, ids: list[int], num_tokens: int, counter: TokenCounter) -> int:
-    """Returns how many characters of the text its first tokens cover.
+def _chars_of_prefixes(
+    text: str, ids: list[int], cuts: list[int], counter: TokenCounter
+) -> list[int]:
+    """Returns how many characters of the text its first tokens cover, for each number of tokens.
 
-    Decoding says it where decoding is verbatim. A tokenizer that normalises text (ours is one)
-    needs a search for the longest prefix with no more tokens.
+    Decoding says it where decoding is verbatim; else the tokenizer's offsets do (ours normalises
+    text), and without them a search for the longest prefix with no more tokens.
     """
-    decoded = counter.decode(ids[:num_tokens])
-    if text.startswith(decoded):
-        return len(decoded)
+    decoded = [counter.decode(ids[:cut]) for cut in cuts]
+    if all(text.startswith(prefix) for prefix in decoded):
+        return [len(prefix) for prefix in decoded]
+    starts = counter.token_starts(text) if isinstance(counter, HubTokens) else None
+    if starts is not None and len(starts) == len(ids):
+        return [starts[cut] for cut in cuts]
+    return [_longest_prefix(text, cut, counter) for cut in cuts]
+
+
+def _longest_prefix(text: str, num_tokens: int, counter: TokenCounter) -> int:
+    """Returns the length of the longest prefix with at most so many tokens."""
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,7 +52,7 @@ def board_command(
     curves = _training_folder(training)
     found = read_logs(logs)
     board = build_board(found, title=title, baseline=baseline, training=curves)
-    board["notes"] = notes
+    board["notes"] = [*sampling_notes(board["sources"]), *notes]
     write_site(board, as_script(explorer_data(found, baseline)), out)
     num_left_out = len(board["skipped"])
     left_out = f", {num_left_out} logs left out (the page says why)" if num_left_out else ""
@@ -126,6 +127,22 @@ def _training_folder(path: Path | None) -> Path | None:
     if path is not None and not path.exists():
         raise BoardError(f"no such training run: {path}; give its folder, or leave --training out")
     return path.parent if path is not None and path.is_file() else path
+
+
+def sampling_notes(sources: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Returns a note for each sampling setting in which the board's evaluations differ."""
+    notes = []
+    for name in ("temperature", "top_p", "top_k"):
+        tasks: dict[Any, set[str]] = defaultdict(set)
+        for source in sources:
+            tasks[source["settings"].get(name)].add(source["task"])
+        if len(tasks) > 1:
+            parts = [
+                f"{'default' if value is None else value} for {', '.join(sorted(found))}"
+                for value, found in sorted(tasks.items(), key=lambda item: sorted(item[1]))
+            ]
+            notes.append(f"Not all evaluations were sampled alike: {name} {'; '.join(parts)}.")
+    return notes
 
 
 def _read_notes(path: Path | None) -> list[str]:

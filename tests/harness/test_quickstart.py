@@ -126,9 +126,11 @@ def test_scale_shrinks_samples_and_steps_but_no_length(tmp_path):
     assert recipe["stages"][0]["num_steps"] == round(0.1 * shipped["stages"][0]["num_steps"])
 
 
-def test_every_checkpoint_is_evaluated_under_the_same_settings(tmp_path):
+def test_at_each_length_all_checkpoints_and_solvers_have_the_same_settings(tmp_path):
     units = [*units_of(BASE), *units_of(CEILING), *units_of(TRAINED)]
     jobs = [evaluation_job(tmp_path, unit, seed=5).arguments for unit in units]
     assert len(units) == 13
     assert len({job["log_dir"] for job in jobs}) == 13
-    assert {(job["temperature"], job["top_p"], job["seed"]) for job in jobs} == {(1.0, 0.95, 5)}
+    assert {(job["top_p"], job["seed"]) for job in jobs} == {(0.95, 5)}
+    settings = {(job["input_over_window"], job["temperature"]) for job in jobs}
+    assert settings == {(1, 1.0), (4, 0.0), (16, 0.0)}

@@ -1,5 +1,6 @@
 """Tokens: what is cut, what is kept, and that the ledger says so."""
 
+from importlib.resources import files
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from longspan.harness.tokens import (
     EstimatedTokens,
     TokenCounter,
     counter_for,
+    load_tokenizer,
     truncate,
     window_of,
 )
@@ -115,3 +117,16 @@ def test_a_tokenizer_that_cannot_be_loaded_is_one_line(tmp_path):
 def test_the_window_is_known_only_where_the_provider_tells():
     assert window_of(model(window=256)) == 256
     assert window_of(model()) is None
+
+
+def test_the_ranges_of_a_fast_tokenizer_that_normalises_hold_exactly_its_kept_tokens():
+    counter = load_tokenizer(str(files("longspan.trainers") / "checkpoints" / "nano"))
+    text = "Zanam.  Zanam's age is 20. Zanam's\nemployer is TupekCo. Gedrit's age is 31."
+    ids = counter.encode(text)
+    assert not text.startswith(counter.decode(ids[:6]))
+    for limit in range(1, len(ids)):
+        cut = truncate(text, limit, counter)
+        kept = [text[start:end] for start, end in cut.kept_ranges]
+        assert [i for part in kept for i in counter.encode(part)] == (
+            ids[: limit // 2] + ids[len(ids) - (limit - limit // 2) :]
+        )

@@ -12,7 +12,7 @@ from inspect_ai.log import EvalLog
 
 from longspan.harness.cli import load_command
 from longspan.harness.errors import BoardError
-from longspan.leaderboards.site import board_command
+from longspan.leaderboards.site import board_command, sampling_notes
 
 ALLOWED_TAGS_WITH_URL = {"link", "script", "img", "a"}
 
@@ -191,3 +191,16 @@ def test_hostile_text_adds_no_tag_no_attribute_and_no_address(
     assert page.tags <= plain.tags
     assert all(url.startswith("#") or (out / url).is_file() for url in page.urls)
     assert text.count("<script") == 2
+
+
+def test_sampling_that_differs_between_tasks_is_noted():
+    sources = [
+        {"task": "short", "settings": {"temperature": 1.0, "top_p": 0.95}},
+        {"task": "long", "settings": {"temperature": 0.0, "top_p": 0.95}},
+        {"task": "longer", "settings": {"temperature": 0.0, "top_p": 0.95}},
+    ]
+    notes = sampling_notes(sources)
+    assert notes == [
+        "Not all evaluations were sampled alike: temperature 0.0 for long, longer; 1.0 for short."
+    ]
+    assert sampling_notes(sources[1:]) == []
