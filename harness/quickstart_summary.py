@@ -48,7 +48,7 @@ def write_summary(out: Path, seed: int, seconds: float) -> str:
 def summarize(board: Row, seed: int) -> dict[str, Any]:
     """Returns the summary of a board.
 
-    Accuracies are in [0, 1], at the run's temperature, on held-out samples.
+    Accuracies are in [0, 1], on held-out samples: sampled at 1x, greedy at longer inputs.
     """
     rows = board["numbers"]["rows"]
     difference = _find(board["numbers"]["differences"], TRAINED, FULL, 1)

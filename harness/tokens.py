@@ -138,7 +138,7 @@ class HubTokens:
 
     def token_starts(self, text: str) -> list[int] | None:
         """Returns the character where each token begins; None where the tokenizer cannot tell."""
-        if not self.tokenizer.is_fast:
+        if not getattr(self.tokenizer, "is_fast", False):  # some backends lack the attribute
             return None
         encoded = self.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
