@@ -8,6 +8,7 @@ VENV ?= .venv
 # torch first and pinned: a plain "torch" pulls gigabytes of CUDA packages onto a CPU machine.
 TORCH ?= torch==2.13.0
 OUT ?= out/quickstart
+KILLS ?= out/kills
 ARGS ?=
 POLICY = $(VENV)/bin/python scripts/embedded_policy/train.py
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -64,7 +65,7 @@ policy: $(VENV)/.base
 
 # Kills a small quickstart twice at random moments and compares its board with an undisturbed one.
 test-kill: $(VENV)/.base
-	$(VENV)/bin/python scripts/kill_quickstart.py --out out/kills
+	$(VENV)/bin/python scripts/kill_quickstart.py --out $(KILLS) $(ARGS)
 
 clean:
 	rm -rf $(OUT)

@@ -14,7 +14,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from longspan.agents.query import Query, read_query
 from longspan.agents.room import input_room, output_limit, template_tokens
-from longspan.harness.errors import SpecError, WindowError
+from longspan.harness.errors import SpecError, WindowError, without_traceback
 from longspan.harness.passport import share_that_survives
 from longspan.harness.prompts import render_prompt, user_message
 from longspan.harness.tokens import (
@@ -53,6 +53,7 @@ def full_context(
             f"unknown truncation {truncation!r}; use one of {', '.join(get_args(Side))}"
         )
 
+    @without_traceback
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         model = get_model()
         counter, window, limit = (

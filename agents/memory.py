@@ -34,7 +34,7 @@ from longspan.agents.memory_state import Reading, ReadingFile, Step, text_hash
 from longspan.agents.query import Query, read_query
 from longspan.agents.retention import evidence_in, noted_in, retention
 from longspan.agents.room import output_limit
-from longspan.harness.errors import SpecError
+from longspan.harness.errors import SpecError, without_traceback
 from longspan.harness.prompts import user_message
 from longspan.harness.tokens import TokenCounter, counter_for, window_of
 
@@ -81,6 +81,7 @@ def memory_agent(
     options = MemoryOptions(chunk_tokens, memory_tokens, max_turn_tokens, layout)
     folder = Path(state_dir) if state_dir else None
 
+    @without_traceback
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         reader = _open_reader(state, options, tokenizer)
         file = ReadingFile(folder, _identity(state, reader)) if folder else None

@@ -8,15 +8,20 @@ of the run; it is a validity state (`harness.validity`).
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_MESSAGE_CHARS = 600
 
@@ -138,6 +143,26 @@ def show_errors_in_one_line() -> None:
 
     hook.longspan = True  # type: ignore[attr-defined]
     sys.excepthook = hook
+
+
+def without_traceback(
+    function: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Returns the function with its `LongspanError`s raised bare: Inspect prints one line for them.
+
+    For solvers: Inspect shows the traceback of a failed sample with rich, which leaves out all
+    frames up to one that holds `_rich_traceback_guard`. Bugs keep their traceback.
+    """
+
+    @functools.wraps(function)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await function(*args, **kwargs)
+        except LongspanError as error:
+            _rich_traceback_guard = True
+            raise error.with_traceback(None) from None
+
+    return guarded
 
 
 def _storage_errno(error: Exception) -> int | None:

@@ -128,11 +128,13 @@ def hostile_completions(task: Task, count: int) -> list[Completion]:
 
 
 def read_completions(path: Path) -> list[Completion]:
-    """Returns the completions of a JSON lines file: sample_id, text and perhaps stop_reason.
+    """Returns the completions of an eval log, or of JSON lines (sample_id, text, stop_reason).
 
     Raises:
-        DataError: the file cannot be read, or a line is no completion.
+        DataError: the file cannot be read, a line is no completion, or a log has none.
     """
+    if path.suffix == ".eval":
+        return _completions_of_log(path)
     rows, problems = read_json_lines(path)
     try:
         completions = [Completion(**row) for _, row in rows]
@@ -143,10 +145,29 @@ def read_completions(path: Path) -> list[Completion]:
     return completions
 
 
+def _completions_of_log(path: Path) -> list[Completion]:
+    try:
+        samples = read_eval_log(str(path)).samples or []
+    except Exception as error:  # a damaged zip or JSON raises what its reader pleases
+        raise DataError(f"cannot read eval log {path}: {error}; give a whole log") from error
+    completions = [
+        Completion(
+            str(sample.id),
+            sample.output.completion,
+            "max_tokens" if sample.output.stop_reason == "max_tokens" else "stop",
+        )
+        for sample in samples
+        if sample.error is None
+    ]
+    if not completions:
+        raise DataError(f"no completion in {path}: it holds no finished sample; replay another log")
+    return completions
+
+
 def parity_command(
     tasks: Annotated[list[str], typer.Argument(help="Registered tasks or task set folders.")],
     completions: Annotated[
-        Path | None, typer.Option(help="JSON lines with sample_id and text, for one task.")
+        Path | None, typer.Option(help="Of one task: an eval log, or JSON lines (sample_id, text).")
     ] = None,
     count: Annotated[
         int, typer.Option(min=1, help="Made-up completions per task where no file is given.")

@@ -11,6 +11,7 @@ and ends with the same numbers.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -171,6 +172,22 @@ def board_job(out: Path) -> Job:
     return Job("build the board", "board", arguments)
 
 
+def settings_hash() -> str:
+    """Returns a hash of all that is constant here and in the recipe: what makes two runs alike."""
+    settings = {
+        "recipe": RECIPE.read_text("utf-8"),
+        "lengths": LENGTHS,
+        "num_train": NUM_TRAIN,
+        "num_test": NUM_TEST,
+        "samples_per_long_world": SAMPLES_PER_LONG_WORLD,
+        "temperatures": TEMPERATURES,
+        "top_p": TOP_P,
+        "output_tokens": OUTPUT_TOKENS,
+        "agent": AGENT_OPTIONS,
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def units_of(checkpoint: str) -> list[Unit]:
     """Returns the evaluations of a checkpoint; the ceiling is read at 1x only."""
     if checkpoint == CEILING:
@@ -234,7 +251,12 @@ def _synthesize_documents(out: Path, docs: Path, seed: int) -> None:
 def _require_same_run(out: Path, seed: int, scale: float) -> None:
     """Refuses a folder that holds a run with other settings, whose parts would be mixed in."""
     path = out / "quickstart.json"
-    here = {"seed": seed, "scale": scale, "longspan": version("longspan")}
+    here = {
+        "seed": seed,
+        "scale": scale,
+        "longspan": version("longspan"),
+        "settings": settings_hash(),
+    }
     if not path.exists():
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(here) + "\n", "utf-8")

@@ -48,7 +48,7 @@ def write_summary(out: Path, seed: int, seconds: float) -> str:
 def summarize(board: Row, seed: int) -> dict[str, Any]:
     """Returns the summary of a board.
 
-    Accuracies are in [0, 1], on held-out samples: sampled at 1x, greedy at longer inputs.
+    Accuracies are in [0, 1], on held-out samples; the board's notes say how they were sampled.
     """
     rows = board["numbers"]["rows"]
     difference = _find(board["numbers"]["differences"], TRAINED, FULL, 1)
@@ -76,6 +76,7 @@ def summarize(board: Row, seed: int) -> dict[str, Any]:
             }
             for row in rows
         ],
+        "notes": list(board["notes"]),
     }
 
 
@@ -111,6 +112,7 @@ def render(summary: Row, out: Path) -> str:
         "",
         "Accuracy beyond the window (full context is cut in the middle):",
         *_table(summary["by_solver_and_length"]),
+        *(f"  {note}" for note in summary["notes"]),
         "",
         f"Cost:        evaluation {cost['calls']:,} calls, {cost['input_tokens']:,} tokens read, "
         f"{cost['output_tokens']:,} written; training {training['steps']} steps, "

@@ -136,14 +136,17 @@ class HubTokens:
         """Returns the number of tokens of a text."""
         return len(self.encode(text))
 
-    def token_starts(self, text: str) -> list[int] | None:
-        """Returns the character where each token begins; None where the tokenizer cannot tell."""
+    def token_spans(self, text: str) -> list[tuple[int, int]] | None:
+        """Returns the [start, end) characters of each token; None where the tokenizer cannot tell.
+
+        Tokens that share one character (byte-level tokenizers) have the same span.
+        """
         if not getattr(self.tokenizer, "is_fast", False):  # some backends lack the attribute
             return None
         encoded = self.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )
-        return [start for start, _ in encoded["offset_mapping"]]
+        return [(start, end) for start, end in encoded["offset_mapping"]]
 
 
 def counter_for(model: Model, tokenizer: str | None = None) -> TokenCounter:
@@ -219,30 +222,31 @@ def _kept_ranges(
     text: str, ids: list[int], num_head: int, tail_start: int, counter: TokenCounter
 ) -> tuple[tuple[int, int], ...]:
     cuts = [num for num in (num_head, tail_start) if 0 < num < len(ids)]
-    chars = dict(zip(cuts, _chars_of_prefixes(text, ids, cuts, counter), strict=True))
+    sides = dict(zip(cuts, _sides_of_cuts(text, ids, cuts, counter), strict=True))
     ranges: list[tuple[int, int]] = []
     if num_head:
-        ranges.append((0, chars[num_head]))
+        ranges.append((0, sides[num_head][0]))
     if tail_start < len(ids):
-        ranges.append((chars[tail_start], len(text)))
+        ranges.append((sides[tail_start][1], len(text)))
     return tuple(ranges)
 
 
-def _chars_of_prefixes(
+def _sides_of_cuts(
     text: str, ids: list[int], cuts: list[int], counter: TokenCounter
-) -> list[int]:
-    """Returns how many characters of the text its first tokens cover, for each number of tokens.
+) -> list[tuple[int, int]]:
+    """Returns, for each cut, where the text before it ends and where the text after it begins.
 
+    They differ only for a cut inside a character of several tokens, which is on neither side.
     Decoding says it where decoding is verbatim; else the tokenizer's offsets do (ours normalises
     text), and without them a search for the longest prefix with no more tokens.
     """
     decoded = [counter.decode(ids[:cut]) for cut in cuts]
     if all(text.startswith(prefix) for prefix in decoded):
-        return [len(prefix) for prefix in decoded]
-    starts = counter.token_starts(text) if isinstance(counter, HubTokens) else None
-    if starts is not None and len(starts) == len(ids):
-        return [starts[cut] for cut in cuts]
-    return [_longest_prefix(text, cut, counter) for cut in cuts]
+        return [(len(prefix), len(prefix)) for prefix in decoded]
+    spans = counter.token_spans(text) if isinstance(counter, HubTokens) else None
+    if spans is None or len(spans) != len(ids):
+        return [(end, end) for end in (_longest_prefix(text, cut, counter) for cut in cuts)]
+    return [(spans[cut][0], max(spans[cut][0], spans[cut - 1][1])) for cut in cuts]
 
 
 def _longest_prefix(text: str, num_tokens: int, counter: TokenCounter) -> int:

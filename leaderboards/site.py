@@ -130,18 +130,26 @@ def _training_folder(path: Path | None) -> Path | None:
 
 
 def sampling_notes(sources: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Returns a note for each sampling setting in which the board's evaluations differ."""
-    notes = []
+    """Returns a note for each sampling setting in which the board's evaluations differ.
+
+    It names the tasks; where one task was sampled in two ways, solvers and checkpoints as well.
+    """
+    sources, notes = list(sources), []
     for name in ("temperature", "top_p", "top_k"):
-        tasks: dict[Any, set[str]] = defaultdict(set)
-        for source in sources:
-            tasks[source["settings"].get(name)].add(source["task"])
-        if len(tasks) > 1:
-            parts = [
-                f"{'default' if value is None else value} for {', '.join(sorted(found))}"
-                for value, found in sorted(tasks.items(), key=lambda item: sorted(item[1]))
-            ]
-            notes.append(f"Not all evaluations were sampled alike: {name} {'; '.join(parts)}.")
+        if len({source["settings"].get(name) for source in sources}) <= 1:
+            continue
+        for parts in (("task",), ("task", "solver"), ("task", "checkpoint", "solver")):
+            found: dict[Any, set[str]] = defaultdict(set)
+            for source in sources:
+                label = " / ".join(str(source[part]) for part in parts)
+                found[source["settings"].get(name)].add(label)
+            if len(set.union(*found.values())) == sum(map(len, found.values())):
+                break
+        shown = [
+            f"{'default' if value is None else value} for {', '.join(sorted(labels))}"
+            for value, labels in sorted(found.items(), key=lambda item: sorted(item[1]))
+        ]
+        notes.append(f"Not all evaluations were sampled alike: {name} {'; '.join(shown)}.")
     return notes
 
 

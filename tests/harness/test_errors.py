@@ -1,6 +1,8 @@
 """Errors: one line that says what to do, and no bug dressed up as one."""
 
+import asyncio
 import errno
+import io
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from inspect_ai._util.error import exception_message
+from rich.console import Console
+from rich.traceback import Traceback
 
 from longspan.harness.errors import (
     MAX_MESSAGE_CHARS,
@@ -22,6 +26,7 @@ from longspan.harness.errors import (
     describe,
     naming,
     one_line,
+    without_traceback,
 )
 
 
@@ -125,3 +130,22 @@ def test_the_hook_prints_our_errors_in_one_line_and_leaves_bugs_their_traceback(
     assert (ours.returncode, ours.stderr) == (1, "longspan: error: no rows; add some\n")
     bug = run("KeyError('k')")
     assert bug.returncode == 1 and "Traceback" in bug.stderr
+
+
+def test_a_users_error_is_shown_by_inspect_without_a_traceback_and_a_bug_with_one():
+    async def deep(error):
+        raise error
+
+    @without_traceback
+    async def solve(error):
+        await deep(error)
+
+    shown = []
+    for error in (DataError("no rows; add some"), ValueError("a bug")):
+        with pytest.raises(type(error)) as caught:
+            asyncio.run(solve(error))
+        console = Console(file=io.StringIO(), width=100)
+        console.print(Traceback.from_exception(caught.type, caught.value, caught.tb))
+        shown.append(console.file.getvalue())
+    assert shown[0].strip() == "DataError: no rows; add some"
+    assert "in deep" in shown[1] and "ValueError: a bug" in shown[1]

@@ -10,11 +10,15 @@ import pytest
 import typer
 from inspect_ai import Task
 from inspect_ai.dataset import Sample
+from inspect_ai.log import read_eval_log
 from inspect_ai.scorer import Score, match, mean, scorer
 
 from longspan.harness import parity
+from longspan.harness.cli import load_command
 from longspan.harness.documents import Document
 from longspan.harness.errors import DataError, ModelError
+from longspan.harness.evaluate import EvaluationSettings, evaluate
+from longspan.harness.generation import GenerationSettings
 from longspan.harness.parity import (
     Completion,
     hostile_completions,
@@ -23,6 +27,7 @@ from longspan.harness.parity import (
     replay_parity,
 )
 from longspan.harness.registry import SPECS, find_task, load_registry
+from longspan.harness.resolve import named_task
 from longspan.harness.taskset import SampleRow, write_taskset
 
 COMPLETIONS_PER_TASK = 40
@@ -123,6 +128,27 @@ def test_rewards_equal_scores_for_every_registered_task(name, tmp_path):
 
 def test_200_completions_are_compared_over_the_registry():
     assert COMPLETIONS_PER_TASK * len(SPECS) >= 200
+
+
+def test_what_the_embedded_policy_says_about_all_task_types_is_worth_the_same_in_both(tmp_path):
+    plan = {"name": "w", "seed": 3, "tokenizer": "nano", "splits": {"test": {160: 40}}}
+    (tmp_path / "plan.yaml").write_text(json.dumps(plan))
+    folder = tmp_path / "taskset"
+    load_command("synth")(plan=tmp_path / "plan.yaml", out=folder, quiet=True)
+    settings = EvaluationSettings(generation=GenerationSettings(temperature=1.0, max_tokens=48))
+    log = evaluate(named_task(str(folder), None, {}), "longspan-local/nano", tmp_path, settings)
+    recorded = read_completions(Path(log.location))
+    report = replay_parity(named_task(str(folder), None, {}), recorded)
+    assert (report.differences, report.num_completions) == ((), 40)
+    scores = [one.scores for one in read_eval_log(log.location).samples]
+    values = {score.value for by_name in scores for score in by_name.values()}
+    assert {0.0, 1.0} <= values, "the recording holds right and wrong answers"
+
+
+def test_a_log_that_holds_no_completion_is_one_line(tmp_path):
+    (tmp_path / "damaged.eval").write_bytes(b"PK not a log")
+    with pytest.raises(DataError, match="cannot read eval log .*damaged.eval"):
+        read_completions(tmp_path / "damaged.eval")
 
 
 def made_up(scoring, name: str = "made_up") -> Task:

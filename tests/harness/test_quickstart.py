@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from longspan.harness import quickstart as settings
 from longspan.harness.errors import DataError
 from longspan.harness.quickstart import (
     BASE,
@@ -52,7 +53,11 @@ def board() -> dict[str, object]:
         row(CEILING, "full_context", 1, 0.7),
     ]
     totals = {"calls": 200, "input_tokens": 1000, "output_tokens": 100, "seconds": 3.0}
-    return {"numbers": {"rows": rows, "differences": [difference]}, "cost": {"totals": totals}}
+    return {
+        "numbers": {"rows": rows, "differences": [difference]},
+        "cost": {"totals": totals},
+        "notes": ["Not all evaluations were sampled alike."],
+    }
 
 
 def write_metrics(folder, num_steps: int) -> None:
@@ -92,6 +97,7 @@ def test_the_written_summary_says_what_was_found_and_what_it_cost(tmp_path):
     text = write_summary(tmp_path, 0, 12.0)
     assert "+10.0 points, paired 95% interval +2.0 to +18.0" in text
     assert "2 steps, 320 rollouts" in text
+    assert "Not all evaluations were sampled alike." in text
     written = json.loads((tmp_path / "summary.json").read_text())
     assert written["cost"]["training"] == training_cost(tmp_path / "training")
     assert written["cost"]["training"]["rollout_seconds"] == 3.0
@@ -102,6 +108,13 @@ def test_a_folder_of_other_settings_is_refused(tmp_path):
     _require_same_run(tmp_path, 0, 1.0)
     with pytest.raises(DataError, match="run with other settings"):
         _require_same_run(tmp_path, 1, 1.0)
+
+
+def test_a_folder_of_other_constants_is_refused(tmp_path, monkeypatch):
+    _require_same_run(tmp_path, 0, 1.0)
+    monkeypatch.setattr(settings, "AGENT_OPTIONS", {"layout": "chunk_first"})
+    with pytest.raises(DataError, match="run with other settings"):
+        _require_same_run(tmp_path, 0, 1.0)
 
 
 def test_a_damaged_run_file_is_an_error_in_one_line(tmp_path):
@@ -121,6 +134,8 @@ def test_scale_shrinks_samples_and_steps_but_no_length(tmp_path):
     plans = [yaml.safe_load(job.arguments["plan"].read_text()) for job in jobs]
     assert [list(plan["splits"]["test"]) for plan in plans] == [[n] for n in LENGTHS.values()]
     assert plans[0]["splits"]["test"][LENGTHS[1]] == 80
+    worlds = [plan.get("source", {}).get("samples_per_world") for plan in plans]
+    assert worlds == [None, 8, 8]  # few long samples come from enough worlds
     recipe = yaml.safe_load(Path(training_job(tmp_path, 1, 0.1).arguments["recipe"]).read_text())
     shipped = yaml.safe_load(RECIPE.read_text())
     assert recipe["stages"][0]["num_steps"] == round(0.1 * shipped["stages"][0]["num_steps"])
@@ -132,5 +147,8 @@ def test_at_each_length_all_checkpoints_and_solvers_have_the_same_settings(tmp_p
     assert len(units) == 13
     assert len({job["log_dir"] for job in jobs}) == 13
     assert {(job["top_p"], job["seed"]) for job in jobs} == {(0.95, 5)}
-    settings = {(job["input_over_window"], job["temperature"]) for job in jobs}
-    assert settings == {(1, 1.0), (4, 0.0), (16, 0.0)}
+    by_length = {(job["input_over_window"], job["temperature"]) for job in jobs}
+    assert by_length == {(1, 1.0), (4, 0.0), (16, 0.0)}
+    agent = [job["solver_args"] for job in jobs if job["solver"] == "longspan/memory_agent"]
+    assert len(agent) == 6 and all(args["chunk_tokens"] == 64 for args in agent)
+    assert all(not job["solver_args"] for job in jobs if job["solver"] == "longspan/full_context")

@@ -1,15 +1,22 @@
 """Tokens: what is cut, what is kept, and that the ledger says so."""
 
+import functools
 from importlib.resources import files
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import PreTrainedTokenizerFast
 
 from longspan.harness.errors import ModelError, WindowError
 from longspan.harness.tokens import (
     EstimatedTokens,
+    HubTokens,
     TokenCounter,
     counter_for,
     load_tokenizer,
@@ -130,3 +137,74 @@ def test_the_ranges_of_a_fast_tokenizer_that_normalises_hold_exactly_its_kept_to
         assert [i for part in kept for i in counter.encode(part)] == (
             ids[: limit // 2] + ids[len(ids) - (limit - limit // 2) :]
         )
+
+
+@functools.cache
+def bytes_tokenizer() -> HubTokens:
+    """Every byte is a token, so that a character of several bytes can be cut in its middle."""
+    vocab = {letter: i for i, letter in enumerate(sorted(ByteLevel.alphabet()))}
+    backend = Tokenizer(BPE(vocab, []))
+    backend.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    backend.decoder = ByteLevelDecoder()
+    return HubTokens(PreTrainedTokenizerFast(tokenizer_object=backend), "bytes")
+
+
+@pytest.mark.parametrize(
+    ("limit", "side", "ranges"),
+    [
+        (4, "middle", ((0, 1), (3, 4))),  # half of é and a quarter of 😀 are on neither side
+        (5, "middle", ((0, 1), (3, 4))),
+        (6, "middle", ((0, 2), (3, 4))),
+        (3, "left", ((3, 4),)),
+        (5, "left", ((2, 4),)),
+        (2, "right", ((0, 1),)),
+        (3, "right", ((0, 2),)),
+    ],
+)
+def test_a_character_that_is_cut_in_its_middle_is_not_kept(limit, side, ranges):
+    text = "aé😀b"  # 1 + 2 + 4 + 1 bytes
+    assert truncate(text, limit, bytes_tokenizer(), side).kept_ranges == ranges
+
+
+@given(st.text(min_size=1, max_size=30), st.data())
+def test_kept_ranges_hold_exactly_the_characters_whose_bytes_are_all_kept(text, data):
+    counter = bytes_tokenizer()
+    num = counter.count(text)
+    limit = data.draw(st.integers(1, num))
+    side = data.draw(st.sampled_from(["middle", "left", "right"]))
+    cut = truncate(text, limit, counter, side)
+    head = {"middle": limit // 2, "left": 0, "right": limit}[side] if limit < num else num
+    kept, position = set(), 0
+    for place, character in enumerate(text):
+        end = position + len(character.encode())
+        if end <= head or position >= num - (limit - head):
+            kept.add(place)
+        position = end
+    assert {i for start, end in cut.kept_ranges for i in range(start, end)} == kept
+
+
+def test_without_offsets_the_ranges_are_searched_to_a_token():
+    fast = load_tokenizer(str(files("longspan.trainers") / "checkpoints" / "nano"))
+    text = "Zanam.  Zanam's age is 20. Zanam's\nemployer is TupekCo. Gedrit's age is 31."
+    exact = truncate(text, 9, fast).kept_ranges
+    slow = HubTokens(
+        SimpleNamespace(encode=fast.tokenizer.encode, decode=fast.tokenizer.decode), ""
+    )
+    assert slow.token_spans(text) is None
+    (_, head), (tail, end) = truncate(text, 9, slow).kept_ranges
+    assert (end, fast.count(text[:head])) == (len(text), 4)
+    assert abs(head - exact[0][1]) <= 1 and abs(tail - exact[1][0]) <= 1  # the space between words
+    fast_but_odd = HubTokens(OddOffsets(fast.tokenizer), "")
+    assert truncate(text, 9, fast_but_odd).kept_ranges == ((0, head), (tail, end))
+
+
+class OddOffsets:
+    """A tokenizer whose offsets do not match its ids."""
+
+    is_fast = True
+
+    def __init__(self, tokenizer):
+        self.encode, self.decode = tokenizer.encode, tokenizer.decode
+
+    def __call__(self, text, **options):
+        return {"offset_mapping": [(0, len(text))]}

@@ -193,14 +193,25 @@ def test_hostile_text_adds_no_tag_no_attribute_and_no_address(
     assert text.count("<script") == 2
 
 
-def test_sampling_that_differs_between_tasks_is_noted():
-    sources = [
-        {"task": "short", "settings": {"temperature": 1.0, "top_p": 0.95}},
-        {"task": "long", "settings": {"temperature": 0.0, "top_p": 0.95}},
-        {"task": "longer", "settings": {"temperature": 0.0, "top_p": 0.95}},
-    ]
-    notes = sampling_notes(sources)
-    assert notes == [
-        "Not all evaluations were sampled alike: temperature 0.0 for long, longer; 1.0 for short."
-    ]
+def source(task: str, temperature: float, checkpoint: str = "a", solver: str = "full") -> dict:
+    settings = {"temperature": temperature, "top_p": 0.95}
+    return {"task": task, "checkpoint": checkpoint, "solver": solver, "settings": settings}
+
+
+@pytest.mark.parametrize(
+    ("sources", "what"),
+    [
+        ([source("s", 1.0), source("l", 0.0), source("m", 0.0)], "0.0 for l, m; 1.0 for s"),
+        (
+            [source("s", 1.0), source("s", 0.0, solver="agent")],
+            "0.0 for s / agent; 1.0 for s / full",
+        ),
+        ([source("s", 1.0), source("s", 0.0, "b")], "1.0 for s / a / full; 0.0 for s / b / full"),
+        # Two logs of the very same kind: the note still tells that they differ.
+        ([source("s", 1.0), source("s", 0.0)], "1.0 for s / a / full; 0.0 for s / a / full"),
+    ],
+)
+def test_sampling_that_differs_is_noted_with_what_it_differs_between(sources, what):
+    note = f"Not all evaluations were sampled alike: temperature {what}."
+    assert sampling_notes(sources) == [note]
     assert sampling_notes(sources[1:]) == []
