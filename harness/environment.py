@@ -239,12 +239,10 @@ def rare_garbage_collection() -> Iterator[None]:
     transformers loaded, the collections that they trigger cost a third of a step.
     """
     threshold = gc.get_threshold()
-    frozen_before = gc.get_freeze_count()
     gc.freeze()
     gc.set_threshold(100_000, 5, 10)
     try:
         yield
     finally:
         gc.set_threshold(*threshold)
-        if not frozen_before:
-            gc.unfreeze()
+        gc.unfreeze()

@@ -49,7 +49,7 @@ SAMPLES_PER_LONG_WORLD = 8
 NUM_WORKERS = 2
 BASE, TRAINED, CEILING = "nano", "trained", "nano-ceiling"
 SOLVERS = ("full_context", "memory_agent")
-AGENT_OPTIONS = {"layout": "chunk_first", "chunk_tokens": 64}
+AGENT_OPTIONS: dict[str, Any] = {"layout": "chunk_first", "chunk_tokens": 64}
 """The embedded policy finds facts more reliably in short texts than in half a window."""
 
 
@@ -69,6 +69,11 @@ class Unit:
         """What a user reads while it runs."""
         reads = "full context" if self.solver == "full_context" else "memory agent"
         return f"evaluate {self.checkpoint}, {reads} at {self.windows}x"
+
+    def num_calls(self) -> int:
+        """Returns about how many calls of the model it takes: the longest unit starts first."""
+        chunks = LENGTHS[self.windows] // AGENT_OPTIONS["chunk_tokens"]
+        return NUM_TEST[self.windows] * (1 if self.solver == "full_context" else 1 + chunks)
 
 
 def quickstart(
@@ -197,7 +202,7 @@ def units_of(checkpoint: str) -> list[Unit]:
 
 
 def _run_units(out: Path, seed: int, scale: float, submit: Submit) -> None:
-    """Trains and evaluates side by side; the trained checkpoint is evaluated after its training."""
+    """Trains and evaluates side by side, the longest that can start first."""
     pending: dict[Future[float], Job] = {}
 
     def start(job: Job) -> Future[float]:
@@ -206,10 +211,12 @@ def _run_units(out: Path, seed: int, scale: float, submit: Submit) -> None:
         return future
 
     training = start(training_job(out, seed, scale))
-    for unit in [*units_of(BASE), *units_of(CEILING)]:
-        start(evaluation_job(out, unit, seed))
+    waiting = [*units_of(BASE), *units_of(CEILING)]
     metrics, shown = out / "training", 0
-    while pending:
+    while pending or waiting:
+        waiting.sort(key=Unit.num_calls)
+        while waiting and len(pending) < NUM_WORKERS:
+            start(evaluation_job(out, waiting.pop(), seed))
         done, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
         shown = _show_training(metrics, shown)
         for future in done:
@@ -217,8 +224,7 @@ def _run_units(out: Path, seed: int, scale: float, submit: Submit) -> None:
             _say(f"    {job.label}: done in {future.result():.0f} s")
             if future is training:
                 _say("4/5 evaluating the trained checkpoint")
-                for unit in units_of(TRAINED):
-                    start(evaluation_job(out, unit, seed))
+                waiting += units_of(TRAINED)
 
 
 PROGRESS_STEPS = 10

@@ -31,6 +31,13 @@ from longspan.harness.resolve import named_task
 from longspan.harness.taskset import SampleRow, write_taskset
 
 COMPLETIONS_PER_TASK = 40
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+REAL_DATA = {
+    "hotpotqa": "hotpotqa_train_sample.jsonl.gz",
+    "kv_retrieval": "kv_retrieval_140.jsonl.gz",
+    "musique": "musique_train_sample.jsonl.gz",
+    "nq_distractors": "nq_open_oracle.jsonl.gz",
+}
 NAMES = ["Arnor", "Belfalas", "Cardolan", "Dorwinion", "Eriador", "Forodwaith"]
 load_registry()
 
@@ -128,6 +135,20 @@ def test_rewards_equal_scores_for_every_registered_task(name, tmp_path):
 
 def test_200_completions_are_compared_over_the_registry():
     assert COMPLETIONS_PER_TASK * len(SPECS) >= 200
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is missing")
+@pytest.mark.parametrize("name", sorted(REAL_DATA))
+def test_200_completions_that_a_real_model_gave_to_real_data_are_worth_the_same_in_both(name):
+    # SmolLM2-135M-Instruct on 2026-11-24: full context, 700 input and 32 output tokens, temperature
+    # 0.7, top-p 0.95, seed 0, the first 50 samples of each task.
+    lines = (Path(__file__).parent / "recorded_completions.jsonl").read_text("utf-8").splitlines()
+    recorded = [row for row in map(json.loads, lines) if row.pop("task") == name]
+    assert len(recorded) == 50
+    report = replay_parity(
+        find_task(name, data=str(SHARED / REAL_DATA[name])), [Completion(**row) for row in recorded]
+    )
+    assert (report.differences, report.num_scored) == ((), 50)
 
 
 def test_what_the_embedded_policy_says_about_all_task_types_is_worth_the_same_in_both(tmp_path):
