@@ -13,6 +13,8 @@ ARGS ?=
 POLICY = $(VENV)/bin/python scripts/embedded_policy/train.py
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 
+# The installation leaves compiling to the first import, so its result must be kept.
+unexport PYTHONDONTWRITEBYTECODE
 export HF_HUB_OFFLINE ?= 1
 export OMP_NUM_THREADS ?= 1
 
