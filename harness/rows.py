@@ -102,12 +102,13 @@ def _opened(path: Path, member: str | None) -> Iterator[IO[bytes]]:
         if path.suffix == ".zip" and member is not None:
             with zipfile.ZipFile(path) as archive, archive.open(member) as file:
                 if member.endswith(".gz"):
-                    yield cast(IO[bytes], gzip.open(file))
+                    with gzip.open(file) as unpacked:
+                        yield cast(IO[bytes], unpacked)
                 else:
                     yield file
         elif path.suffix == ".gz":
-            with path.open("rb") as plain:
-                yield cast(IO[bytes], gzip.open(plain))
+            with gzip.open(path) as unpacked:
+                yield cast(IO[bytes], unpacked)
         else:
             with path.open("rb") as plain:
                 yield plain
