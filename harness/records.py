@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -43,6 +43,10 @@ class Record:
     """The context."""
     supporting: tuple[str, ...] = ()
     """Ids of documents that hold the answer: samples that share one are one cluster."""
+    messages: tuple[Mapping[str, str], ...] = ()
+    """The benchmark's own chat ({role, content}), exactly as it sends it."""
+    instructions: str | None = None
+    """Format instructions of this record; None: the task's."""
     hops: int | None = None
     kind: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
@@ -201,6 +205,19 @@ def gold_answers(values: Sequence[Any]) -> tuple[str, ...]:
     if not targets:
         raise ValueError("no gold answer")
     return targets
+
+
+def row_text(row: Row, key: str) -> str:
+    """Returns the text of a field, stripped.
+
+    Raises:
+        KeyError: there is no such field.
+        ValueError: it holds no text.
+    """
+    value = row[key]
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"field {key!r} holds no text")
+    return value.strip()
 
 
 def _reason(error: Exception) -> str:
