@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from inspect_ai.dataset import Sample
 
 from longspan.harness.data import Data
-from longspan.harness.documents import Document, document_id, render_context
+from longspan.harness.documents import Document, chat_context, document_id, render_context
 from longspan.harness.errors import DataError
 from longspan.harness.files import Problem
 from longspan.harness.prompts import render_question
@@ -143,10 +143,11 @@ def _raise_no_rows(
 def to_sample(record: Record, spec: TaskSpec, document_group: str) -> Sample:
     """Returns the Inspect sample of a record; the context is metadata, never input."""
     question = render(spec.question, record.values)
+    instructions = spec.instructions if record.instructions is None else record.instructions
     metadata: dict[str, Any] = {
         "question": question,
-        "instructions": spec.instructions,
-        "context": {"text": render_context(record.documents)},
+        "instructions": instructions,
+        **_context(record),
         "task_type": spec.task_type,
         "scorer": spec.scorer.removeprefix("longspan/"),
         "advantage_group": f"{spec.task_type}/{spec.scorer.removeprefix('longspan/')}",
@@ -157,8 +158,19 @@ def to_sample(record: Record, spec: TaskSpec, document_group: str) -> Sample:
         **record.extra,
     }
     target: str | list[str] = list(record.targets) if len(record.targets) > 1 else record.targets[0]
-    text = render_question(question, spec.instructions)
+    text = render_question(question, instructions)
     return Sample(id=record.id, input=text, target=target, metadata=metadata)
+
+
+def _context(record: Record) -> dict[str, Any]:
+    """Returns the metadata that hold a record's text: its documents, and its chat if it has one."""
+    if not record.messages:
+        return {"context": {"text": render_context(record.documents)}}
+    context = chat_context(record.documents, record.messages)
+    return {
+        "messages": [dict(message) for message in record.messages],
+        "context": context or {"text": render_context(record.documents)},
+    }
 
 
 def document_groups(records: Sequence[Record]) -> dict[str, str]:
