@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longspan.harness.quickstart:quickstart",
         "Run the whole loop: synthesize, evaluate, train, evaluate again, build the board.",
     ),
-    "tasks": ("longspan.harness.registry:tasks_command", "List the registered tasks."),
+    "tasks": ("longspan.harness.catalogue:tasks_command", "List the registered tasks."),
     "data": (
         "longspan.harness.data_command:data_command",
         "Fetch the data of tasks, or say which files a task uses.",

@@ -9,25 +9,34 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import json
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.solver import Solver
 from inspect_ai.util import registry_create
 
-from longspan.harness.data import DATA_VARIABLE, find_data, find_locally
-from longspan.harness.errors import DataError, LongspanError, SpecError, one_line
+from longspan.harness.data import find_data
+from longspan.harness.errors import DataError, LongspanError, SpecError
+from longspan.harness.external import make_external
 from longspan.harness.files import Problem
+from longspan.harness.official import check_protocol, prompt_facts, with_protocol
 from longspan.harness.readers import READERS, make_reader
 from longspan.harness.records import read_samples
 from longspan.harness.scorers import SCORERS, find_scorer
-from longspan.harness.spec import SpecFile, TaskSpec, named_in, read_specs, user_folders
+from longspan.harness.spec import (
+    ExternalFile,
+    ExternalSpec,
+    SpecFile,
+    TaskSpec,
+    named_in,
+    read_specs,
+    user_folders,
+)
 from longspan.harness.taskset import TaskSet
 
 PACKAGE = "longspan"
@@ -39,12 +48,16 @@ TASKSET_PARAMETERS = {
 """What a task over a task set takes; a spec may give other defaults."""
 DATA = "data"
 """Parameter: the data file of a task that reads one."""
+PROTOCOL = "protocol"
+"""Parameter: whose prompt is used, the recipe's or the benchmark's own."""
 PHRASE = "require_phrase"
 """Parameter: whether an answer needs the phrase "the answer is" (models that never say it)."""
 DEFAULT_SOLVER = f"{PACKAGE}/full_context"
 
 SPECS: dict[str, SpecFile] = {}
 """Registered specs by name."""
+EXTERNALS: dict[str, ExternalFile] = {}
+"""Registered specs of other packages' tasks by name."""
 TASKS: dict[str, Callable[..., Task]] = {}
 """Registered tasks by name, without the package."""
 PROBLEMS: list[Problem] = []
@@ -70,7 +83,7 @@ def register_folders(*folders: Path) -> None:
         PROBLEMS.extend(problems)
 
 
-def register(file: SpecFile) -> Callable[..., Task]:
+def register(file: SpecFile | ExternalFile) -> Callable[..., Task]:
     """Registers a spec with Inspect and returns its task.
 
     Raises:
@@ -78,15 +91,24 @@ def register(file: SpecFile) -> Callable[..., Task]:
             exist.
     """
     spec = file.spec
-    if spec.name in SPECS:
-        raise SpecError(
-            f"task {spec.name} is already defined in {SPECS[spec.name].path}; rename it"
-        )
+    taken = SPECS.get(spec.name) or EXTERNALS.get(spec.name)
+    if taken is not None:
+        raise SpecError(f"task {spec.name} is already defined in {taken.path}; rename it")
+    if isinstance(file, ExternalFile):
+        EXTERNALS[spec.name] = file
+        return _register(file.spec, partial(make_external, file.spec), file.spec.arguments)
     _check(file)
-    parameters = task_parameters(spec)
+    SPECS[spec.name] = file
+    return _register(spec, partial(make_task, file), task_parameters(file.spec))
 
+
+def _register(
+    spec: TaskSpec | ExternalSpec,
+    make: Callable[[Mapping[str, Any]], Task],
+    parameters: Mapping[str, Any],
+) -> Callable[..., Task]:
     def factory(**arguments: Any) -> Task:
-        return make_task(file, {**parameters, **arguments})
+        return make({**parameters, **arguments})
 
     factory.__name__ = factory.__qualname__ = spec.name
     factory.__doc__ = spec.description
@@ -98,17 +120,28 @@ def register(file: SpecFile) -> Callable[..., Task]:
         return_annotation=Task,
     )
     registered: Callable[..., Task] = task(name=spec.name)(factory)
-    SPECS[spec.name], TASKS[spec.name] = file, registered
+    TASKS[spec.name] = registered
     return registered
 
 
 def task_parameters(spec: TaskSpec) -> dict[str, Any]:
     """Returns what `-T` may set, with defaults: the reader's options, data file, answer phrase."""
-    own: dict[str, Any] = {} if spec.dataset.reader == TASKSET_READER else {DATA: None}
+    own: dict[str, Any] = {}
+    if spec.dataset.reader != TASKSET_READER:
+        own = {DATA: None, PROTOCOL: spec.protocol}
     if PHRASE in inspect.signature(find_scorer(spec.scorer)).parameters:
-        own[PHRASE] = spec.scorer_options.get(PHRASE, True)
+        own[PHRASE] = _phrase_by_protocol(spec, None)
     defaults = TASKSET_PARAMETERS if spec.dataset.reader == TASKSET_READER else {}
     return {**defaults, **spec.parameters, **own}
+
+
+def _phrase_by_protocol(spec: TaskSpec, protocol: str | None) -> bool | None:
+    """Returns whether an answer needs the phrase; None where that is the protocol's to say."""
+    usual = bool(spec.scorer_options.get(PHRASE, True))
+    own = spec.official.scorer_options.get(PHRASE, usual) if spec.official else usual
+    if own == usual or protocol == "recipe":
+        return usual
+    return bool(own) if protocol == "official" else None
 
 
 def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
@@ -129,15 +162,14 @@ def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
         samples, data_hash, facts = _from_taskset(spec, arguments)
     else:
         samples, data_hash, facts = _from_file(file, arguments)
-    phrase = {PHRASE: arguments[PHRASE]} if PHRASE in arguments else {}
     return Task(
         dataset=MemoryDataset(samples, name=spec.name),
         solver=_default_solver(spec),
-        scorer=find_scorer(spec.scorer)(**spec.scorer_options | phrase),
+        scorer=find_scorer(spec.scorer)(**_scorer_options(spec, arguments)),
         time_limit=spec.limits.seconds,
         token_limit=spec.limits.tokens,
         message_limit=spec.limits.messages,
-        version=spec.version(data_hash),
+        version=spec.version(f"{data_hash}{facts.get('prompt_hash', '')}"),
         metadata={"spec": spec.name, "data_hash": data_hash, "groupings": spec.groupings} | facts,
     )
 
@@ -150,10 +182,15 @@ def find_spec(name: str) -> SpecFile:
     """
     load_registry()
     short = name.removeprefix(f"{PACKAGE}/")
+    if short in EXTERNALS:
+        raise SpecError(
+            f"task {short} is {EXTERNALS[short].spec.external} of another package, which has its "
+            "own data and prompts"
+        )
     if short not in SPECS and short in LEFT_OUT:
         raise SpecError(f"task {short} was left out, since its spec is broken: {LEFT_OUT[short]}")
     if short not in SPECS:
-        nearest = difflib.get_close_matches(short, SPECS, n=3, cutoff=0.5)
+        nearest = difflib.get_close_matches(short, TASKS, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(nearest)}?" if nearest else "see: longspan tasks"
         raise SpecError(f"unknown task: {name}; {hint}")
     return SPECS[short]
@@ -166,7 +203,9 @@ def find_task(name: str, **arguments: Any) -> Task:
         SpecError: no such task or parameter.
         DataError: its data are missing or cannot be used.
     """
-    return TASKS[find_spec(name).spec.name](**arguments)
+    load_registry()
+    short = name.removeprefix(f"{PACKAGE}/")
+    return TASKS[short if short in EXTERNALS else find_spec(name).spec.name](**arguments)
 
 
 def load_registry() -> None:
@@ -177,26 +216,15 @@ def load_registry() -> None:
     importlib.import_module(f"{PACKAGE}.tasks.registry")
 
 
-def tasks_command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-) -> None:
-    """List the registered tasks, where their data are, and the specs that were left out."""
-    load_registry()
-    rows = [_describe(file) for _, file in sorted(SPECS.items())]
-    if as_json:
-        content = {"tasks": rows, "left_out": [str(problem) for problem in PROBLEMS]}
-        print(json.dumps(content, indent=1, ensure_ascii=False))
-        return
-    print(_table(rows, ("name", "task_type", "scorer", "data", "description")))
-    for problem in PROBLEMS:
-        print(f"left out: {problem}")
-    print("\nRun one: inspect eval longspan/<name> --model <provider>/<model> [-T parameter=value]")
+def tasks_folder() -> Path:
+    """Returns the folder of the shipped specs."""
+    return Path(str(importlib.import_module(f"{PACKAGE}.tasks.registry").__file__)).parent
 
 
 def _leave_out(problem: Problem) -> None:
     """Registers a task that says why it was left out, so that `inspect eval` can say it too."""
     name = named_in(Path(problem.place))
-    if name is None or name in SPECS:
+    if name is None or name in TASKS:
         return
     LEFT_OUT[name] = problem
 
@@ -236,6 +264,17 @@ def _default_solver(spec: TaskSpec) -> Solver:
     return solver
 
 
+def _scorer_options(spec: TaskSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    options: dict[str, Any] = dict(spec.scorer_options)
+    protocol = arguments.get(PROTOCOL)
+    if spec.official is not None and protocol == "official":
+        options |= spec.official.scorer_options
+    if PHRASE in arguments:
+        phrase = arguments[PHRASE]
+        options[PHRASE] = _phrase_by_protocol(spec, protocol) if phrase is None else phrase
+    return options
+
+
 def _from_taskset(
     spec: TaskSpec, arguments: Mapping[str, Any]
 ) -> tuple[list[Sample], str, dict[str, Any]]:
@@ -259,11 +298,14 @@ def _from_taskset(
 def _from_file(
     file: SpecFile, arguments: Mapping[str, Any]
 ) -> tuple[list[Sample], str, dict[str, Any]]:
-    options = {name: value for name, value in arguments.items() if name not in (DATA, PHRASE)}
-    read = make_reader(file, options)
+    own = (DATA, PROTOCOL, PHRASE)
+    protocol = check_protocol(file.spec, arguments.get(PROTOCOL, file.spec.protocol))
+    read = make_reader(file, {name: arguments[name] for name in arguments if name not in own})
+    read = with_protocol(file.spec, protocol, read)
     data = find_data(file, arguments.get(DATA))
     reading = read_samples(file.spec, data, read)
-    return reading.samples, data.hash(), data.facts() | reading.summary()
+    facts = data.facts() | reading.summary() | prompt_facts(file.spec, protocol)
+    return reading.samples, data.hash(), facts
 
 
 def _names(value: Any) -> list[str] | None:
@@ -271,39 +313,4 @@ def _names(value: Any) -> list[str] | None:
         return None
     return (
         [str(item) for item in value] if isinstance(value, list | tuple) else str(value).split(",")
-    )
-
-
-def _describe(file: SpecFile) -> dict[str, Any]:
-    spec = file.spec
-    return {
-        "name": spec.name,
-        "task_type": spec.task_type or "-",
-        "scorer": spec.scorer,
-        "data": _data_state(file),
-        "description": spec.description,
-        "parameters": task_parameters(spec),
-        "licence": spec.licence,
-        "spec": str(file.path),
-    }
-
-
-def _data_state(file: SpecFile) -> str:
-    if file.spec.dataset.reader == TASKSET_READER:
-        return "-T path=DIR"
-    found = find_locally(file)
-    if found is not None:
-        return found.names
-    if file.spec.dataset.hub is not None:
-        return f"missing: longspan data fetch {file.spec.name}"
-    return f"missing: set {DATA_VARIABLE} or -T data=FILE"
-
-
-def _table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
-    cells = [[one_line(str(row[column]), 100) for column in columns] for row in rows]
-    lines = [[column.replace("_", " ") for column in columns], *cells]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
     )

@@ -12,9 +12,16 @@ import json
 import os
 import re
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from longspan.harness.errors import DataError, SpecError, one_line
 from longspan.harness.files import Problem, parse_mapping, read_text
@@ -29,6 +36,8 @@ TaskType = Literal[
     "multiple_choice", "multi_hop", "reading_comprehension", "dialogue_memory", "corpus_numeric"
 ]
 Parameter = bool | int | float | str | None
+Protocol = Literal["recipe", "official"]
+"""Whose prompt is used: the recipe's form, or the benchmark's own."""
 _HASH_CHARS = 12
 
 
@@ -86,13 +95,66 @@ class Limits(_Frozen):
     """Messages of the conversation."""
 
 
-class TaskSpec(_Frozen):
-    """One task."""
+class OfficialPrompt(_Frozen):
+    """Where the benchmark's own prompt comes from; its wording is in no file of ours."""
+
+    form: Literal["template", "chat"] = "template"
+    """`template`: of an installed package; `chat`: the chat that the records hold."""
+    package: str = ""
+    """Package that carries the template."""
+    file: str = ""
+    """YAML file within the package."""
+    key: str = ""
+    """Key of the template (Jinja or `{field}`), which sees the record's values and `context`."""
+    last_line: str | None = None
+    """Takes the place of the template's last line, where the package ends it otherwise."""
+    scorer_options: dict[str, Parameter] = {}
+    """Arguments of the scorer that differ under this prompt."""
+
+    @model_validator(mode="after")
+    def _names_a_template(self) -> OfficialPrompt:
+        if (self.form == "template") != all((self.package, self.file, self.key)):
+            raise ValueError("give package, file and key of a template, or form: chat alone")
+        if PurePosixPath(self.file).is_absolute() or ".." in PurePosixPath(self.file).parts:
+            raise ValueError(f"a path within the package is expected, not {self.file!r}")
+        return self
+
+
+class _Described(_Frozen):
+    """What a task says about itself."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)
     """Registered as `longspan/<name>`. No dots: Inspect would not find it."""
     description: str
     """One line for `longspan tasks`."""
+    size: int | None = Field(None, ge=1)
+    """Number of samples of the whole data set; None: it depends."""
+    length: str = ""
+    """Typical tokens of a context, for people: "16K", "4K to 1M"."""
+    groupings: tuple[str, ...] = ()
+    """Metadata keys by which boards break the score down."""
+    paper: str = ""
+    """Citation or address."""
+    licence: str = ""
+    """Licence of the records."""
+    contamination: str = ""
+    """What is known about the records in training data."""
+    notes: str = ""
+    """Choices that a reader of results should know."""
+
+
+class ExternalSpec(_Described):
+    """A task of another package, listed and run under our name."""
+
+    external: str = Field(pattern=r"^[\w-]+/[\w.-]+$")
+    """Its registered name, "package/task"."""
+    arguments: dict[str, Any] = {}
+    """Its arguments with our defaults; `-T` may set these."""
+
+
+class TaskSpec(_Described):
+    """One task."""
+
     task_type: TaskType | None = None
     """Which type balanced sampling counts it to; None: evaluation only, or declared per sample."""
     dataset: DatasetSpec
@@ -113,20 +175,16 @@ class TaskSpec(_Frozen):
     """What `-T` may set, with defaults; passed to the record reader."""
     limits: Limits = Limits()  # type: ignore[call-arg]
     """Limits of one sample."""
-    size: int | None = Field(None, ge=1)
-    """Number of samples of the whole data set; None: it depends."""
-    length: str = ""
-    """Typical tokens of a context, for people: "16K", "4K to 1M"."""
-    groupings: tuple[str, ...] = ()
-    """Metadata keys by which boards break the score down."""
-    paper: str = ""
-    """Citation or address."""
-    licence: str = ""
-    """Licence of the records."""
-    contamination: str = ""
-    """What is known about the records in training data."""
-    notes: str = ""
-    """Choices that a reader of results should know."""
+    official: OfficialPrompt | None = None
+    """The benchmark's own prompt, for `-T protocol=official`."""
+    protocol: Protocol = "recipe"
+    """Default of `-T protocol`: the recipe's prompt form, or the benchmark's own."""
+
+    @model_validator(mode="after")
+    def _has_its_protocol(self) -> TaskSpec:
+        if self.protocol == "official" and self.official is None:
+            raise ValueError("protocol: official needs the key 'official'")
+        return self
 
     @field_validator("question")
     @classmethod
@@ -153,7 +211,16 @@ class SpecFile(_Frozen):
     """Its file; data may lie beside it."""
 
 
-def read_spec(path: Path) -> SpecFile:
+class ExternalFile(_Frozen):
+    """A spec of another package's task and the file that it was read from."""
+
+    spec: ExternalSpec
+    """The spec."""
+    path: Path
+    """Its file."""
+
+
+def read_spec(path: Path) -> SpecFile | ExternalFile:
     """Returns the spec of a YAML file.
 
     Raises:
@@ -162,14 +229,16 @@ def read_spec(path: Path) -> SpecFile:
     """
     content = parse_mapping(read_text(path), path.name)
     try:
+        if "external" in content:
+            return ExternalFile(spec=ExternalSpec.model_validate(content), path=path)
         return SpecFile(spec=TaskSpec.model_validate(content), path=path)
     except ValidationError as error:
         raise SpecError(f"{path.name}: {describe_validation(error)}") from error
 
 
-def read_specs(folder: Path) -> tuple[list[SpecFile], list[Problem]]:
+def read_specs(folder: Path) -> tuple[list[SpecFile | ExternalFile], list[Problem]]:
     """Returns the specs of a folder's YAML files by name, and the files that are none."""
-    specs: list[SpecFile] = []
+    specs: list[SpecFile | ExternalFile] = []
     problems: list[Problem] = []
     if not folder.is_dir():
         return [], [Problem(str(folder), "no such folder; check LONGSPAN_TASKS")]

@@ -42,7 +42,7 @@ ROWS = [
 def empty(monkeypatch):
     """An empty registry, so that tests register what they like."""
     load_registry()
-    for name in ("SPECS", "TASKS", "LEFT_OUT"):
+    for name in ("SPECS", "EXTERNALS", "TASKS", "LEFT_OUT"):
         monkeypatch.setattr(registry, name, {})
     monkeypatch.setattr(registry, "PROBLEMS", [])
     monkeypatch.delenv("LONGSPAN_TASKS", raising=False)
@@ -169,7 +169,8 @@ def test_an_unknown_task_is_one_line_with_the_nearest_names(folder):
 def test_an_unknown_parameter_is_one_line(folder):
     register_folders(folder)
     with pytest.raises(
-        SpecError, match="task towns has no parameter 'bogus'; it has: data, require_phrase"
+        SpecError,
+        match="task towns has no parameter 'bogus'; it has: data, protocol, require_phrase",
     ):
         make_task(find_spec("towns"), {"bogus": 1, "data": None})
 
@@ -198,4 +199,8 @@ def test_the_table_is_also_json(folder, capsys):
     assert main(["tasks", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in content["tasks"]] == ["towns"]
-    assert content["tasks"][0]["parameters"] == {"data": None, "require_phrase": True}
+    assert content["tasks"][0]["parameters"] == {
+        "data": None,
+        "protocol": "recipe",
+        "require_phrase": True,
+    }

@@ -1,0 +1,107 @@
+"""`longspan tasks`: what is registered, as a table, as JSON, and as literal Python definitions."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from longspan.harness import definitions, registry
+from longspan.harness.data import DATA_VARIABLE, find_locally
+from longspan.harness.errors import one_line
+from longspan.harness.external import is_installed
+from longspan.harness.spec import ExternalFile, SpecFile
+
+COLUMNS = ("name", "task_type", "size", "length", "licence", "scorer", "data")
+"""Columns of the table; `--json` has everything."""
+_MAX_CELL_CHARS = 44
+
+
+def tasks_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    write_definitions: Annotated[
+        bool, typer.Option(help="Write tasks/definitions.py anew, for editors and `inspect list`.")
+    ] = False,
+) -> None:
+    """List the registered tasks, where their data are, and the specs that were left out."""
+    registry.load_registry()
+    if write_definitions:
+        print(definitions.write_definitions())
+        return
+    rows = [_describe(file) for _, file in sorted(_all_files().items())]
+    if as_json:
+        content = {"tasks": rows, "left_out": [str(problem) for problem in registry.PROBLEMS]}
+        print(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    print(_table([row | {"licence": _short(row["licence"])} for row in rows], COLUMNS))
+    for problem in registry.PROBLEMS:
+        print(f"left out: {problem}")
+    print("\nRun one: inspect eval longspan/<name> --model <provider>/<model> [-T parameter=value]")
+    print("What a task is, its licence and its traps: longspan tasks --json")
+
+
+def _all_files() -> dict[str, SpecFile | ExternalFile]:
+    return {**registry.SPECS, **registry.EXTERNALS}
+
+
+def _describe(file: SpecFile | ExternalFile) -> dict[str, Any]:
+    spec = file.spec
+    about = {
+        "name": spec.name,
+        "description": spec.description,
+        "size": spec.size,
+        "length": spec.length,
+        "groupings": spec.groupings,
+        "paper": spec.paper,
+        "licence": spec.licence,
+        "contamination": spec.contamination,
+        "notes": spec.notes,
+        "spec": str(file.path),
+    }
+    if isinstance(file, ExternalFile):
+        state = "its package fetches them" if is_installed(file.spec) else "package missing"
+        return about | {
+            "task_type": None,
+            "scorer": file.spec.external,
+            "data": state,
+            "parameters": file.spec.arguments,
+        }
+    hub = file.spec.dataset.hub
+    return about | {
+        "task_type": file.spec.task_type,
+        "scorer": file.spec.scorer,
+        "data": _data_state(file),
+        "parameters": registry.task_parameters(file.spec),
+        "hub": hub.model_dump() if hub else None,
+        "protocols": ["recipe", "official"] if file.spec.official else ["recipe"],
+    }
+
+
+def _data_state(file: SpecFile) -> str:
+    if file.spec.dataset.reader == registry.TASKSET_READER:
+        return "-T path=DIR"
+    found = find_locally(file)
+    if found is not None:
+        return found.names
+    if file.spec.dataset.hub is not None:
+        return f"missing: longspan data fetch {file.spec.name}"
+    return f"missing: set {DATA_VARIABLE} or -T data=FILE"
+
+
+def _short(licence: str) -> str:
+    """Returns the licence without its explanations."""
+    return licence.partition(";")[0].partition(" (")[0].rstrip(".")
+
+
+def _table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
+    cells = [
+        ["-" if row[column] in (None, "") else one_line(str(row[column]), _MAX_CELL_CHARS)
+         for column in columns] for row in rows
+    ]  # fmt: skip
+    lines = [[column.replace("_", " ") for column in columns], *cells]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

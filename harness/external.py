@@ -1,0 +1,61 @@
+"""Tasks of other packages under our names: made by their own code, with our default arguments."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from inspect_ai import Task, task_with
+from inspect_ai.util import registry_create
+
+from longspan.harness.errors import SpecError
+from longspan.harness.official import EXTRAS
+from longspan.harness.spec import ExternalSpec
+
+
+def make_external(spec: ExternalSpec, arguments: Mapping[str, Any]) -> Task:
+    """Returns the other package's task.
+
+    Raises:
+        SpecError: the package or one of its parts is not installed, it has no such task, or an
+            argument is unknown.
+    """
+    package = spec.external.partition("/")[0]
+    unknown = set(arguments) - set(spec.arguments)
+    if unknown:
+        known = ", ".join(spec.arguments) or "none"
+        raise SpecError(f"task {spec.name} has no parameter {min(unknown)!r}; it has: {known}")
+    if not is_installed(spec):
+        raise SpecError(
+            f"task {spec.name} comes from {package}, which is not installed; run: "
+            f"{_remedy(package)}"
+        )
+    version = importlib.metadata.version(package)
+    try:
+        task = registry_create("task", spec.external, **{**spec.arguments, **arguments})
+    except LookupError as error:
+        raise SpecError(
+            f"task {spec.name}: {package} {version} has no task {spec.external}, or cannot be "
+            "loaded; install the version that constraints.txt names"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise SpecError(
+            f"task {spec.name}: {package} needs {error.name}, which is not installed; run: pip "
+            f"install {error.name}"
+        ) from error
+    if not isinstance(task, Task):
+        raise SpecError(f"{spec.external} is no task but a {type(task).__name__}; mend the spec")
+    facts = {"spec": spec.name, "external": spec.external, "external_version": version}
+    return task_with(task, metadata={**(task.metadata or {}), **facts, "groupings": spec.groupings})
+
+
+def is_installed(spec: ExternalSpec) -> bool:
+    """Returns whether the package of a task is there, without importing it."""
+    return find_spec(spec.external.partition("/")[0]) is not None
+
+
+def _remedy(package: str) -> str:
+    extra = EXTRAS.get(package)
+    return f"pip install 'longspan[{extra}]'" if extra else f"pip install {package}"
