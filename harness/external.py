@@ -11,7 +11,7 @@ from inspect_ai import Task, task_with
 from inspect_ai.util import registry_create
 
 from longspan.harness.errors import SpecError
-from longspan.harness.official import EXTRAS
+from longspan.harness.protocol import EXTRAS
 from longspan.harness.spec import ExternalSpec
 
 

@@ -24,7 +24,7 @@ from longspan.harness.data import find_data
 from longspan.harness.errors import DataError, LongspanError, SpecError
 from longspan.harness.external import make_external
 from longspan.harness.files import Problem
-from longspan.harness.official import check_protocol, prompt_facts, with_protocol
+from longspan.harness.protocol import check_protocol, prompt_facts, with_protocol
 from longspan.harness.readers import READERS, make_reader
 from longspan.harness.records import read_samples
 from longspan.harness.scorers import SCORERS, find_scorer
