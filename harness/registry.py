@@ -38,8 +38,9 @@ TASKSET_PARAMETERS = {
 """What a task over a task set takes; a spec may give other defaults."""
 DATA = "data"
 """Parameter: the data file of a task that reads one."""
-PHRASE = "require_phrase"
-"""Parameter: whether an answer needs the phrase "the answer is" (models that never say it)."""
+SCORER_PARAMETERS: dict[str, Any] = {"require_phrase": True, "scoring": "strict"}
+"""What `-T` hands to the scorer: whether an answer needs the phrase "the answer is" (some models
+never say it), and which form of the rule is the score."""
 DEFAULT_SOLVER = f"{PACKAGE}/full_context"
 
 SPECS: dict[str, SpecFile] = {}
@@ -102,10 +103,12 @@ def register(file: SpecFile) -> Callable[..., Task]:
 
 
 def task_parameters(spec: TaskSpec) -> dict[str, Any]:
-    """Returns what `-T` may set, with defaults: the reader's options, data file, answer phrase."""
+    """Returns what `-T` may set, with defaults: the reader's options, data file, scoring."""
     own: dict[str, Any] = {} if spec.dataset.reader == TASKSET_READER else {DATA: None}
-    if PHRASE in inspect.signature(find_scorer(spec.scorer)).parameters:
-        own[PHRASE] = spec.scorer_options.get(PHRASE, True)
+    takes = inspect.signature(find_scorer(spec.scorer)).parameters
+    for name, default in SCORER_PARAMETERS.items():
+        if name in takes:
+            own[name] = spec.scorer_options.get(name, default)
     defaults = TASKSET_PARAMETERS if spec.dataset.reader == TASKSET_READER else {}
     return {**defaults, **spec.parameters, **own}
 
@@ -128,11 +131,11 @@ def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
         samples, data_hash, facts = _from_taskset(spec, arguments)
     else:
         samples, data_hash, facts = _from_file(file, arguments)
-    phrase = {PHRASE: arguments[PHRASE]} if PHRASE in arguments else {}
+    scoring = {name: arguments[name] for name in SCORER_PARAMETERS if name in arguments}
     return Task(
         dataset=MemoryDataset(samples, name=spec.name),
         solver=_default_solver(spec),
-        scorer=find_scorer(spec.scorer)(**spec.scorer_options | phrase),
+        scorer=find_scorer(spec.scorer)(**spec.scorer_options | scoring),
         time_limit=spec.limits.seconds,
         token_limit=spec.limits.tokens,
         message_limit=spec.limits.messages,
@@ -258,7 +261,11 @@ def _from_taskset(
 def _from_file(
     file: SpecFile, arguments: Mapping[str, Any]
 ) -> tuple[list[Sample], str, dict[str, Any]]:
-    options = {name: value for name, value in arguments.items() if name not in (DATA, PHRASE)}
+    options = {
+        name: value
+        for name, value in arguments.items()
+        if name != DATA and name not in SCORER_PARAMETERS
+    }
     read = make_reader(file, options)
     path = find_data(file, arguments.get(DATA))
     reading = read_samples(file.spec, path, read)

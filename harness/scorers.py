@@ -7,38 +7,25 @@ the scorer, which has no score.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 import anyio.to_thread
-from inspect_ai.scorer import (
-    Metric,
-    SampleScore,
-    Score,
-    Scorer,
-    Target,
-    Value,
-    grouped,
-    mean,
-    metric,
-    scorer,
-)
-from inspect_ai.scorer import stderr as inspect_stderr
+from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 from inspect_ai.util import sample_limits
 
-from longspan.harness.answers import clean_answer, extract_answer, whole_answer
+from longspan.harness.aggregates import compat, mean_by_task_type, stderr
+from longspan.harness.answers import cap, clean_answer, extract_answer, whole_answer
 from longspan.harness.errors import SpecError
-from longspan.harness.metrics import MAX_EXTRA_WORDS, METRICS
+from longspan.harness.rules import RULES, Rule
 from longspan.harness.tokens import TRUNCATION_KEY
 from longspan.harness.validity import Validity, stop_reason_of, validity_of
 
-CLUSTER_KEY = "document_group"
-TYPE_KEY = "task_type"
-WHOLE_COMPLETION = frozenset({"sequence_ratio"})
-"""Scorers for which the whole completion is the answer where it does not say the phrase."""
+Scoring = Literal["strict", "compat"]
+"""Which form of a rule is the score; both are in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +33,33 @@ class Grade:
     """What a completion is worth."""
 
     value: float | None
-    """Fraction in [0, 1]; None where the scorer failed."""
+    """Fraction in [0, 1]; None where the scorer failed, or compat leaves the sample out."""
     answer: str | None
     """The answer that was compared."""
     validity: Validity
     """How the sample ended."""
     explanation: str | None = None
     """Why there is no value."""
+    strict: float | None = None
+    """Value of the strict form."""
+    compat: float | None = None
+    """Value of the authors' form; None without one, or where it leaves the sample out."""
+
+
+@dataclass(frozen=True, slots=True)
+class GradeOptions:
+    """How completions are graded."""
+
+    scoring: Scoring = "strict"
+    """Which form is the value."""
+    require_phrase: bool = True
+    """Whether an answer needs the phrase "the answer is" (strict); without it the whole completion
+    is the answer of a completion that lacks the phrase."""
+    rule_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the strict form (`max_extra_words`, `tolerance`)."""
+
+
+STRICT = GradeOptions()
 
 
 def grade(
@@ -60,40 +67,52 @@ def grade(
     completion: str,
     targets: Sequence[str],
     stop_reason: str | None = "stop",
-    require_phrase: bool = True,
-    **options: Any,
+    metadata: Mapping[str, Any] | None = None,
+    options: GradeOptions = STRICT,
 ) -> Grade:
-    """Returns what a completion is worth under a scorer; never raises on a completion.
+    """Returns what a completion is worth under a rule; never raises on a completion.
 
     Args:
-        name: Name of the scorer (a key of `METRICS`).
+        name: Name of the rule (a key of `RULES`).
         completion: The model's output text.
-        targets: Gold answers; the best one counts.
-        stop_reason: Why the output ended, as Inspect says it; one that hit its limit scores 0.
-        require_phrase: Whether an answer needs the phrase "the answer is"; without it the whole
-            completion is the answer of a completion that lacks the phrase.
-        **options: Of the measure (`max_extra_words`, `tolerance`).
+        targets: Gold answers.
+        stop_reason: Why the output ended, as Inspect says it; one that hit its limit scores 0
+            (strict: the authors' forms do not look).
+        metadata: The record's metadata, from which some rules take what they need.
+        options: Which form, and how strictly.
     """
-    measure = METRICS.get(name)
-    if measure is None:
-        known = ", ".join(METRICS)
+    rule = RULES.get(name)
+    if rule is None:
+        known = ", ".join(RULES)
         return Grade(None, None, "scorer_failed", f"unknown scorer {name!r}; choose one of {known}")
-    answer = _answer(name, completion, require_phrase)
+    metadata = metadata or {}
+    answer = _answer(rule, completion, options.require_phrase)
     validity = validity_of(stop_reason, answer is not None)
-    try:
-        # Also for a missing answer: bad gold is found whatever the completion, so a completion
-        # cannot choose whether the scorer fails.
-        values = [float(measure(answer or "", target, **options)) for target in targets]
-        value = max(values)
-    except (ValueError, TypeError) as error:
-        reason = str(error) if targets else "sample has no gold answer"
-        return Grade(None, answer, "scorer_failed", reason)
+    problem = _problem(rule, targets, metadata)
+    if problem is None:
+        try:
+            # Also for a missing answer: bad gold is found whatever the completion, so a completion
+            # cannot choose whether the scorer fails.
+            strict = rule.strict(answer or "", targets, metadata, **options.rule_options)
+        except (ValueError, TypeError) as error:
+            problem = str(error)
+    if problem is not None:
+        return Grade(None, answer, "scorer_failed", problem)
     if answer is None or validity in ("no_answer", "cut_off"):
-        value = 0.0
-    return Grade(value, answer, validity)
+        strict = 0.0
+    theirs = rule.compat(cap(completion), targets, metadata) if rule.compat else None
+    value = theirs.value if theirs else None
+    if options.scoring == "strict":
+        return Grade(strict, answer, validity, None, strict, value)
+    if theirs is None:
+        note = f"scorer {name} has no released code to be compatible with; use strict"
+        return Grade(None, answer, "scorer_failed", note, strict)
+    return Grade(value, theirs.answer, validity, theirs.note, strict, value)
 
 
-def score_state(state: TaskState, target: Target, name: str, **options: Any) -> Score:
+def score_state(
+    state: TaskState, target: Target, name: str, options: GradeOptions = STRICT
+) -> Score:
     """Returns Inspect's score of a finished sample under a scorer."""
     ledger = state.store.get(TRUNCATION_KEY)
     metadata: dict[str, Any] = {"scorer": name}
@@ -107,9 +126,14 @@ def score_state(state: TaskState, target: Target, name: str, **options: Any) -> 
             reason="scoring_failed", explanation="there is no model output", metadata=metadata
         )
     given = grade(
-        name, state.output.completion, list(target), stop_reason_of(state.output), **options
+        name,
+        state.output.completion,
+        list(target),
+        stop_reason_of(state.output),
+        state.metadata,
+        options,
     )
-    metadata["validity"] = given.validity
+    metadata |= {"validity": given.validity, "strict": given.strict, "compat": given.compat}
     if given.value is None:
         return Score.unscored(
             reason="scoring_failed",
@@ -134,9 +158,9 @@ def _at_its_limit() -> bool:
     return any(one.remaining is not None and one.remaining <= 0 for one in every)
 
 
-def _answer(name: str, completion: str, require_phrase: bool) -> str | None:
-    answer = extract_answer(completion)
-    if name in WHOLE_COMPLETION:
+def _answer(rule: Rule, completion: str, require_phrase: bool) -> str | None:
+    answer = None if rule.answer == "whole" else extract_answer(completion)
+    if rule.answer != "final":
         # The phrase marks the answer where a task asks for it; a task that does not gets all.
         return answer if answer is not None else whole_answer(completion)
     if answer is None and not require_phrase:
@@ -145,104 +169,55 @@ def _answer(name: str, completion: str, require_phrase: bool) -> str | None:
     return answer
 
 
-@metric
-def stderr() -> Metric:
-    """Standard error of the mean, by document group where every sample has one.
-
-    Samples of one world or document are not independent; their clusters are (Miller 2024, arXiv
-    2411.00640). A single cluster says nothing about the spread between clusters, so the samples'
-    own spread is used then.
-    """
-
-    def compute(scores: list[SampleScore]) -> Value:
-        clusters = {(score.sample_metadata or {}).get(CLUSTER_KEY) for score in scores}
-        clustered = None not in clusters and len(clusters) > 1
-        return _apply(inspect_stderr(cluster=CLUSTER_KEY if clustered else None), scores)
-
-    return compute
+def _problem(rule: Rule, targets: Sequence[str], metadata: Mapping[str, Any]) -> str | None:
+    """Returns what makes a sample impossible to score, whatever its completion."""
+    if not targets:
+        return "sample has no gold answer"
+    missing = [key for key in rule.needs if not metadata.get(key)]
+    return f"sample lacks metadata: {', '.join(missing)}" if missing else None
 
 
-@metric
-def mean_by_task_type() -> Metric:
-    """Mean score of each task type, for samples that have one."""
+def _make_scorer(name: str, rule: Rule) -> Any:
+    """Returns the function that makes a rule's scorer, registered as `longspan/<name>`."""
 
-    def compute(scores: list[SampleScore]) -> Value:
-        typed = [score for score in scores if (score.sample_metadata or {}).get(TYPE_KEY)]
-        return _apply(grouped(mean(), TYPE_KEY, all=False), typed)
+    def make(
+        scoring: Scoring = "strict", require_phrase: bool = True, **rule_options: Any
+    ) -> Scorer:
+        unknown = rule_options.keys() - set(rule.options)
+        if unknown:
+            raise TypeError(f"scorer {name} has no option {min(unknown)!r}")
+        options = GradeOptions(_checked(scoring), require_phrase, rule_options)
 
-    return compute
+        async def score(state: TaskState, target: Target) -> Score:
+            return await _score(state, target, name, options)
 
+        return score
 
-def _apply(measure: Any, scores: list[SampleScore]) -> Value:
-    value: Value = measure(scores)
-    return value
-
-
-@scorer(metrics=[mean(), stderr()])
-def cover_exact_match(
-    max_extra_words: int = MAX_EXTRA_WORDS, require_phrase: bool = True
-) -> Scorer:
-    """Scores 1 if the gold answer stands in the final answer as whole words.
-
-    Args:
-        max_extra_words: Words that an answer may have beyond the gold answer's.
-        require_phrase: Whether an answer needs the phrase "the answer is".
-    """
-    return _simple(
-        "cover_exact_match", max_extra_words=max_extra_words, require_phrase=require_phrase
-    )
-
-
-@scorer(metrics=[mean(), stderr()])
-def letter(require_phrase: bool = True) -> Scorer:
-    """Scores 1 if the final answer names exactly the gold option.
-
-    Args:
-        require_phrase: Whether an answer needs the phrase "the answer is".
-    """
-    return _simple("letter", require_phrase=require_phrase)
-
-
-@scorer(metrics=[mean(), stderr()])
-def numeric(tolerance: float = 1e-6, require_phrase: bool = True) -> Scorer:
-    """Scores 1 if the final answer's one number equals the gold number.
-
-    Args:
-        tolerance: Relative tolerance.
-        require_phrase: Whether an answer needs the phrase "the answer is".
-    """
-    return _simple("numeric", tolerance=tolerance, require_phrase=require_phrase)
-
-
-@scorer(metrics=[mean(), stderr()])
-def sequence_ratio() -> Scorer:
-    """Scores the similarity of the whole completion and the gold text (the measure of MRCR)."""
-    return _simple("sequence_ratio")
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = f"Scores whether {rule.measures}."
+    metrics = [mean(), stderr(), compat()] if rule.compat else [mean(), stderr()]
+    return scorer(metrics=metrics, name=name)(make)
 
 
 @scorer(metrics=[mean(), stderr(), mean_by_task_type()])
-def by_sample(require_phrase: bool = True) -> Scorer:
+def by_sample(scoring: Scoring = "strict", require_phrase: bool = True) -> Scorer:
     """Scores every sample with the scorer that its metadata names.
 
     Args:
+        scoring: Which form of a rule is the score: `strict` or the authors' (`compat`).
         require_phrase: Whether an answer needs the phrase "the answer is".
     """
+    options = GradeOptions(_checked(scoring), require_phrase)
 
     async def score(state: TaskState, target: Target) -> Score:
-        name = str((state.metadata or {}).get("scorer"))
-        return await _score(state, target, name, require_phrase=require_phrase)
+        return await _score(state, target, str((state.metadata or {}).get("scorer")), options)
 
     return score
 
 
-SCORERS = {
-    "cover_exact_match": cover_exact_match,
-    "letter": letter,
-    "numeric": numeric,
-    "sequence_ratio": sequence_ratio,
-    "by_sample": by_sample,
-}
+SCORERS: dict[str, Any] = {name: _make_scorer(name, rule) for name, rule in RULES.items()}
 """Name -> Inspect scorer, registered as `longspan/<name>`."""
+SCORERS["by_sample"] = by_sample
 
 
 def find_scorer(name: str) -> Any:
@@ -257,14 +232,14 @@ def find_scorer(name: str) -> Any:
     return SCORERS[short]
 
 
-def _simple(name: str, **options: Any) -> Scorer:
-    async def score(state: TaskState, target: Target) -> Score:
-        return await _score(state, target, name, **options)
+def _checked(scoring: str) -> Scoring:
+    if scoring not in get_args(Scoring):
+        raise SpecError(f"scoring must be strict or compat: got {scoring!r}; use one of them")
+    return cast(Scoring, scoring)
 
-    return score
 
-
-async def _score(state: TaskState, target: Target, name: str, **options: Any) -> Score:
-    if name in WHOLE_COMPLETION:  # seconds at worst: not on the event loop
-        return await anyio.to_thread.run_sync(partial(score_state, state, target, name, **options))
-    return score_state(state, target, name, **options)
+async def _score(state: TaskState, target: Target, name: str, options: GradeOptions) -> Score:
+    rule = RULES.get(name)
+    if rule is not None and rule.is_slow:  # seconds at worst: not on the event loop
+        return await anyio.to_thread.run_sync(partial(score_state, state, target, name, options))
+    return score_state(state, target, name, options)
