@@ -47,6 +47,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longspan.harness.parity:parity_command",
         "Check that training rewards equal evaluation scores.",
     ),
+    "fuzz-scorer": (
+        "longspan.harness.fuzz:fuzz_command",
+        "Print what adversarial completions earn under a task's scorer.",
+    ),
     "board": ("longspan.leaderboards.site:board_command", "Build the leaderboard from eval logs."),
     "compare": (
         "longspan.leaderboards.compare:compare_command",
