@@ -38,7 +38,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longspan.trainers.pipeline:train_command",
         "Run or resume a training recipe.",
     ),
-    "eval": ("longspan.harness.evaluate:eval_command", "Evaluate a model on a suite of tasks."),
+    "eval": (
+        "longspan.harness.eval_command:eval_command",
+        "Evaluate a model on a task or a suite of tasks.",
+    ),
     "score": (
         "longspan.harness.score:score_command",
         "Score completions in a file, without a model.",
