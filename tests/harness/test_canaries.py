@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections import Counter
+from pathlib import Path
 
 import anyio
 import pytest
@@ -44,6 +45,14 @@ def test_there_are_canaries_of_both_verdicts_for_every_form():
         counts = Counter(one.meets for one in canaries(form))
         assert min(counts[True], counts[False]) >= 3
     assert len(RIGHT) == len(ALL), "no pair stands there twice"
+
+
+def test_the_page_on_the_judge_tells_how_many_there_are():
+    page = (Path(__file__).parents[2] / "docs" / "judge.md").read_text(encoding="utf-8")
+    for form in FORMS:
+        num_positive = sum(one.meets for one in canaries(form))
+        num_negative = len(canaries(form)) - num_positive
+        assert f"| `{form}` | {num_positive} | {num_negative} |" in page
 
 
 @pytest.mark.parametrize("one", ALL, ids=lambda one: f"{one.request.form}/{one.kind}")
