@@ -135,6 +135,8 @@ def test_what_a_text_says_to_a_reader_stays():
 def test_several_gold_answers_are_numbered():
     asked = prompt(JudgeRequest("equivalence", QUESTION, ("Ines", "I. Okafor"), "x"))
     assert dict(fields_of(asked.user, asked.nonce))["gold"] == "(1) Ines\n(2) I. Okafor"
+    many = prompt(JudgeRequest("equivalence", QUESTION, ("x" * 999,) * 999, "x"))
+    assert len(many.user) < MAX_FIELD_CHARS + 2000
 
 
 def test_every_form_has_its_own_rule_and_hash():
