@@ -46,6 +46,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longspan.harness.score:score_command",
         "Score completions in a file, without a model.",
     ),
+    "rejudge": (
+        "longspan.harness.rejudge:rejudge_command",
+        "Ask the judge again about the samples of a log where it failed.",
+    ),
     "parity": (
         "longspan.harness.parity:parity_command",
         "Check that training rewards equal evaluation scores.",
