@@ -38,9 +38,13 @@ TASKSET_PARAMETERS = {
 """What a task over a task set takes; a spec may give other defaults."""
 DATA = "data"
 """Parameter: the data file of a task that reads one."""
-SCORER_PARAMETERS: dict[str, Any] = {"require_phrase": True, "scoring": "strict"}
+SCORER_PARAMETERS: dict[str, Any] = {
+    "require_phrase": True,
+    "scoring": "strict",
+    "judge": "fallback",
+}
 """What `-T` hands to the scorer: whether an answer needs the phrase "the answer is" (some models
-never say it), and which form of the rule is the score."""
+never say it), which form of the rule is the score, and when a run's judge is asked."""
 DEFAULT_SOLVER = f"{PACKAGE}/full_context"
 
 SPECS: dict[str, SpecFile] = {}

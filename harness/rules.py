@@ -62,8 +62,9 @@ class Rule:
     """What repeating the question earns, strict; a text where it is not 0."""
     is_slow: bool = False
     """Whether it may take more than milliseconds: such rules run off the event loop."""
-    is_judged: bool = False
-    """Whether a judge decides where the rule does not find the gold answer."""
+    judge: Literal["no", "may", "should"] = "no"
+    """Whether a run's judge is asked where the rule does not find the gold answer; `should`: the
+    benchmark's own code asks a judge, so without one figures are not comparable."""
 
 
 def _best(measure: Callable[..., float]) -> StrictRule:
@@ -100,6 +101,7 @@ RULES: dict[str, Rule] = {
         options=("max_extra_words",),
         enumeration="up to 1 within 12 extra words",
         echo="1 where the question holds the gold within 12 words",
+        judge="may",
     ),
     "exact_match": Rule(
         measures="the final answer is a gold answer after normalisation",
@@ -136,6 +138,7 @@ RULES: dict[str, Rule] = {
         strict=_best(docmath),
         compat=official_docmath,
         authors="QwenLong-L1 (docmath), after DocMath-Eval",
+        judge="may",
         changes="no powers of ten, opposite signs or hidden scales; last statement, not first",
         echo="1 where the question holds the gold and no other number within 12 words",
     ),
@@ -180,7 +183,7 @@ RULES: dict[str, Rule] = {
         authors="CorpusQA (judge)",
         changes="a rule first (lists in any order), the judge where it fails",
         uses=(JUDGE_REPLY,),
-        is_judged=True,
+        judge="should",
     ),
     "longmemeval": Rule(
         measures="the response says the gold answer, as one of five judge rules sees it",
@@ -193,7 +196,7 @@ RULES: dict[str, Rule] = {
         options=("max_extra_words",),
         enumeration="up to 1 within 12 extra words",
         echo="1 where the question holds the gold within 12 words",
-        is_judged=True,
+        judge="should",
     ),
 }
 """Name of a scorer -> its rule."""

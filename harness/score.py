@@ -21,8 +21,8 @@ import typer
 
 from longspan.harness.errors import DataError, SpecError
 from longspan.harness.files import Problem, read_json_lines
+from longspan.harness.grading import STRICT, Grade, GradeOptions, grade
 from longspan.harness.rules import RULES
-from longspan.harness.scorers import STRICT, Grade, GradeOptions, grade
 from longspan.harness.validity import VALIDITIES, is_scored
 
 BY_SAMPLE = "by_sample"

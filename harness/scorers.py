@@ -1,16 +1,14 @@
-"""Scorers: a completion and its gold answers -> a score in [0, 1] and how the sample ended.
+"""Inspect's scorers: grading as `longspan/<rule>`, with the judge where a run has one.
 
-`grade` is the one rule; Inspect's scorers, training rewards and `longspan score` all go through it.
-A completion cannot make it fail or run long. Gold answers that cannot be compared are a failure of
-the scorer, which has no score.
+`grade` (`harness.grading`) says what a completion is worth by rule. Where the run has a model of
+role `grader` and the rule does not find the gold answer, the judge is asked (`fallback`), or always
+(`max`, the paper's evaluation); 1 if it says yes, else the rule's value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import anyio.to_thread
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
@@ -18,102 +16,30 @@ from inspect_ai.solver import TaskState
 from inspect_ai.util import sample_limits
 
 from longspan.harness.aggregates import compat, mean_by_task_type, stderr
-from longspan.harness.answers import cap, clean_answer, extract_answer, whole_answer
+from longspan.harness.canaries import QUALITY_KEY, judge_quality, measure
 from longspan.harness.errors import SpecError
+from longspan.harness.grading import Grade, GradeOptions, JudgeMode, Scoring, grade
+from longspan.harness.judge import (
+    Verdict,
+    ask,
+    compat_verdict,
+    corpusqa_verdict,
+    grader_or_none,
+    judge_record,
+    judged_value,
+)
+from longspan.harness.judge_prompts import Form, JudgeRequest, form_of
 from longspan.harness.rules import RULES, Rule
 from longspan.harness.tokens import TRUNCATION_KEY
-from longspan.harness.validity import Validity, stop_reason_of, validity_of
+from longspan.harness.validity import stop_reason_of
 
-Scoring = Literal["strict", "compat"]
-"""Which form of a rule is the score; both are in the log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grade:
-    """What a completion is worth."""
-
-    value: float | None
-    """Fraction in [0, 1]; None where the scorer failed, or compat leaves the sample out."""
-    answer: str | None
-    """The answer that was compared."""
-    validity: Validity
-    """How the sample ended."""
-    explanation: str | None = None
-    """Why there is no value."""
-    strict: float | None = None
-    """Value of the strict form."""
-    compat: float | None = None
-    """Value of the authors' form; None without one, or where it leaves the sample out."""
+JUDGE_MODES = get_args(JudgeMode)
+_ONLY_A_JUDGE = ("preference", "abstention")
+"""Forms whose gold answer is a rubric or an explanation, which no rule can find."""
 
 
-@dataclass(frozen=True, slots=True)
-class GradeOptions:
-    """How completions are graded."""
-
-    scoring: Scoring = "strict"
-    """Which form is the value."""
-    require_phrase: bool = True
-    """Whether an answer needs the phrase "the answer is" (strict); without it the whole completion
-    is the answer of a completion that lacks the phrase."""
-    rule_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the strict form (`max_extra_words`, `tolerance`)."""
-
-
-STRICT = GradeOptions()
-
-
-def grade(
-    name: str,
-    completion: str,
-    targets: Sequence[str],
-    stop_reason: str | None = "stop",
-    metadata: Mapping[str, Any] | None = None,
-    options: GradeOptions = STRICT,
-) -> Grade:
-    """Returns what a completion is worth under a rule; never raises on a completion.
-
-    Args:
-        name: Name of the rule (a key of `RULES`).
-        completion: The model's output text.
-        targets: Gold answers.
-        stop_reason: Why the output ended, as Inspect says it; one that hit its limit scores 0
-            (strict: the authors' forms do not look).
-        metadata: The record's metadata, from which some rules take what they need.
-        options: Which form, and how strictly.
-    """
-    rule = RULES.get(name)
-    if rule is None:
-        known = ", ".join(RULES)
-        return Grade(None, None, "scorer_failed", f"unknown scorer {name!r}; choose one of {known}")
-    metadata = metadata or {}
-    answer = _answer(rule, completion, options.require_phrase)
-    validity = validity_of(stop_reason, answer is not None)
-    problem = _problem(rule, targets, metadata)
-    if problem is None:
-        try:
-            # Also for a missing answer: bad gold is found whatever the completion, so a completion
-            # cannot choose whether the scorer fails.
-            strict = rule.strict(answer or "", targets, metadata, **options.rule_options)
-        except (ValueError, TypeError) as error:
-            problem = str(error)
-    if problem is not None:
-        return Grade(None, answer, "scorer_failed", problem)
-    if answer is None or validity in ("no_answer", "cut_off"):
-        strict = 0.0
-    theirs = rule.compat(cap(completion), targets, metadata) if rule.compat else None
-    value = theirs.value if theirs else None
-    if options.scoring == "strict":
-        return Grade(strict, answer, validity, None, strict, value)
-    if theirs is None:
-        note = f"scorer {name} has no released code to be compatible with; use strict"
-        return Grade(None, answer, "scorer_failed", note, strict)
-    return Grade(value, theirs.answer, validity, theirs.note, strict, value)
-
-
-def score_state(
-    state: TaskState, target: Target, name: str, options: GradeOptions = STRICT
-) -> Score:
-    """Returns Inspect's score of a finished sample under a scorer."""
+async def score_state(state: TaskState, target: Target, name: str, options: GradeOptions) -> Score:
+    """Returns Inspect's score of a finished sample under a rule, and the judge where one is."""
     ledger = state.store.get(TRUNCATION_KEY)
     metadata: dict[str, Any] = {"scorer": name}
     if ledger is not None:
@@ -125,7 +51,8 @@ def score_state(
         return Score.unscored(
             reason="scoring_failed", explanation="there is no model output", metadata=metadata
         )
-    given = grade(
+    by_rule = partial(
+        grade,
         name,
         state.output.completion,
         list(target),
@@ -133,15 +60,73 @@ def score_state(
         state.metadata,
         options,
     )
+    rule = RULES.get(name)
+    if rule is not None and rule.is_slow:  # seconds at worst: not on the event loop
+        given = await anyio.to_thread.run_sync(by_rule)
+    else:
+        given = by_rule()
+    if rule is not None:
+        given = await _judged(state, target, rule, given, options, metadata)
     metadata |= {"validity": given.validity, "strict": given.strict, "compat": given.compat}
     if given.value is None:
+        judge_failed = given.validity == "judge_failed"
         return Score.unscored(
-            reason="scoring_failed",
+            reason="grader_failed" if judge_failed else "scoring_failed",
             answer=given.answer,
             explanation=given.explanation,
             metadata=metadata,
         )
     return Score(value=given.value, answer=given.answer, metadata=metadata)
+
+
+async def _judged(
+    state: TaskState,
+    target: Target,
+    rule: Rule,
+    given: Grade,
+    options: GradeOptions,
+    metadata: dict[str, Any],
+) -> Grade:
+    """Returns the grade after the judge, whose record it adds to the score's metadata."""
+    answer, strict = given.answer, given.strict
+    mode = options.judge
+    if mode == "none" or rule.judge == "no" or strict is None or answer is None:
+        return given
+    if given.validity not in ("answered", "unknown") or (strict >= 1.0 and mode != "max"):
+        return given
+    form = _form(state.metadata)
+    model = grader_or_none()
+    if model is None:
+        if strict >= 1.0 or form not in _ONLY_A_JUDGE:
+            return given
+        missing = f"a question of the kind {form} needs a judge; name one as model role grader"
+        return Grade(None, answer, "judge_failed", missing)
+    question = str(state.metadata.get("question") or state.input_text)
+    request = JudgeRequest(form, question, tuple(target), answer)
+    quality = await measure(model, form)
+    verdict = await ask(model, request)
+    record = judge_record(mode, request, strict, verdict)
+    metadata["judge"] = record | {"rule_compat": given.compat, QUALITY_KEY: quality.to_metadata()}
+    value = judged_value(strict, verdict)
+    if value is None:
+        return Grade(None, answer, "judge_failed", verdict.failure)
+    theirs = _compat(rule, given, form, verdict)
+    chosen = theirs if options.scoring == "compat" else value
+    return Grade(chosen, answer, given.validity, None, value, theirs)
+
+
+def _form(metadata: dict[str, Any]) -> Form:
+    kind = metadata.get("question_type")
+    if not isinstance(kind, str):
+        return "equivalence"
+    return form_of(kind, bool(metadata.get("is_abstention")))
+
+
+def _compat(rule: Rule, given: Grade, form: Form, verdict: Verdict) -> float:
+    """Returns what the authors' code would make of the reply (to our prompt, not theirs)."""
+    if rule is RULES["corpusqa"]:
+        return float(corpusqa_verdict(verdict.reply))
+    return max(given.compat or 0.0, float(compat_verdict(form, verdict.reply)))
 
 
 def _at_its_limit() -> bool:
@@ -158,59 +143,50 @@ def _at_its_limit() -> bool:
     return any(one.remaining is not None and one.remaining <= 0 for one in every)
 
 
-def _answer(rule: Rule, completion: str, require_phrase: bool) -> str | None:
-    answer = None if rule.answer == "whole" else extract_answer(completion)
-    if rule.answer != "final":
-        # The phrase marks the answer where a task asks for it; a task that does not gets all.
-        return answer if answer is not None else whole_answer(completion)
-    if answer is None and not require_phrase:
-        whole = whole_answer(completion)
-        return None if whole is None else clean_answer(whole)
-    return answer
-
-
-def _problem(rule: Rule, targets: Sequence[str], metadata: Mapping[str, Any]) -> str | None:
-    """Returns what makes a sample impossible to score, whatever its completion."""
-    if not targets:
-        return "sample has no gold answer"
-    missing = [key for key in rule.needs if not metadata.get(key)]
-    return f"sample lacks metadata: {', '.join(missing)}" if missing else None
-
-
 def _make_scorer(name: str, rule: Rule) -> Any:
     """Returns the function that makes a rule's scorer, registered as `longspan/<name>`."""
 
     def make(
-        scoring: Scoring = "strict", require_phrase: bool = True, **rule_options: Any
+        scoring: Scoring = "strict",
+        require_phrase: bool = True,
+        judge: JudgeMode = "fallback",
+        **rule_options: Any,
     ) -> Scorer:
         unknown = rule_options.keys() - set(rule.options)
         if unknown:
             raise TypeError(f"scorer {name} has no option {min(unknown)!r}")
-        options = GradeOptions(_checked(scoring), require_phrase, rule_options)
+        options = _options(scoring, require_phrase, judge, rule_options)
 
         async def score(state: TaskState, target: Target) -> Score:
-            return await _score(state, target, name, options)
+            return await score_state(state, target, name, options)
 
         return score
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = f"Scores whether {rule.measures}."
-    metrics = [mean(), stderr(), compat()] if rule.compat else [mean(), stderr()]
+    metrics = [mean(), stderr()]
+    if rule.compat is not None:
+        metrics.append(compat())
+    if rule.judge != "no":
+        metrics.append(judge_quality())
     return scorer(metrics=metrics, name=name)(make)
 
 
-@scorer(metrics=[mean(), stderr(), mean_by_task_type()])
-def by_sample(scoring: Scoring = "strict", require_phrase: bool = True) -> Scorer:
+@scorer(metrics=[mean(), stderr(), mean_by_task_type(), judge_quality()])
+def by_sample(
+    scoring: Scoring = "strict", require_phrase: bool = True, judge: JudgeMode = "fallback"
+) -> Scorer:
     """Scores every sample with the scorer that its metadata names.
 
     Args:
         scoring: Which form of a rule is the score: `strict` or the authors' (`compat`).
         require_phrase: Whether an answer needs the phrase "the answer is".
+        judge: When a run's grader is asked: `none`, `fallback` or `max`.
     """
-    options = GradeOptions(_checked(scoring), require_phrase)
+    options = _options(scoring, require_phrase, judge, {})
 
     async def score(state: TaskState, target: Target) -> Score:
-        return await _score(state, target, str((state.metadata or {}).get("scorer")), options)
+        return await score_state(state, target, str((state.metadata or {}).get("scorer")), options)
 
     return score
 
@@ -232,14 +208,14 @@ def find_scorer(name: str) -> Any:
     return SCORERS[short]
 
 
-def _checked(scoring: str) -> Scoring:
+def _options(
+    scoring: str, require_phrase: bool, judge: str, rule_options: dict[str, Any]
+) -> GradeOptions:
     if scoring not in get_args(Scoring):
         raise SpecError(f"scoring must be strict or compat: got {scoring!r}; use one of them")
-    return cast(Scoring, scoring)
-
-
-async def _score(state: TaskState, target: Target, name: str, options: GradeOptions) -> Score:
-    rule = RULES.get(name)
-    if rule is not None and rule.is_slow:  # seconds at worst: not on the event loop
-        return await anyio.to_thread.run_sync(partial(score_state, state, target, name, options))
-    return score_state(state, target, name, options)
+    if judge not in JUDGE_MODES:
+        known = ", ".join(JUDGE_MODES)
+        raise SpecError(f"judge must be one of {known}: got {judge!r}; use one of them")
+    return GradeOptions(
+        cast(Scoring, scoring), require_phrase, rule_options, cast(JudgeMode, judge)
+    )

@@ -170,7 +170,7 @@ def test_an_unknown_parameter_is_one_line(folder):
     register_folders(folder)
     with pytest.raises(
         SpecError,
-        match="task towns has no parameter 'bogus'; it has: data, require_phrase, scoring",
+        match="task towns has no parameter 'bogus'; it has: data, require_phrase, scoring, judge",
     ):
         make_task(find_spec("towns"), {"bogus": 1, "data": None})
 
@@ -203,4 +203,5 @@ def test_the_table_is_also_json(folder, capsys):
         "data": None,
         "require_phrase": True,
         "scoring": "strict",
+        "judge": "fallback",
     }

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longspan.harness.grading import STRICT, GradeOptions, grade
 from longspan.harness.rules import RULES
-from longspan.harness.scorers import STRICT, GradeOptions, grade
 
 SAY = "Therefore, the answer is {}."
 METADATA = {"random_string_to_prepend": "aYoo", "judge_reply": "Equal. [[YES]]"}

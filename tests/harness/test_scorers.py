@@ -12,12 +12,11 @@ from inspect_ai.solver import TaskState, solver
 
 from longspan.harness.aggregates import mean_by_task_type, stderr
 from longspan.harness.errors import SpecError
+from longspan.harness.grading import GradeOptions, grade
 from longspan.harness.scorers import (
     SCORERS,
-    GradeOptions,
     by_sample,
     find_scorer,
-    grade,
 )
 from longspan.harness.tokens import TRUNCATION_KEY
 from tests.harness.scripted import scripted_model
