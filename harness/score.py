@@ -147,6 +147,28 @@ def rules_table() -> str:
     return "\n".join([*lines, f"{BY_SAMPLE}: the scorer that each row names"])
 
 
+def rules_markdown() -> str:
+    """Returns the table of `docs/scorers.md`."""
+    columns = ("scorer", "measures", "`compat` repeats", "`strict` changes", "judge")
+    promises = ("every candidate listed", "question echoed", "needs metadata")
+    header = [*columns, *promises]
+    rows = [header, ["---"] * len(header)]
+    for name, rule in RULES.items():
+        rows.append(
+            [
+                f"`{name}`",
+                rule.measures,
+                rule.authors or "-",
+                rule.changes or "-",
+                {"no": "-", "may": "if given", "should": "expected"}[rule.judge],
+                rule.enumeration,
+                rule.echo,
+                ", ".join(f"`{key}`" for key in rule.needs) or "-",
+            ]
+        )
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
 def _fields(row: dict[str, Any], scorer: str) -> tuple[str, list[str], str]:
     completion = row.get("completion", row.get("output"))
     if not isinstance(completion, str):

@@ -1,13 +1,14 @@
 """`longspan score`: a file of completions, with every row accounted for."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from longspan.harness.cli import main
 from longspan.harness.errors import DataError, SpecError
 from longspan.harness.rules import RULES
-from longspan.harness.score import score_file
+from longspan.harness.score import rules_markdown, score_file
 
 ROWS = [
     {"completion": "Therefore, the answer is Paris.", "target": "Paris"},
@@ -98,3 +99,8 @@ def test_mistakes_are_one_line(tmp_path, capsys):
         score_file("letter", write(tmp_path / "c.jsonl", [{"completion": "x"}]))
     assert main(["score", "letter", str(tmp_path / "none.jsonl")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_page_on_scorers_has_the_table_of_the_rules():
+    page = Path(__file__).parents[2] / "docs" / "scorers.md"
+    assert rules_markdown() in page.read_text("utf-8")
