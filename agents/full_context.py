@@ -3,20 +3,30 @@
 What is cut is the text between question and instruction, never the question; how much, and whether
 the evidence survived, stands in the sample's store (and in the score's metadata) under
 `longspan:truncation`.
+
+A benchmark that sends a chat of its own (MRCR, CorpusQA) is sent that chat where it fits the
+window; where it does not, its text form is shown and cut like any other ("form" in the ledger).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, get_args
 
-from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, get_model
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageUser,
+    get_model,
+)
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from longspan.agents.query import Query, read_query
-from longspan.agents.room import input_room, output_limit, template_tokens
+from longspan.agents.room import chat_tokens, input_room, output_limit, template_tokens
 from longspan.harness.errors import SpecError, WindowError, without_traceback
 from longspan.harness.passport import share_that_survives
-from longspan.harness.prompts import render_prompt, user_message
+from longspan.harness.prompts import user_message
 from longspan.harness.tokens import (
     TRUNCATION_KEY,
     Side,
@@ -26,6 +36,12 @@ from longspan.harness.tokens import (
     truncate,
     window_of,
 )
+
+_ROLES: dict[str, type[ChatMessageSystem | ChatMessageUser | ChatMessageAssistant]] = {
+    "system": ChatMessageSystem,
+    "user": ChatMessageUser,
+    "assistant": ChatMessageAssistant,
+}
 
 
 @solver
@@ -63,20 +79,39 @@ def full_context(
         )
         room = _smaller(max_input_tokens, input_room(window, limit))
         query = read_query(state)
+        chat = fitting_chat(query, room, counter)
         if query.is_plain:
             cut, num_tokens = _plain(state, room, counter)
-            state.messages = _tagged(state)
+            state.messages = _tagged(state.messages, state)
+        elif chat is not None:
+            messages, num_tokens = chat
+            cut = Truncated("", num_tokens, num_tokens, 0, truncation, ())
+            state.messages = _tagged(messages, state)
         else:
-            system = [m for m in state.messages if isinstance(m, ChatMessageSystem)]
+            system = [*_system_of(query), *filter(_is_system, state.messages)]
             overhead = template_tokens(counter) + sum(counter.count(m.text) for m in system)
             prompt, cut, num_tokens = fit_prompt(query, room, overhead, counter, truncation)
             state.messages = [*system, user_message(prompt, state)]
-        state.store.set(TRUNCATION_KEY, _ledger(query, cut, num_tokens, room, counter))
+        ledger = _ledger(query, cut, num_tokens, room, counter)
+        ledger["form"] = "text" if chat is None else "chat"
+        state.store.set(TRUNCATION_KEY, ledger)
         if window is None or limit is None:
             return await generate(state)
         return await generate(state, max_tokens=min(limit, max(1, window - num_tokens)))
 
     return solve
+
+
+def fitting_chat(
+    query: Query, room: int | None, counter: TokenCounter
+) -> tuple[list[ChatMessage], int] | None:
+    """Returns a benchmark's own chat and its tokens; None without one, or where it does not fit."""
+    if not query.messages:
+        return None
+    num_tokens = chat_tokens(query.messages, counter)
+    if room is not None and num_tokens > room:
+        return None
+    return [_ROLES[m["role"]](content=m["content"]) for m in query.messages], num_tokens
 
 
 def fit_prompt(
@@ -87,7 +122,7 @@ def fit_prompt(
     Raises:
         WindowError: The question alone exceeds the room.
     """
-    frame = counter.count(render_prompt("", query.question, query.instructions)) + overhead
+    frame = counter.count(query.prompt("")) + overhead
     if room is not None and frame >= room:
         raise WindowError(
             f"the question alone exceeds the window: question and instructions have {frame} "
@@ -98,11 +133,11 @@ def fit_prompt(
     if room is None or not query.context.strip():
         size = counter.count(query.context)
         cut = Truncated(query.context, size, size, 0, side, ((0, len(query.context)),))
-        return render_prompt(cut.text, query.question, query.instructions), cut, size + frame
+        return query.prompt(cut.text), cut, size + frame
     budget = room - frame
     while True:
         cut = truncate(query.context, budget, counter, side)
-        prompt = render_prompt(cut.text, query.question, query.instructions)
+        prompt = query.prompt(cut.text)
         num_tokens = counter.count(prompt) + overhead
         if num_tokens <= room:
             return prompt, cut, num_tokens
@@ -124,9 +159,20 @@ def _plain(state: TaskState, room: int | None, counter: TokenCounter) -> tuple[T
     return Truncated("", size, size, 0, "middle", ()), num_tokens
 
 
-def _tagged(state: TaskState) -> list[ChatMessage]:
+def _is_system(message: ChatMessage) -> bool:
+    return isinstance(message, ChatMessageSystem)
+
+
+def _system_of(query: Query) -> list[ChatMessage]:
+    """Returns the system messages of the benchmark's chat, for its text form."""
+    return [
+        ChatMessageSystem(content=m["content"]) for m in query.messages if m["role"] == "system"
+    ]
+
+
+def _tagged(messages: Sequence[ChatMessage], state: TaskState) -> list[ChatMessage]:
     """Returns the messages, the last with the rollout's identity, from which seeds derive."""
-    messages = list(state.messages)
+    messages = list(messages)
     if messages and isinstance(messages[-1], ChatMessageUser):
         tag = user_message("", state).metadata or {}
         metadata = {**(messages[-1].metadata or {}), **tag}

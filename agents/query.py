@@ -16,6 +16,8 @@ from inspect_ai.solver import TaskState
 
 from longspan.agents.retention import Evidence, find_evidence
 from longspan.harness.documents import context_offsets, render_context, resolve_documents
+from longspan.harness.errors import DataError
+from longspan.harness.prompts import render_prompt
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,16 @@ class Query:
     """The passport's evidence within the context; empty for samples without a passport."""
     is_plain: bool
     """Whether the sample declares no context: its input is all there is."""
+    messages: tuple[Mapping[str, str], ...] = ()
+    """The benchmark's own chat ({role, content}), which full context sends as it is."""
+    frame: tuple[str, str] | None = None
+    """What the benchmark's own prompt says before and after the context."""
+
+    def prompt(self, context: str) -> str:
+        """Returns the prompt that shows a context, whole or cut."""
+        if self.frame is None:
+            return render_prompt(context, self.question, self.instructions)
+        return f"{self.frame[0]}{context}{self.frame[1]}"
 
 
 def read_query(state: TaskState) -> Query:
@@ -56,4 +68,21 @@ def read_query(state: TaskState) -> Query:
         document_starts=tuple(start for start, _ in context_offsets(documents)),
         evidence=find_evidence(metadata.get("passport"), documents, context),
         is_plain=False,
+        messages=_messages(metadata.get("messages")),
+        frame=_frame(metadata.get("frame")),
     )
+
+
+def _messages(value: Any) -> tuple[Mapping[str, str], ...]:
+    messages = value if isinstance(value, list | tuple) else ()
+    if not all(isinstance(m, Mapping) and {"role", "content"} <= m.keys() for m in messages):
+        raise DataError(
+            'a sample\'s metadata "messages" must be a list of {role, content}; make the task again'
+        )
+    return tuple(messages)
+
+
+def _frame(value: Any) -> tuple[str, str] | None:
+    if not isinstance(value, Mapping):
+        return None
+    return str(value.get("before", "")), str(value.get("after", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inspect_ai.model import Model
@@ -40,6 +41,18 @@ def input_room(window: int | None, max_output_tokens: int | None) -> int | None:
         return None
     output = max_output_tokens or int(window * DEFAULT_OUTPUT_SHARE)
     return window - max(1, min(output, int(window * MAX_OUTPUT_SHARE)))
+
+
+def chat_tokens(messages: Sequence[Mapping[str, str]], counter: TokenCounter) -> int:
+    """Returns the tokens of a chat: as the tokenizer's template renders it, else estimated."""
+    tokenizer: Any = getattr(counter, "tokenizer", None)
+    if tokenizer is None or getattr(tokenizer, "chat_template", None) is None:
+        frame = TEMPLATE_TOKENS * len(messages) + SEAM_TOKENS
+        return sum(counter.count(message["content"]) for message in messages) + frame
+    text = tokenizer.apply_chat_template(
+        [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
+    )
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def template_tokens(counter: TokenCounter) -> int:

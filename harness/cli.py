@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Run the whole loop: synthesize, evaluate, train, evaluate again, build the board.",
     ),
     "tasks": ("longspan.harness.registry:tasks_command", "List the registered tasks."),
+    "data": (
+        "longspan.harness.data_command:data_command",
+        "Fetch the data of tasks, or say which files a task uses.",
+    ),
     "synth": (
         "longspan.synth_templates.pipeline:synth_command",
         "Build a task set from documents or from a generated world.",

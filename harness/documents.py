@@ -117,11 +117,13 @@ def resolve_documents(metadata: Mapping[str, Any]) -> list[Document]:
         DataError: the sample has no context, or refers to documents that are not there.
     """
     context = metadata.get("context")
-    if not isinstance(context, Mapping) or not ({"text", "taskset"} & context.keys()):
+    if not isinstance(context, Mapping) or not ({"text", "messages", "taskset"} & context.keys()):
         raise DataError(
             'sample has no context: its metadata needs "context" with "text", '
             'or with "taskset" and "documents"'
         )
+    if "messages" in context:
+        return _parts_of_chat(context["messages"], metadata.get("messages"))
     if "text" in context:
         text = str(context["text"])
         return [Document(id=document_id("", text), text=text)]
@@ -132,6 +134,44 @@ def resolve_documents(metadata: Mapping[str, Any]) -> list[Document]:
     if missing:
         raise DataError(f"task set {folder} has no document {missing[0]!r}; build it again")
     return [table[name] for name in wanted]
+
+
+def chat_context(
+    documents: Sequence[Document], messages: Sequence[Mapping[str, str]]
+) -> dict[str, Any] | None:
+    """Returns a context that refers to parts of the sample's own chat, so that no text is twice.
+
+    None where the documents do not stand in the chat in their order.
+    """
+    parts: list[tuple[str, int, int, int]] = []
+    number = start = 0
+    for document in documents:
+        found = -1
+        while number < len(messages):
+            found = messages[number]["content"].find(document.text, start)
+            if found >= 0:
+                break
+            number, start = number + 1, 0
+        if found < 0:
+            return None
+        start = found + len(document.text)
+        parts.append((document.title, number, found, start))
+    ids = " ".join(document.id for document in documents)
+    return {"messages": parts, "hash": document_id("", ids)}
+
+
+def _parts_of_chat(parts: Any, messages: Any) -> list[Document]:
+    try:
+        pieces = [
+            (str(title), str(messages[number]["content"])[start:end])
+            for title, number, start, end in parts
+        ]
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+        raise DataError(
+            f"the sample's context refers to a chat that is not there ({error!r}); make the task "
+            "again"
+        ) from error
+    return [Document(id=document_id(title, text), title=title, text=text) for title, text in pieces]
 
 
 def load_documents(folder: Path) -> Mapping[str, Document]:

@@ -1,4 +1,4 @@
-"""Records -> samples: finding a task's data, reading its rows, counting what cannot be used.
+"""Records -> samples: reading the rows of a task's data, counting what cannot be used.
 
 Every reader turns one row into one `Record`; a row that it cannot use is left out with its number
 and a reason, and the count goes into the log of every run.
@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from inspect_ai.dataset import Sample
 
-from longspan.harness.documents import Document, document_id, render_context
+from longspan.harness.data import Data
+from longspan.harness.documents import Document, chat_context, document_id, render_context
 from longspan.harness.errors import DataError
-from longspan.harness.files import Problem, read_json_lines
+from longspan.harness.files import Problem
 from longspan.harness.prompts import render_question
-from longspan.harness.spec import SpecFile, TaskSpec
+from longspan.harness.rows import read_rows
+from longspan.harness.spec import TaskSpec
 from longspan.harness.templates import render
 
-DATA_VARIABLE = "LONGSPAN_DATA"
-"""Environment variable: the folder in which data files of tasks are looked for."""
-
 Row = dict[str, Any]
-ReadRow = Callable[[Row], "Record"]
+ReadRow = Callable[[Row], "Record | None"]
+"""What reads a row; None: the task's options do not choose it."""
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +43,10 @@ class Record:
     """The context."""
     supporting: tuple[str, ...] = ()
     """Ids of documents that hold the answer: samples that share one are one cluster."""
+    messages: tuple[Mapping[str, str], ...] = ()
+    """The benchmark's own chat ({role, content}), exactly as it sends it."""
+    instructions: str | None = None
+    """Format instructions of this record; None: the task's."""
     hops: int | None = None
     kind: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
@@ -57,100 +59,95 @@ class Reading:
 
     samples: list[Sample]
     problems: list[Problem]
+    num_not_chosen: int = 0
+    """Rows that the task's options do not choose."""
 
     def summary(self) -> dict[str, Any]:
         """Returns the counts for the log, with the first reasons."""
         return {
             "num_samples": len(self.samples),
             "num_rows_left_out": len(self.problems),
+            "num_rows_not_chosen": self.num_not_chosen,
             "first_reasons": [str(problem) for problem in self.problems[:10]],
         }
 
 
-def find_data(file: SpecFile, data: str | None = None) -> Path:
-    """Returns the data file of a task.
-
-    The one given, else one in LONGSPAN_DATA, else one beside the spec, else from the hub.
-
-    Raises:
-        DataError: there is none; the message says where to put it.
-    """
-    dataset = file.spec.dataset
-    if data:
-        path = Path(data).expanduser()
-        if not path.is_file():
-            raise DataError(f"no data file at {path}; check the path given with -T data=")
-        return path
-    variable = os.environ.get(DATA_VARIABLE, "")
-    folders = [Path(variable).expanduser()] if variable else []
-    for folder in [*folders, file.path.parent]:
-        for name in dataset.files:
-            if (folder / name).is_file():
-                return folder / name
-    if dataset.hub is not None:
-        return _fetch(dataset.hub.repository, dataset.hub.revision, dataset.hub.file)
-    state = f"not in {DATA_VARIABLE}={variable}" if variable else f"{DATA_VARIABLE} is not set"
-    names = " or ".join(dataset.files) or "a data file"
-    source = f" ({dataset.source})" if dataset.source else ""
-    raise DataError(
-        f"task {file.spec.name} needs {names}{source}: {state}; "
-        f"set {DATA_VARIABLE} to the folder that holds it, or pass -T data=FILE"
-    )
-
-
 def read_samples(
-    spec: TaskSpec, path: Path, prepare: Callable[[Sequence[Row]], ReadRow]
+    spec: TaskSpec, data: Data, prepare: Callable[[Sequence[Row]], ReadRow]
 ) -> Reading:
-    """Returns the samples of a data file.
+    """Returns the samples of a task's data.
 
     Args:
         spec: The task.
-        path: JSON lines.
+        data: Its files, read one after the other.
         prepare: Given all rows, returns what reads one (rows may lend each other passages). What
-            reads
-            a row raises ValueError, KeyError, TypeError or IndexError where it cannot use it.
+            reads a row returns None where the task's options do not choose it, and raises
+            ValueError, KeyError, TypeError or IndexError where it cannot use it.
 
     Raises:
-        DataError: the file cannot be read, or not one of its rows can be used.
+        DataError: a file cannot be read, or not one of its rows can be used.
     """
-    rows, problems = read_json_lines(path)
-    problems = list(problems)
+    rows, problems = _read_files(data)
     read_row = prepare([row for _, row in rows])
     records: dict[str, Record] = {}
-    for number, row in rows:
-        place = f"{path.name} row {number}"
+    num_not_chosen = 0
+    for place, row in rows:
         try:
             record = read_row(row)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             problems.append(Problem(place, _reason(error)))
             continue
-        if record.id in records:
+        if record is None:
+            num_not_chosen += 1
+        elif record.id in records:
             problems.append(Problem(place, f"repeats id {record.id!r}"))
         else:
             records[record.id] = record
     if not records:
-        raise DataError(
-            f"no usable row in {path} for task {spec.name} (first problem: {problems[0]}); "
-            "check that the file has the task's format"
-        )
+        _raise_no_rows(spec, data, problems, num_not_chosen)
     if problems:
         logger.warning(
             "%s: %d rows of %s left out, first: %s",
-            spec.name, len(problems), path.name, problems[0],
+            spec.name, len(problems), data.names, problems[0],
         )  # fmt: skip
     clusters = document_groups(list(records.values()))
-    return Reading(
-        [to_sample(record, spec, clusters[record.id]) for record in records.values()], problems
+    samples = [to_sample(record, spec, clusters[record.id]) for record in records.values()]
+    return Reading(samples, problems, num_not_chosen)
+
+
+def _read_files(data: Data) -> tuple[list[tuple[str, Row]], list[Problem]]:
+    """Returns the rows of all files, each with its place."""
+    found: list[tuple[str, Row]] = []
+    problems: list[Problem] = []
+    for path in data.paths:
+        rows, left_out = read_rows(path, data.member)
+        found += [(f"{path.name} row {number}", row) for number, row in rows]
+        problems += left_out
+    return found, problems
+
+
+def _raise_no_rows(
+    spec: TaskSpec, data: Data, problems: list[Problem], num_not_chosen: int
+) -> NoReturn:
+    if num_not_chosen:
+        raise DataError(
+            f"the options of task {spec.name} choose none of the {num_not_chosen} rows of "
+            f"{data.names}; change them (-T)"
+        )
+    raise DataError(
+        f"no usable row in {data.names} for task {spec.name} (first problem: {problems[0]}); "
+        "check that the file has the task's format"
     )
 
 
 def to_sample(record: Record, spec: TaskSpec, document_group: str) -> Sample:
     """Returns the Inspect sample of a record; the context is metadata, never input."""
     question = render(spec.question, record.values)
+    instructions = spec.instructions if record.instructions is None else record.instructions
     metadata: dict[str, Any] = {
         "question": question,
-        "instructions": spec.instructions,
-        "context": {"text": render_context(record.documents)},
+        "instructions": instructions,
+        **_context(record),
         "task_type": spec.task_type,
         "scorer": spec.scorer.removeprefix("longspan/"),
         "advantage_group": f"{spec.task_type}/{spec.scorer.removeprefix('longspan/')}",
@@ -161,8 +158,19 @@ def to_sample(record: Record, spec: TaskSpec, document_group: str) -> Sample:
         **record.extra,
     }
     target: str | list[str] = list(record.targets) if len(record.targets) > 1 else record.targets[0]
-    text = render_question(question, spec.instructions)
+    text = render_question(question, instructions)
     return Sample(id=record.id, input=text, target=target, metadata=metadata)
+
+
+def _context(record: Record) -> dict[str, Any]:
+    """Returns the metadata that hold a record's text: its documents, and its chat if it has one."""
+    if not record.messages:
+        return {"context": {"text": render_context(record.documents)}}
+    context = chat_context(record.documents, record.messages)
+    return {
+        "messages": [dict(message) for message in record.messages],
+        "context": context or {"text": render_context(record.documents)},
+    }
 
 
 def document_groups(records: Sequence[Record]) -> dict[str, str]:
@@ -211,20 +219,20 @@ def gold_answers(values: Sequence[Any]) -> tuple[str, ...]:
     return targets
 
 
+def row_text(row: Row, key: str) -> str:
+    """Returns the text of a field, stripped.
+
+    Raises:
+        KeyError: there is no such field.
+        ValueError: it holds no text.
+    """
+    value = row[key]
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"field {key!r} holds no text")
+    return value.strip()
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"field {error.args[0]!r} is missing"
     return str(error) or type(error).__name__
-
-
-def _fetch(repository: str, revision: str, file: str) -> Path:
-    from huggingface_hub import hf_hub_download  # only tasks on the hub need the network
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        return Path(hf_hub_download(repository, file, revision=revision, repo_type="dataset"))
-    except (OSError, HfHubHTTPError, ValueError) as error:
-        raise DataError(
-            f"cannot fetch {file} of {repository} at {revision[:8]}: {error}; "
-            f"check the network, or put the file into {DATA_VARIABLE}"
-        ) from error

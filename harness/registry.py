@@ -21,10 +21,11 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.solver import Solver
 from inspect_ai.util import registry_create
 
+from longspan.harness.data import DATA_VARIABLE, find_data, find_locally
 from longspan.harness.errors import DataError, LongspanError, SpecError, one_line
-from longspan.harness.files import Problem, file_hash
+from longspan.harness.files import Problem
 from longspan.harness.readers import READERS, make_reader
-from longspan.harness.records import find_data, read_samples
+from longspan.harness.records import read_samples
 from longspan.harness.scorers import SCORERS, find_scorer
 from longspan.harness.spec import SpecFile, TaskSpec, named_in, read_specs, user_folders
 from longspan.harness.taskset import TaskSet
@@ -271,9 +272,9 @@ def _from_file(
         if name != DATA and name not in SCORER_PARAMETERS
     }
     read = make_reader(file, options)
-    path = find_data(file, arguments.get(DATA))
-    reading = read_samples(file.spec, path, read)
-    return reading.samples, file_hash(path), {"data": path.name} | reading.summary()
+    data = find_data(file, arguments.get(DATA))
+    reading = read_samples(file.spec, data, read)
+    return reading.samples, data.hash(), data.facts() | reading.summary()
 
 
 def _names(value: Any) -> list[str] | None:
@@ -301,12 +302,12 @@ def _describe(file: SpecFile) -> dict[str, Any]:
 def _data_state(file: SpecFile) -> str:
     if file.spec.dataset.reader == TASKSET_READER:
         return "-T path=DIR"
+    found = find_locally(file)
+    if found is not None:
+        return found.names
     if file.spec.dataset.hub is not None:
-        return f"hub: {file.spec.dataset.hub.repository}"
-    try:
-        return find_data(file).name
-    except DataError:
-        return "missing: set LONGSPAN_DATA or -T data=FILE"
+        return f"missing: longspan data fetch {file.spec.name}"
+    return f"missing: set {DATA_VARIABLE} or -T data=FILE"
 
 
 def _table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:

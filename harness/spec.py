@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -36,15 +36,28 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class HubFile(_Frozen):
-    """One file of a data set on the Hugging Face hub, pinned."""
+class HubFiles(_Frozen):
+    """Files of a data set on the Hugging Face hub."""
 
-    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    repository: str = Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$")
     """Repository, "owner/name"."""
-    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
-    """Commit (40 hexadecimal digits): a branch would change under the results."""
-    file: str
-    """Path of the file within the repository."""
+    revision: str | None = Field(pattern=r"^[0-9a-f]{40}$")
+    """Commit (40 hexadecimal digits): a branch would change under the results. None: not pinned by
+    us; `longspan data fetch` takes the current one and records it, and logs say which it was."""
+    files: tuple[str, ...] = Field(min_length=1)
+    """Paths within the repository, all of them read, in this order. "a.json|b.json" are spellings
+    of one file, of which the first that is there counts."""
+    member: str | None = None
+    """Which file of a zip archive holds the records."""
+
+    @field_validator("files")
+    @classmethod
+    def _stay_within(cls, files: tuple[str, ...]) -> tuple[str, ...]:
+        for name in (name for file in files for name in file.split("|")):
+            path = PurePosixPath(name)
+            if not name or path.is_absolute() or ".." in path.parts or "\\" in name:
+                raise ValueError(f"a path within the repository is expected, not {name!r}")
+        return files
 
 
 class DatasetSpec(_Frozen):
@@ -54,8 +67,8 @@ class DatasetSpec(_Frozen):
     """Record reader (`harness.readers`): `fields` maps fields, others know a benchmark's format."""
     files: tuple[str, ...] = ()
     """Names of files looked for in LONGSPAN_DATA and beside the spec; the first one is read."""
-    hub: HubFile | None = None
-    """File to fetch where none of `files` is found."""
+    hub: HubFiles | None = None
+    """Files of the hub, looked for in local mirrors first (see `harness.data`)."""
     fields: dict[str, str] = {}
     """For `fields`: question, target, context, id, choices, hops, kind -> field (dots descend)."""
     source: str = ""
@@ -100,6 +113,10 @@ class TaskSpec(_Frozen):
     """What `-T` may set, with defaults; passed to the record reader."""
     limits: Limits = Limits()  # type: ignore[call-arg]
     """Limits of one sample."""
+    size: int | None = Field(None, ge=1)
+    """Number of samples of the whole data set; None: it depends."""
+    length: str = ""
+    """Typical tokens of a context, for people: "16K", "4K to 1M"."""
     groupings: tuple[str, ...] = ()
     """Metadata keys by which boards break the score down."""
     paper: str = ""

@@ -10,8 +10,12 @@ from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 
 from longspan.agents.full_context import full_context
-from longspan.harness.errors import SpecError
+from longspan.agents.memory import memory_agent
+from longspan.harness.documents import resolve_context
+from longspan.harness.errors import DataError, SpecError
 from longspan.harness.prompts import render_prompt
+from longspan.harness.records import Record, make_document, to_sample
+from longspan.harness.spec import TaskSpec
 from tests.harness.words import WordTokens
 
 LONG = " ".join(f"w{i}" for i in range(1000))
@@ -118,3 +122,84 @@ def test_the_ledger_says_whether_evidence_survived(
 def test_an_unknown_side_is_refused() -> None:
     with pytest.raises(SpecError, match="unknown truncation 'top'"):
         full_context(truncation="top")  # type: ignore[arg-type]
+
+
+CHAT = [
+    {"role": "system", "content": "You keep poems."},
+    {"role": "user", "content": "Write a poem"},
+    {"role": "assistant", "content": "  w0 w1 w2"},
+    {"role": "user", "content": "Repeat it after the hash."},
+]
+
+
+def chat_sample(chat: Any, question: str = "Repeat it after the hash.") -> Sample:
+    """A sample as a benchmark with a chat of its own makes it."""
+    turns = [m for m in chat[:-1] if m["role"] != "system"]
+    documents = tuple(make_document(m["role"].capitalize(), m["content"]) for m in turns)
+    record = Record("m1", {"question": question}, ("x",), documents, messages=tuple(chat))
+    return to_sample(record, CHAT_SPEC, "m1")
+
+
+CHAT_SPEC = TaskSpec.model_validate(
+    {"name": "m", "description": "d", "dataset": {}, "scorer": "letter", "instructions": ""}
+)
+
+
+def test_a_chat_of_the_benchmark_is_sent_unchanged(run: Any) -> None:
+    sample = chat_sample(CHAT)
+    for window in (None, 256):
+        result = run(full_context(), sample, echo, window=window)
+        (call,) = result.calls
+        assert [{"role": m.role, "content": m.text} for m in call.messages] == CHAT
+        assert call.identity == {"sample": "m1", "epoch": 1, "turn": 0}
+        assert (result.truncation["form"], result.truncation["tokens_dropped"]) == ("chat", 0)
+
+
+def test_a_chat_that_does_not_fit_is_shown_as_text_and_cut_in_the_middle(run: Any) -> None:
+    chat = [*CHAT[:2], {"role": "assistant", "content": LONG}, CHAT[3]]
+    result = run(full_context(), chat_sample(chat), echo, window=256, max_tokens=32)
+    (call,) = result.calls
+    assert [m.role for m in call.messages] == ["system", "user"]
+    assert "User Write a poem Assistant w0" in call.prompt and call.prompt.endswith(
+        CHAT[3]["content"]
+    )
+    assert "w999" in call.prompt and "w500" not in call.prompt
+    assert result.truncation["form"] == "text"
+    assert result.truncation["tokens_before"] > 1000 > result.truncation["tokens_kept"] > 100
+    assert tokens(call.prompt) <= 256 - 32
+
+
+def test_the_memory_agent_reads_the_text_of_a_chat(run: Any) -> None:
+    chat = [*CHAT[:2], {"role": "assistant", "content": LONG}, CHAT[3]]
+    result = run(memory_agent(), chat_sample(chat), echo, window=256)
+    prompts = " ".join(call.prompt for call in result.calls)
+    assert len(result.calls) > 4 and all(len(call.messages) == 1 for call in result.calls)
+    assert "Assistant" in prompts and "w0 " in prompts and "w999" in prompts
+    assert all(CHAT[3]["content"] in call.prompt for call in result.calls)
+
+
+def test_the_text_of_a_chat_is_kept_once(run: Any) -> None:
+    sample = chat_sample(CHAT)
+    assert sample.input == CHAT[-1]["content"]
+    assert resolve_context(sample.metadata) == "User\nWrite a poem\n\nAssistant\nw0 w1 w2"
+    assert repr(sample.metadata).count("w0 w1 w2") == 1
+    stripped = {key: value for key, value in sample.metadata.items() if key != "messages"}
+    with pytest.raises(DataError, match="refers to a chat that is not there"):
+        resolve_context(stripped)
+
+
+def test_documents_that_do_not_stand_in_the_chat_are_kept_as_text() -> None:
+    record = Record("m1", {"question": "q"}, ("x",), (make_document("", "Else."),), messages=CHAT)
+    assert to_sample(record, CHAT_SPEC, "m1").metadata["context"] == {"text": "Else."}
+
+
+def test_a_prompt_of_the_benchmark_frames_the_context_and_only_the_context_is_cut(
+    run: Any, make_sample: Any
+) -> None:
+    frame = {"before": "Read this.\n", "after": "\nNow: who won? Answer:"}
+    short = run(full_context(), make_sample("It was Ann.", frame=frame), echo, window=256)
+    assert short.calls[0].prompt == "Read this.\nIt was Ann.\nNow: who won? Answer:"
+    long = run(full_context(), make_sample(LONG, frame=frame), echo, window=256, max_tokens=32)
+    prompt = long.calls[0].prompt
+    assert prompt.startswith(frame["before"] + "w0 ") and prompt.endswith("w999" + frame["after"])
+    assert long.truncation["tokens_dropped"] > 0 and tokens(prompt) <= 256 - 32

@@ -9,6 +9,7 @@ from longspan.harness.errors import DataError, SpecError
 from longspan.harness.fields import fields
 from longspan.harness.readers import READERS, make_reader
 from longspan.harness.spec import SpecFile, TaskSpec
+from longspan.harness.tokens import EstimatedTokens
 
 MUSIQUE = {
     "id": "2hop__1_2",
@@ -128,6 +129,29 @@ def test_the_gold_position_may_be_given():
         reader("nq_distractors", rows, num_documents=2, gold_position=2)(rows[0])
     with pytest.raises(DataError, match="num_documents is too large: got 20"):
         reader("nq_distractors", rows)(rows[0])
+
+
+@pytest.mark.parametrize("target", [400, 2000, 2001, 8000])
+def test_a_context_is_filled_up_to_a_number_of_tokens(target):
+    rows = nq_rows(200)
+    for row in rows:
+        row["ctxs"][0]["text"] += " x" * 200
+    read = reader("nq_distractors", rows, target_tokens=target)
+    for row in rows[:20]:
+        record = read(row)
+        size = EstimatedTokens().count(render_context(record.documents))
+        assert target - 140 <= size <= target, "one more passage of 105 tokens would be too much"
+        assert record.supporting[0] in [document.id for document in record.documents]
+    longer = reader("nq_distractors", rows, target_tokens=target + 500)(rows[0])
+    assert {d.id for d in read(rows[0]).documents} < {d.id for d in longer.documents}
+
+
+def test_lengths_that_cannot_be_had_are_said():
+    rows = nq_rows(9)
+    with pytest.raises(ValueError, match="gold passage has 5 tokens, more than target_tokens=2"):
+        reader("nq_distractors", rows, target_tokens=2)(rows[0])
+    with pytest.raises(DataError, match="target_tokens is too large: got 999, the file has"):
+        reader("nq_distractors", rows, target_tokens=999)(rows[0])
 
 
 MAPPING = {"question": "q", "target": "meta.gold", "context": "docs", "id": "n", "hops": "h"}

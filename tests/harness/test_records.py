@@ -1,20 +1,20 @@
-"""Records: data are found where the message says, rows are counted, clusters are connected."""
+"""Records: rows are counted, clusters are connected."""
 
 import json
 import logging
 
 import pytest
 
+from longspan.harness.data import Data
 from longspan.harness.documents import Document, resolve_context
 from longspan.harness.errors import DataError
 from longspan.harness.records import (
     Record,
     document_groups,
-    find_data,
     read_samples,
     to_sample,
 )
-from longspan.harness.spec import SpecFile, TaskSpec
+from longspan.harness.spec import TaskSpec
 
 SPEC = TaskSpec.model_validate(
     {
@@ -55,33 +55,6 @@ def test_clusters_are_connected_through_shared_documents():
     assert len({groups["a"], groups["d"], groups["e"]}) == 3
 
 
-def test_data_are_found_in_the_folder_of_the_variable_then_beside_the_spec(tmp_path, monkeypatch):
-    data, specs = tmp_path / "data", tmp_path / "specs"
-    data.mkdir(), specs.mkdir()
-    file = SpecFile(spec=SPEC, path=specs / "towns.yaml")
-    monkeypatch.delenv("LONGSPAN_DATA", raising=False)
-    with pytest.raises(DataError, match="needs first.jsonl or second.jsonl .the town hall.: .*not"):
-        find_data(file)
-    (specs / "first.jsonl").touch()
-    assert find_data(file) == specs / "first.jsonl"
-    monkeypatch.setenv("LONGSPAN_DATA", str(data))
-    (data / "second.jsonl").touch()
-    assert find_data(file) == data / "second.jsonl"
-    (data / "first.jsonl").touch()
-    assert find_data(file) == data / "first.jsonl"
-    assert find_data(file, str(specs / "first.jsonl")) == specs / "first.jsonl"
-    with pytest.raises(DataError, match="no data file at"):
-        find_data(file, str(tmp_path / "none"))
-
-
-def test_a_file_of_the_hub_that_cannot_be_fetched_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    hub = {"repository": "no/such", "revision": "0" * 40, "file": "a.jsonl"}
-    spec = SPEC.model_copy(update={"dataset": SPEC.dataset.model_validate({"hub": hub})})
-    with pytest.raises(DataError, match="cannot fetch a.jsonl of no/such at 00000000"):
-        find_data(SpecFile(spec=spec, path=tmp_path / "towns.yaml"))
-
-
 def test_rows_left_out_are_counted_with_number_and_reason(tmp_path, caplog):
     rows = [{"id": "a"}, {"id": "b"}, {"id": "a"}, {"x": 1}, {"id": "bad"}]
     path = tmp_path / "rows.jsonl"
@@ -93,7 +66,7 @@ def test_rows_left_out_are_counted_with_number_and_reason(tmp_path, caplog):
         return record(row["id"])
 
     with caplog.at_level(logging.WARNING):
-        reading = read_samples(SPEC, path, lambda rows: read)
+        reading = read_samples(SPEC, Data((path,)), lambda rows: read)
     assert [sample.id for sample in reading.samples] == ["a", "b"]
     assert [str(problem) for problem in reading.problems][1:] == [
         "rows.jsonl row 3: repeats id 'a'",
@@ -112,4 +85,31 @@ def test_a_file_without_a_usable_row_is_an_error(tmp_path):
         raise ValueError("not answerable")
 
     with pytest.raises(DataError, match="no usable row in .*row 1: not answerable"):
-        read_samples(SPEC, path, lambda rows: read)
+        read_samples(SPEC, Data((path,)), lambda rows: read)
+
+
+def test_rows_that_the_options_do_not_choose_are_counted_and_no_problem(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"id": "a"}\n{"id": "b"}\n{"id": "c"}\n')
+
+    def choosing(*ids):
+        return lambda rows: lambda row: record(row["id"]) if row["id"] in ids else None
+
+    reading = read_samples(SPEC, Data((path,)), choosing("b"))
+    assert [sample.id for sample in reading.samples] == ["b"]
+    assert (reading.summary()["num_rows_not_chosen"], reading.problems) == (2, [])
+    with pytest.raises(DataError, match="options of task towns choose none of the 3 rows of rows"):
+        read_samples(SPEC, Data((path,)), choosing())
+
+
+def test_several_files_are_one_task_and_each_row_has_its_place(tmp_path):
+    for name, rows in (
+        ("a.jsonl", '{"id": "1"}\nbad\n'),
+        ("b.jsonl", '{"id": "2"}\n{"id": "1"}\n'),
+    ):
+        (tmp_path / name).write_text(rows)
+    data = Data((tmp_path / "a.jsonl", tmp_path / "b.jsonl"))
+    reading = read_samples(SPEC, data, lambda rows: lambda row: record(row["id"]))
+    assert [sample.id for sample in reading.samples] == ["1", "2"]
+    places = [problem.place for problem in reading.problems]
+    assert places == ["a.jsonl row 2", "b.jsonl row 2"]

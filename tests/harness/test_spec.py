@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from longspan.harness.errors import DataError, SpecError
 from longspan.harness.spec import (
     DatasetSpec,
-    HubFile,
+    HubFiles,
     Limits,
     TaskSpec,
     read_spec,
@@ -51,8 +51,18 @@ def test_a_minimal_spec_has_the_defaults_of_the_protocol(tmp_path):
         ({"truncation": "top"}, "truncation"),
         ({"question": "{{ question "}, "question: .*template cannot be filled"),
         ({"question": "{% macro f() %}{% endmacro %}"}, "Macro is not offered"),
+        ({"dataset": {"hub": {"repository": "../..", "revision": None, "files": ["f"]}}}, "repos"),
+        ({"dataset": {"hub": {"repository": "a/b", "files": ["f"]}}}, "hub.revision' is missing"),
+        (
+            {"dataset": {"hub": {"repository": "a/b", "revision": None, "files": ["a|../b"]}}},
+            "a path within the repository is expected, not '../b'",
+        ),
+        ({"size": 0}, r"size: .*\(got 0\)"),
         ({"limits": {"seconds": 0}}, r"limits.seconds: .*\(got 0\)"),
-        ({"dataset": {"hub": {"repository": "a/b", "revision": "main", "file": "f"}}}, "revision"),
+        (
+            {"dataset": {"hub": {"repository": "a/b", "revision": "main", "files": ["f"]}}},
+            "revision",
+        ),
     ],
 )
 def test_a_wrong_spec_is_one_line_with_file_key_and_value(tmp_path, changes, message):
@@ -111,6 +121,6 @@ def test_the_version_is_that_of_spec_prompt_and_data():
 
 
 def test_every_field_is_documented():
-    for model in (TaskSpec, DatasetSpec, HubFile, Limits):
+    for model in (TaskSpec, DatasetSpec, HubFiles, Limits):
         for name, field in model.model_fields.items():
             assert field.description, name
