@@ -1,10 +1,10 @@
 r"""Taking the final answer out of a completion.
 
 The protocol (reference code of QwenLong-L1): thinking is removed, and the answer is what follows
-the last "the answer is". Where ours differs: the phrase is found in any case and inside Markdown
-emphasis; thinking that never ends is no answer (the reference falls back to it, so a model could be
-scored on its reasoning); the answer ends with its line; a leading dot stays (".5"). This module
-does not know what a right answer is.
+the last "the answer is". Where ours differs: the phrase is found in any case, inside Markdown
+emphasis, and as "the correct answer is"; thinking that never ends is no answer (the reference
+falls back to it, so a model could be scored on its reasoning); the answer ends with its line; a
+leading dot stays (".5"). This module does not know what a right answer is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ MAX_COMPLETION_CHARS = 200_000
 PLACEHOLDER = "(insert answer here)"
 _THINKING_START = "<think>"
 _THINKING_END = "</think>"
-_PHRASE = re.compile(r"\bthe[\s*_]{1,8}answer[\s*_]{1,8}is\b", re.IGNORECASE)
+_PHRASE = re.compile(
+    r"\bthe[\s*_]{1,8}(?:(?:correct|final)[\s*_]{1,8})?answer[\s*_]{1,8}is\b", re.IGNORECASE
+)
 _BOXED = re.compile(r"\$*\\boxed\{([^{}]*)\}\$*")
 _EDGES = " \t\r*_`\"'“”‘’"
 

@@ -12,8 +12,9 @@ from longspan.harness.data import DATA_VARIABLE, find_locally
 from longspan.harness.errors import one_line
 from longspan.harness.external import is_installed
 from longspan.harness.spec import ExternalFile, SpecFile
+from longspan.harness.suites import suites_of_tasks
 
-COLUMNS = ("name", "task_type", "size", "length", "licence", "scorer", "data")
+COLUMNS = ("name", "task_type", "size", "length", "licence", "scorer", "suites", "data")
 """Columns of the table; `--json` has everything."""
 _MAX_CELL_CHARS = 44
 
@@ -29,12 +30,13 @@ def tasks_command(
     if write_definitions:
         print(definitions.write_definitions())
         return
-    rows = [_describe(file) for _, file in sorted(_all_files().items())]
+    suites = suites_of_tasks()
+    rows = [_describe(file, suites.get(name, [])) for name, file in sorted(_all_files().items())]
     if as_json:
         content = {"tasks": rows, "left_out": [str(problem) for problem in registry.PROBLEMS]}
         print(json.dumps(content, indent=1, ensure_ascii=False))
         return
-    print(_table([row | {"licence": _short(row["licence"])} for row in rows], COLUMNS))
+    print(_table([row | _shortened(row) for row in rows], COLUMNS))
     for problem in registry.PROBLEMS:
         print(f"left out: {problem}")
     print("\nRun one: inspect eval longspan/<name> --model <provider>/<model> [-T parameter=value]")
@@ -45,7 +47,7 @@ def _all_files() -> dict[str, SpecFile | ExternalFile]:
     return {**registry.SPECS, **registry.EXTERNALS}
 
 
-def _describe(file: SpecFile | ExternalFile) -> dict[str, Any]:
+def _describe(file: SpecFile | ExternalFile, suites: list[str]) -> dict[str, Any]:
     spec = file.spec
     about = {
         "name": spec.name,
@@ -57,6 +59,7 @@ def _describe(file: SpecFile | ExternalFile) -> dict[str, Any]:
         "licence": spec.licence,
         "contamination": spec.contamination,
         "notes": spec.notes,
+        "suites": suites,
         "spec": str(file.path),
     }
     if isinstance(file, ExternalFile):
@@ -89,9 +92,10 @@ def _data_state(file: SpecFile) -> str:
     return f"missing: set {DATA_VARIABLE} or -T data=FILE"
 
 
-def _short(licence: str) -> str:
-    """Returns the licence without its explanations."""
-    return licence.partition(";")[0].partition(" (")[0].rstrip(".")
+def _shortened(row: dict[str, Any]) -> dict[str, str]:
+    """Returns the cells that the table shows shorter: a licence without its explanations."""
+    licence = row["licence"].partition(";")[0].partition(" (")[0].rstrip(".")
+    return {"licence": licence, "suites": ", ".join(row["suites"])}
 
 
 def _table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:

@@ -42,14 +42,25 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longspan.trainers.pipeline:train_command",
         "Run or resume a training recipe.",
     ),
-    "eval": ("longspan.harness.evaluate:eval_command", "Evaluate a model on a suite of tasks."),
+    "eval": (
+        "longspan.harness.eval_command:eval_command",
+        "Evaluate a model on a task or a suite of tasks.",
+    ),
     "score": (
         "longspan.harness.score:score_command",
         "Score completions in a file, without a model.",
     ),
+    "rejudge": (
+        "longspan.harness.rejudge:rejudge_command",
+        "Ask the judge again about the samples of a log where it failed.",
+    ),
     "parity": (
         "longspan.harness.parity:parity_command",
         "Check that training rewards equal evaluation scores.",
+    ),
+    "fuzz-scorer": (
+        "longspan.harness.fuzz:fuzz_command",
+        "Print what adversarial completions earn under a task's scorer.",
     ),
     "board": ("longspan.leaderboards.site:board_command", "Build the leaderboard from eval logs."),
     "compare": (

@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from longspan.harness.documents import Document
 from longspan.harness.errors import SpecError
 from longspan.harness.records import ReadRow, Record, Row, make_document, row_text, text_id
 
-MRCR_BINS = tuple(8192 << place for place in range(8))
+Bin = Literal[8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576]
+MRCR_BINS: tuple[int, ...] = get_args(Bin)
 """Upper bounds (tokens of o200k_base, prompt and answer): 8K to 1M; the first bin begins at 4K."""
 CHARS_PER_TOKEN = 4.9
 """Characters per token of o200k_base in MRCR, where a row does not say its tokens."""
@@ -35,12 +36,12 @@ class MRCROptions(BaseModel):
 
     num_needles: Literal[2, 4, 8] | None = None
     """Equal requests in the chat; None: all."""
-    bin: Literal[8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576] | None = None
-    """Upper bound of the length bin; None: all bins."""
-    min_tokens: int | None = Field(None, ge=1)
-    """Rows must have more tokens."""
-    max_tokens: int | None = Field(None, ge=1)
-    """Rows must not have more tokens (131072: the "0-128K" of the paper)."""
+    bin: Bin | None = None
+    """Upper bound of the one length bin; None: all bins."""
+    min_tokens_bin: Bin | None = None
+    """Upper bound of the shortest bin."""
+    max_tokens_bin: Bin | None = None
+    """Upper bound of the longest bin (131072: the "0-128K" of the paper, five bins)."""
     exact_bins: bool = False
     """Whether tokens are counted with o200k_base (tiktoken, minutes) and not estimated."""
 
@@ -64,7 +65,8 @@ def mrcr(rows: Sequence[Row], options: MRCROptions) -> ReadRow:
             raise ValueError(f"the answer does not begin with the hash {start!r:.40}")
         num_tokens, rule = _num_tokens(row, messages, answer, count)
         upper = next((bound for bound in MRCR_BINS if num_tokens <= bound), MRCR_BINS[-1])
-        if not _is_chosen(options, num_tokens, upper):
+        shortest, longest = options.min_tokens_bin or 0, options.max_tokens_bin or MRCR_BINS[-1]
+        if options.bin not in (None, upper) or not shortest <= upper <= longest:
             return None
         facts = ("n_needles", "desired_msg_index", "total_messages", "n_chars")
         return Record(
@@ -196,14 +198,6 @@ def _num_tokens(
     if not isinstance(chars, int):
         chars = sum(len(m["content"]) for m in messages)
     return round(chars / CHARS_PER_TOKEN), f"estimated: n_chars/{CHARS_PER_TOKEN}"
-
-
-def _is_chosen(options: MRCROptions, num_tokens: int, upper: int) -> bool:
-    return (
-        options.bin in (None, upper)
-        and (options.min_tokens is None or num_tokens > options.min_tokens)
-        and (options.max_tokens is None or num_tokens <= options.max_tokens)
-    )
 
 
 def _o200k() -> Callable[[str], int]:

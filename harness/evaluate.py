@@ -1,4 +1,4 @@
-"""Evaluation of one unit (task, checkpoint, solver, settings), and the `longspan eval` command.
+"""Evaluation of one unit: task, checkpoint, solver, settings.
 
 A thin layer over Inspect's `eval_set`, which resumes: a finished log of the same unit is returned
 as it is, an unfinished one is continued sample by sample, a damaged one is set aside. Labels for
@@ -7,12 +7,10 @@ the leaderboard (checkpoint, hash of its weights, solver, ...) go into the log's
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import typer
 from inspect_ai import Task, eval_set
 from inspect_ai.log import EvalLog, read_eval_log_sample_summaries
 from inspect_ai.model import Model
@@ -21,16 +19,9 @@ from inspect_ai.util import registry_info
 from pydantic import BaseModel, ConfigDict, Field
 
 from longspan.harness.environment import rare_garbage_collection
-from longspan.harness.errors import ModelError, SpecError, one_line
+from longspan.harness.errors import ModelError, one_line
 from longspan.harness.generation import GenerationSettings
-from longspan.harness.resolve import (
-    named_task,
-    parse_arguments,
-    registered_task,
-    resolve_model,
-    resolve_solver,
-    with_settings,
-)
+from longspan.harness.resolve import registered_task, resolve_model, with_settings
 from longspan.harness.unit import (
     dataset_hash,
     finished_log,
@@ -58,69 +49,6 @@ class EvaluationSettings(BaseModel):
 
     display: Literal["none", "plain", "rich"] = "none"
     """What is shown while it runs; no part of the unit's identity."""
-
-
-def eval_command(
-    task: Annotated[str, typer.Argument(help="Registered task, or folder of a task set.")],
-    model: Annotated[
-        str, typer.Option(help="Inspect model, packaged checkpoint, or checkpoint folder.")
-    ],
-    solver: Annotated[str | None, typer.Option(help="Solver in place of the task's own.")] = None,
-    solver_args: Annotated[
-        list[str] | None, typer.Option("--solver-arg", "-S", help="Solver argument: name=value.")
-    ] = None,
-    task_args: Annotated[
-        list[str] | None, typer.Option("--task-arg", "-T", help="Task argument: name=value.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a task set [test].")] = None,
-    log_dir: Annotated[Path, typer.Option(help="Folder of logs.")] = Path("logs"),
-    temperature: Annotated[float, typer.Option(min=0.0, help="Sampling temperature.")] = 0.7,
-    top_p: Annotated[float, typer.Option(help="Nucleus, in (0, 1].")] = 0.95,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Output limit per call.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of sampling.")] = 0,
-    epochs: Annotated[int, typer.Option(min=1, help="Attempts per sample.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first samples.")] = None,
-    grader: Annotated[str | None, typer.Option(help="Model of the judge.")] = None,
-    checkpoint: Annotated[str | None, typer.Option(help="Label of the checkpoint.")] = None,
-    input_over_window: Annotated[
-        float | None, typer.Option(help="Label: length of the inputs in windows.")
-    ] = None,
-    step: Annotated[int | None, typer.Option(help="Label: training step.")] = None,
-    recipe_hash: Annotated[str | None, typer.Option(help="Label: hash of the recipe.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
-) -> None:
-    """Evaluate a model on a task; a finished log of the same evaluation is kept.
-
-    From Python, solver_args and task_args may be mappings.
-    """
-    if not 0 < top_p <= 1:
-        raise SpecError(f"top_p must lie in (0, 1]: got {top_p}; the paper uses 0.95")
-    chosen = parse_arguments(solver_args)
-    if chosen and solver is None:
-        raise SpecError(f"solver arguments without a solver: {chosen}; name one with --solver")
-    log = evaluate(
-        named_task(task, split, parse_arguments(task_args)),
-        model,
-        log_dir,
-        EvaluationSettings(
-            generation=GenerationSettings(
-                temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed
-            ),
-            epochs=epochs,
-            limit=limit,
-            display="none" if quiet else "rich" if sys.stdout.isatty() else "plain",
-        ),
-        solver=resolve_solver(solver, chosen) if solver else None,
-        model_roles={"grader": grader} if grader else None,
-        metadata=_given(
-            longspan_checkpoint=checkpoint,
-            longspan_input_over_window=input_over_window,
-            longspan_step=step,
-            longspan_recipe_hash=recipe_hash,
-        ),
-    )
-    if not quiet:
-        print(summary_line(log))
 
 
 def evaluate(
@@ -164,27 +92,6 @@ def evaluate(
     _raise_unless_scored(log)
     remove_leftovers(folder, log)
     return log
-
-
-def summary_line(log: EvalLog) -> str:
-    """Returns the result of an evaluation in one line: its metrics, its coverage, where it is."""
-    if log.results is None:
-        raise ModelError(f"log without results: {log.location}; run the evaluation again")
-    labels = log.eval.metadata or {}
-    metrics = ", ".join(
-        f"{score.name} {name} {metric.value:.3f}"
-        for score in log.results.scores
-        for name, metric in score.metrics.items()
-    )
-    num_samples = max(log.results.total_samples // (log.eval.config.epochs or 1), 1)
-    return (
-        f"{log.eval.task} | {labels.get('longspan_checkpoint')} | {labels.get('longspan_solver')}: "
-        f"{metrics} | {num_scored(log)} of {num_samples} samples scored | {log.location}"
-    )
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _labels(task: Task, model: Model, solver: SolverSpec | None) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import math
 import re
 import string
 import unicodedata
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -71,6 +72,56 @@ def normalise(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", kept).split())
 
 
+def exact_match(answer: str, gold: str) -> float:
+    """Returns 1.0 if answer and gold answer are the same after normalisation, else 0.0.
+
+    Raises:
+        ValueError: the gold answer is blank.
+    """
+    if not gold.strip():
+        raise ValueError("gold answer is blank")
+    wanted, given = normalise(gold), normalise(answer)
+    if not wanted:
+        return float(gold.strip().casefold() == answer.strip().casefold())
+    return float(given == wanted)
+
+
+def token_f1(answer: str, gold: str) -> float:
+    """Returns the F1 of the words that answer and gold answer share (SQuAD, HotpotQA).
+
+    precision = shared / words of the answer, recall = shared / words of the gold; both count
+    repetitions. A yes-or-no gold wants exactly itself (HotpotQA).
+
+    Raises:
+        ValueError: the gold answer is blank.
+    """
+    exact = exact_match(answer, gold)
+    wanted, given = normalise(gold).split(), normalise(answer).split()
+    if exact or not wanted or any({one} & pair for pair in _OPPOSITES for one in wanted[:1]):
+        return exact
+    num_shared = sum((Counter(given) & Counter(wanted)).values())
+    return 2 * num_shared / (len(given) + len(wanted))
+
+
+def found_share(answer: str, golds: Sequence[str], max_extra_words: int = MAX_EXTRA_WORDS) -> float:
+    """Returns the share of the references that stand in the answer as whole words (RULER).
+
+    All of them are asked for. An answer with more than `max_extra_words` words beyond theirs scores
+    0.0: otherwise repeating the text would win.
+
+    Raises:
+        ValueError: there is no reference, or one is blank.
+    """
+    wanted = [normalise(gold) for gold in golds]
+    if not wanted or not all(wanted):
+        raise ValueError("a reference is blank")
+    given = normalise(answer)
+    num_words = sum(len(one.split()) for one in wanted)
+    if len(given.split()) > num_words + max_extra_words:
+        return 0.0
+    return sum(f" {one} " in f" {given} " for one in wanted) / len(wanted)
+
+
 _BARE_LETTER = re.compile(r"(?:option|choice|answer)?\s*\(?\s*([a-z])\s*\)?\s*[.:]?", re.IGNORECASE)
 _LETTER_THEN_TEXT = re.compile(r"(?:\(([A-Za-z])\)|([A-Z])[).:])\s+\S.*", re.DOTALL)
 _MARKED = re.compile(
@@ -125,8 +176,8 @@ class Number:
 def numeric(answer: str, gold: str, tolerance: float = 1e-6) -> float:
     """Returns 1.0 if the answer's one number equals the gold number within a relative tolerance.
 
-    Units and words around the number do not matter; several different numbers score 0.0. If only
-    one of the two is written as a percentage, 12% equals both 12 and 0.12.
+    Units and up to 12 words around the number do not matter; several different numbers score 0.0.
+    If only one of the two is written as a percentage, 12% equals both 12 and 0.12.
 
     Raises:
         ValueError: the gold answer is not one number.
@@ -134,7 +185,7 @@ def numeric(answer: str, gold: str, tolerance: float = 1e-6) -> float:
     wanted = parse_number(gold)
     if wanted is None:
         raise ValueError(f"gold answer is not one number: {gold!r}")
-    given = parse_number(answer)
+    given = parse_answer_number(answer)
     if given is None:
         return 0.0
     pairs = [(given.value, wanted.value)]
@@ -145,6 +196,13 @@ def numeric(answer: str, gold: str, tolerance: float = 1e-6) -> float:
     return float(
         any(math.isclose(a, b, rel_tol=tolerance, abs_tol=_ABSOLUTE_TOLERANCE) for a, b in pairs)
     )
+
+
+def parse_answer_number(answer: str) -> Number | None:
+    """Returns the one number of an answer, None also where more than a dozen words surround it."""
+    if len(answer.split(maxsplit=MAX_EXTRA_WORDS + 1)) > MAX_EXTRA_WORDS + 1:
+        return None
+    return parse_number(answer)
 
 
 def parse_number(text: str) -> Number | None:
@@ -205,14 +263,3 @@ def _num_matching(matcher: SequenceMatcher[str], answer: str, gold: str, max_wor
             if i + size < ahi and j + size < bhi:
                 queue.append((i + size, ahi, j + size, bhi))
     return num_matching
-
-
-Metric = Callable[..., float]
-
-METRICS: dict[str, Metric] = {
-    "cover_exact_match": cover_exact_match,
-    "letter": letter,
-    "numeric": numeric,
-    "sequence_ratio": sequence_ratio,
-}
-"""Name of a scorer -> its measure."""

@@ -91,9 +91,7 @@ def replay_parity(
         ModelError: not one completion was scored.
     """
     name, task = resolve_task(task)
-    samples = _one_sample_each(task, completions)
-    model = get_model(f"{PROVIDER}/{name.replace('/', '-')}", memoize=False)
-    model.api.completions = {f"{i}": one for i, one in enumerate(completions)}  # type: ignore[attr-defined]
+    samples, model = _replay(name, task, completions)
     environment = Environment(
         [task],
         model,
@@ -111,6 +109,23 @@ def replay_parity(
         if score != reward:
             differences.append(Difference(completion, score, reward))
     return ParityReport(name, len(completions), num_scored, tuple(differences))
+
+
+def evaluated_completions(
+    task: TaskLike,
+    completions: Sequence[Completion],
+    *,
+    model_roles: Mapping[str, Model | str] | None = None,
+) -> list[EvalSample]:
+    """Returns what an evaluation makes of completions, one log sample each, in their order.
+
+    Raises:
+        DataError: a completion of a sample that the task does not have, or none at all.
+    """
+    name, task = resolve_task(task)
+    samples, model = _replay(name, task, completions)
+    found = {str(one.id): one for one in _evaluated(task, samples, model, model_roles)}
+    return [found[f"{number}"] for number in range(len(completions))]
 
 
 def hostile_completions(task: Task, count: int) -> list[Completion]:
@@ -245,6 +260,14 @@ class ReplayAPI(ModelAPI):
 def replay_provider() -> type[ModelAPI]:
     """Registers the provider of replays."""
     return ReplayAPI
+
+
+def _replay(name: str, task: Task, completions: Sequence[Completion]) -> tuple[list[Sample], Model]:
+    """Returns a sample for each completion, and the model that repeats them."""
+    samples = _one_sample_each(task, completions)
+    model = get_model(f"{PROVIDER}/{name.replace('/', '-')}", memoize=False)
+    model.api.completions = {f"{i}": one for i, one in enumerate(completions)}  # type: ignore[attr-defined]
+    return samples, model
 
 
 def _one_sample_each(task: Task, completions: Sequence[Completion]) -> list[Sample]:

@@ -58,6 +58,16 @@ def check_protocol(spec: TaskSpec, protocol: object) -> Protocol:
     )
 
 
+def under_protocol(spec: TaskSpec, protocol: object) -> TaskSpec:
+    """Returns the spec with the scorer that goes with the prompt."""
+    if protocol != "official" or spec.official is None:
+        return spec
+    scorer = spec.official.scorer or spec.scorer
+    usual = spec.scorer_options if scorer == spec.scorer else {}
+    options = {**usual, **spec.official.scorer_options}
+    return spec.model_copy(update={"scorer": scorer, "scorer_options": options})
+
+
 def with_protocol(spec: TaskSpec, protocol: Protocol, prepare: Prepare) -> Prepare:
     """Returns the record reader under a protocol: chats kept or dropped, frames added.
 

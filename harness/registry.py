@@ -24,7 +24,12 @@ from longspan.harness.data import find_data
 from longspan.harness.errors import DataError, LongspanError, SpecError
 from longspan.harness.external import make_external
 from longspan.harness.files import Problem
-from longspan.harness.protocol import check_protocol, prompt_facts, with_protocol
+from longspan.harness.protocol import (
+    check_protocol,
+    prompt_facts,
+    under_protocol,
+    with_protocol,
+)
 from longspan.harness.readers import READERS, make_reader
 from longspan.harness.records import read_samples
 from longspan.harness.scorers import SCORERS, find_scorer
@@ -50,8 +55,13 @@ DATA = "data"
 """Parameter: the data file of a task that reads one."""
 PROTOCOL = "protocol"
 """Parameter: whose prompt is used, the recipe's or the benchmark's own."""
-PHRASE = "require_phrase"
-"""Parameter: whether an answer needs the phrase "the answer is" (models that never say it)."""
+SCORER_PARAMETERS: dict[str, Any] = {
+    "require_phrase": True,
+    "scoring": "strict",
+    "judge": "fallback",
+}
+"""What `-T` hands to the scorer: whether an answer needs the phrase "the answer is" (some models
+never say it), which form of the rule is the score, and when a run's judge is asked."""
 DEFAULT_SOLVER = f"{PACKAGE}/full_context"
 
 SPECS: dict[str, SpecFile] = {}
@@ -125,23 +135,20 @@ def _register(
 
 
 def task_parameters(spec: TaskSpec) -> dict[str, Any]:
-    """Returns what `-T` may set, with defaults: the reader's options, data file, answer phrase."""
+    """Returns what `-T` may set, with defaults: reader's options, data file, protocol, scoring.
+
+    None stands where an official prompt brings a setting of its own: the protocol says it then.
+    """
     own: dict[str, Any] = {}
     if spec.dataset.reader != TASKSET_READER:
         own = {DATA: None, PROTOCOL: spec.protocol}
-    if PHRASE in inspect.signature(find_scorer(spec.scorer)).parameters:
-        own[PHRASE] = _phrase_by_protocol(spec, None)
+    brought = spec.official.scorer_options if spec.official else {}
+    takes = inspect.signature(find_scorer(spec.scorer)).parameters
+    for name, default in SCORER_PARAMETERS.items():
+        if name in takes:
+            own[name] = None if name in brought else spec.scorer_options.get(name, default)
     defaults = TASKSET_PARAMETERS if spec.dataset.reader == TASKSET_READER else {}
     return {**defaults, **spec.parameters, **own}
-
-
-def _phrase_by_protocol(spec: TaskSpec, protocol: str | None) -> bool | None:
-    """Returns whether an answer needs the phrase; None where that is the protocol's to say."""
-    usual = bool(spec.scorer_options.get(PHRASE, True))
-    own = spec.official.scorer_options.get(PHRASE, usual) if spec.official else usual
-    if own == usual or protocol == "recipe":
-        return usual
-    return bool(own) if protocol == "official" else None
 
 
 def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
@@ -162,10 +169,11 @@ def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
         samples, data_hash, facts = _from_taskset(spec, arguments)
     else:
         samples, data_hash, facts = _from_file(file, arguments)
+    scored = under_protocol(spec, arguments.get(PROTOCOL))
     return Task(
         dataset=MemoryDataset(samples, name=spec.name),
         solver=_default_solver(spec),
-        scorer=find_scorer(spec.scorer)(**_scorer_options(spec, arguments)),
+        scorer=find_scorer(scored.scorer)(**scored.scorer_options | _scoring(arguments)),
         time_limit=spec.limits.seconds,
         token_limit=spec.limits.tokens,
         message_limit=spec.limits.messages,
@@ -264,15 +272,13 @@ def _default_solver(spec: TaskSpec) -> Solver:
     return solver
 
 
-def _scorer_options(spec: TaskSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    options: dict[str, Any] = dict(spec.scorer_options)
-    protocol = arguments.get(PROTOCOL)
-    if spec.official is not None and protocol == "official":
-        options |= spec.official.scorer_options
-    if PHRASE in arguments:
-        phrase = arguments[PHRASE]
-        options[PHRASE] = _phrase_by_protocol(spec, protocol) if phrase is None else phrase
-    return options
+def _scoring(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what `-T` says to the scorer; what it leaves to the protocol is not there."""
+    return {
+        name: arguments[name]
+        for name in SCORER_PARAMETERS
+        if name in arguments and arguments[name] is not None
+    }
 
 
 def _from_taskset(
@@ -298,12 +304,12 @@ def _from_taskset(
 def _from_file(
     file: SpecFile, arguments: Mapping[str, Any]
 ) -> tuple[list[Sample], str, dict[str, Any]]:
-    own = (DATA, PROTOCOL, PHRASE)
+    own = (DATA, PROTOCOL, *SCORER_PARAMETERS)
     protocol = check_protocol(file.spec, arguments.get(PROTOCOL, file.spec.protocol))
     read = make_reader(file, {name: arguments[name] for name in arguments if name not in own})
     read = with_protocol(file.spec, protocol, read)
     data = find_data(file, arguments.get(DATA))
-    reading = read_samples(file.spec, data, read)
+    reading = read_samples(under_protocol(file.spec, protocol), data, read)
     facts = data.facts() | reading.summary() | prompt_facts(file.spec, protocol)
     return reading.samples, data.hash(), facts
 

@@ -1,100 +1,45 @@
-"""Scorers: a completion and its gold answers -> a score in [0, 1] and how the sample ended.
+"""Inspect's scorers: grading as `longspan/<rule>`, with the judge where a run has one.
 
-`grade` is the one rule; Inspect's scorers, training rewards and `longspan score` all go through it.
-A completion cannot make it fail or run long. Gold answers that cannot be compared are a failure of
-the scorer, which has no score.
+`grade` (`harness.grading`) says what a completion is worth by rule. Where the run has a model of
+role `grader` and the rule does not find the gold answer, the judge is asked (`fallback`), or always
+(`max`, the paper's evaluation); 1 if it says yes, else the rule's value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast, get_args
 
 import anyio.to_thread
-from inspect_ai.scorer import (
-    Metric,
-    SampleScore,
-    Score,
-    Scorer,
-    Target,
-    Value,
-    grouped,
-    mean,
-    metric,
-    scorer,
-)
-from inspect_ai.scorer import stderr as inspect_stderr
+from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
 from inspect_ai.solver import TaskState
 from inspect_ai.util import sample_limits
 
-from longspan.harness.answers import clean_answer, extract_answer, whole_answer
+from longspan.harness.aggregates import compat, mean_by_task_type, stderr
+from longspan.harness.canaries import QUALITY_KEY, judge_quality, measure
 from longspan.harness.errors import SpecError
-from longspan.harness.metrics import MAX_EXTRA_WORDS, METRICS
+from longspan.harness.grading import Grade, GradeOptions, JudgeMode, Scoring, grade
+from longspan.harness.judge import (
+    Verdict,
+    ask,
+    compat_verdict,
+    corpusqa_verdict,
+    grader_or_none,
+    judge_record,
+    judged_value,
+)
+from longspan.harness.judge_prompts import Form, JudgeRequest, form_of
+from longspan.harness.rules import RULES, Rule
 from longspan.harness.tokens import TRUNCATION_KEY
-from longspan.harness.validity import Validity, stop_reason_of, validity_of
+from longspan.harness.validity import stop_reason_of
 
-CLUSTER_KEY = "document_group"
-TYPE_KEY = "task_type"
-WHOLE_COMPLETION = frozenset({"sequence_ratio"})
-"""Scorers for which the whole completion is the answer where it does not say the phrase."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grade:
-    """What a completion is worth."""
-
-    value: float | None
-    """Fraction in [0, 1]; None where the scorer failed."""
-    answer: str | None
-    """The answer that was compared."""
-    validity: Validity
-    """How the sample ended."""
-    explanation: str | None = None
-    """Why there is no value."""
+JUDGE_MODES = get_args(JudgeMode)
+_ONLY_A_JUDGE = ("preference", "abstention")
+"""Forms whose gold answer is a rubric or an explanation, which no rule can find."""
 
 
-def grade(
-    name: str,
-    completion: str,
-    targets: Sequence[str],
-    stop_reason: str | None = "stop",
-    require_phrase: bool = True,
-    **options: Any,
-) -> Grade:
-    """Returns what a completion is worth under a scorer; never raises on a completion.
-
-    Args:
-        name: Name of the scorer (a key of `METRICS`).
-        completion: The model's output text.
-        targets: Gold answers; the best one counts.
-        stop_reason: Why the output ended, as Inspect says it; one that hit its limit scores 0.
-        require_phrase: Whether an answer needs the phrase "the answer is"; without it the whole
-            completion is the answer of a completion that lacks the phrase.
-        **options: Of the measure (`max_extra_words`, `tolerance`).
-    """
-    measure = METRICS.get(name)
-    if measure is None:
-        known = ", ".join(METRICS)
-        return Grade(None, None, "scorer_failed", f"unknown scorer {name!r}; choose one of {known}")
-    answer = _answer(name, completion, require_phrase)
-    validity = validity_of(stop_reason, answer is not None)
-    try:
-        # Also for a missing answer: bad gold is found whatever the completion, so a completion
-        # cannot choose whether the scorer fails.
-        values = [float(measure(answer or "", target, **options)) for target in targets]
-        value = max(values)
-    except (ValueError, TypeError) as error:
-        reason = str(error) if targets else "sample has no gold answer"
-        return Grade(None, answer, "scorer_failed", reason)
-    if answer is None or validity in ("no_answer", "cut_off"):
-        value = 0.0
-    return Grade(value, answer, validity)
-
-
-def score_state(state: TaskState, target: Target, name: str, **options: Any) -> Score:
-    """Returns Inspect's score of a finished sample under a scorer."""
+async def score_state(state: TaskState, target: Target, name: str, options: GradeOptions) -> Score:
+    """Returns Inspect's score of a finished sample under a rule, and the judge where one is."""
     ledger = state.store.get(TRUNCATION_KEY)
     metadata: dict[str, Any] = {"scorer": name}
     if ledger is not None:
@@ -106,18 +51,82 @@ def score_state(state: TaskState, target: Target, name: str, **options: Any) -> 
         return Score.unscored(
             reason="scoring_failed", explanation="there is no model output", metadata=metadata
         )
-    given = grade(
-        name, state.output.completion, list(target), stop_reason_of(state.output), **options
+    by_rule = partial(
+        grade,
+        name,
+        state.output.completion,
+        list(target),
+        stop_reason_of(state.output),
+        state.metadata,
+        options,
     )
-    metadata["validity"] = given.validity
+    rule = RULES.get(name)
+    if rule is not None and rule.is_slow:  # seconds at worst: not on the event loop
+        given = await anyio.to_thread.run_sync(by_rule)
+    else:
+        given = by_rule()
+    if rule is not None:
+        given = await _judged(state, target, rule, given, options, metadata)
+    metadata |= {"validity": given.validity, "strict": given.strict, "compat": given.compat}
     if given.value is None:
+        judge_failed = given.validity == "judge_failed"
         return Score.unscored(
-            reason="scoring_failed",
+            reason="grader_failed" if judge_failed else "scoring_failed",
             answer=given.answer,
             explanation=given.explanation,
             metadata=metadata,
         )
     return Score(value=given.value, answer=given.answer, metadata=metadata)
+
+
+async def _judged(
+    state: TaskState,
+    target: Target,
+    rule: Rule,
+    given: Grade,
+    options: GradeOptions,
+    metadata: dict[str, Any],
+) -> Grade:
+    """Returns the grade after the judge, whose record it adds to the score's metadata."""
+    answer, strict = given.answer, given.strict
+    mode = options.judge
+    if mode == "none" or rule.judge == "no" or strict is None or answer is None:
+        return given
+    if given.validity not in ("answered", "unknown") or (strict >= 1.0 and mode != "max"):
+        return given
+    form = _form(state.metadata)
+    model = grader_or_none()
+    if model is None:
+        if strict >= 1.0 or form not in _ONLY_A_JUDGE:
+            return given
+        missing = f"a question of the kind {form} needs a judge; name one as model role grader"
+        return Grade(None, answer, "judge_failed", missing)
+    question = str(state.metadata.get("question") or state.input_text)
+    request = JudgeRequest(form, question, tuple(target), answer)
+    quality = await measure(model, form)
+    verdict = await ask(model, request)
+    record = judge_record(mode, request, strict, verdict)
+    metadata["judge"] = record | {"rule_compat": given.compat, QUALITY_KEY: quality.to_metadata()}
+    value = judged_value(strict, verdict)
+    if value is None:
+        return Grade(None, answer, "judge_failed", verdict.failure)
+    theirs = _compat(rule, given, form, verdict)
+    chosen = theirs if options.scoring == "compat" else value
+    return Grade(chosen, answer, given.validity, None, value, theirs)
+
+
+def _form(metadata: dict[str, Any]) -> Form:
+    kind = metadata.get("question_type")
+    if not isinstance(kind, str):
+        return "equivalence"
+    return form_of(kind, bool(metadata.get("is_abstention")))
+
+
+def _compat(rule: Rule, given: Grade, form: Form, verdict: Verdict) -> float:
+    """Returns what the authors' code would make of the reply (to our prompt, not theirs)."""
+    if rule is RULES["corpusqa"]:
+        return float(corpusqa_verdict(verdict.reply))
+    return max(given.compat or 0.0, float(compat_verdict(form, verdict.reply)))
 
 
 def _at_its_limit() -> bool:
@@ -134,115 +143,57 @@ def _at_its_limit() -> bool:
     return any(one.remaining is not None and one.remaining <= 0 for one in every)
 
 
-def _answer(name: str, completion: str, require_phrase: bool) -> str | None:
-    answer = extract_answer(completion)
-    if name in WHOLE_COMPLETION:
-        # The phrase marks the answer where a task asks for it; a task that does not gets all.
-        return answer if answer is not None else whole_answer(completion)
-    if answer is None and not require_phrase:
-        whole = whole_answer(completion)
-        return None if whole is None else clean_answer(whole)
-    return answer
+def _make_scorer(name: str, rule: Rule) -> Any:
+    """Returns the function that makes a rule's scorer, registered as `longspan/<name>`."""
+
+    def make(
+        scoring: Scoring = "strict",
+        require_phrase: bool = True,
+        judge: JudgeMode = "fallback",
+        **rule_options: Any,
+    ) -> Scorer:
+        unknown = rule_options.keys() - set(rule.options)
+        if unknown:
+            raise TypeError(f"scorer {name} has no option {min(unknown)!r}")
+        options = _options(scoring, require_phrase, judge, rule_options)
+
+        async def score(state: TaskState, target: Target) -> Score:
+            return await score_state(state, target, name, options)
+
+        return score
+
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = f"Scores whether {rule.measures}."
+    metrics = [mean(), stderr()]
+    if rule.compat is not None:
+        metrics.append(compat())
+    if rule.judge != "no":
+        metrics.append(judge_quality())
+    return scorer(metrics=metrics, name=name)(make)
 
 
-@metric
-def stderr() -> Metric:
-    """Standard error of the mean, by document group where every sample has one.
-
-    Samples of one world or document are not independent; their clusters are (Miller 2024, arXiv
-    2411.00640). A single cluster says nothing about the spread between clusters, so the samples'
-    own spread is used then.
-    """
-
-    def compute(scores: list[SampleScore]) -> Value:
-        clusters = {(score.sample_metadata or {}).get(CLUSTER_KEY) for score in scores}
-        clustered = None not in clusters and len(clusters) > 1
-        return _apply(inspect_stderr(cluster=CLUSTER_KEY if clustered else None), scores)
-
-    return compute
-
-
-@metric
-def mean_by_task_type() -> Metric:
-    """Mean score of each task type, for samples that have one."""
-
-    def compute(scores: list[SampleScore]) -> Value:
-        typed = [score for score in scores if (score.sample_metadata or {}).get(TYPE_KEY)]
-        return _apply(grouped(mean(), TYPE_KEY, all=False), typed)
-
-    return compute
-
-
-def _apply(measure: Any, scores: list[SampleScore]) -> Value:
-    value: Value = measure(scores)
-    return value
-
-
-@scorer(metrics=[mean(), stderr()])
-def cover_exact_match(
-    max_extra_words: int = MAX_EXTRA_WORDS, require_phrase: bool = True
+@scorer(metrics=[mean(), stderr(), mean_by_task_type(), judge_quality()])
+def by_sample(
+    scoring: Scoring = "strict", require_phrase: bool = True, judge: JudgeMode = "fallback"
 ) -> Scorer:
-    """Scores 1 if the gold answer stands in the final answer as whole words.
-
-    Args:
-        max_extra_words: Words that an answer may have beyond the gold answer's.
-        require_phrase: Whether an answer needs the phrase "the answer is".
-    """
-    return _simple(
-        "cover_exact_match", max_extra_words=max_extra_words, require_phrase=require_phrase
-    )
-
-
-@scorer(metrics=[mean(), stderr()])
-def letter(require_phrase: bool = True) -> Scorer:
-    """Scores 1 if the final answer names exactly the gold option.
-
-    Args:
-        require_phrase: Whether an answer needs the phrase "the answer is".
-    """
-    return _simple("letter", require_phrase=require_phrase)
-
-
-@scorer(metrics=[mean(), stderr()])
-def numeric(tolerance: float = 1e-6, require_phrase: bool = True) -> Scorer:
-    """Scores 1 if the final answer's one number equals the gold number.
-
-    Args:
-        tolerance: Relative tolerance.
-        require_phrase: Whether an answer needs the phrase "the answer is".
-    """
-    return _simple("numeric", tolerance=tolerance, require_phrase=require_phrase)
-
-
-@scorer(metrics=[mean(), stderr()])
-def sequence_ratio() -> Scorer:
-    """Scores the similarity of the whole completion and the gold text (the measure of MRCR)."""
-    return _simple("sequence_ratio")
-
-
-@scorer(metrics=[mean(), stderr(), mean_by_task_type()])
-def by_sample(require_phrase: bool = True) -> Scorer:
     """Scores every sample with the scorer that its metadata names.
 
     Args:
+        scoring: Which form of a rule is the score: `strict` or the authors' (`compat`).
         require_phrase: Whether an answer needs the phrase "the answer is".
+        judge: When a run's grader is asked: `none`, `fallback` or `max`.
     """
+    options = _options(scoring, require_phrase, judge, {})
 
     async def score(state: TaskState, target: Target) -> Score:
-        name = str((state.metadata or {}).get("scorer"))
-        return await _score(state, target, name, require_phrase=require_phrase)
+        return await score_state(state, target, str((state.metadata or {}).get("scorer")), options)
 
     return score
 
 
-SCORERS = {
-    "cover_exact_match": cover_exact_match,
-    "letter": letter,
-    "numeric": numeric,
-    "sequence_ratio": sequence_ratio,
-    "by_sample": by_sample,
-}
+SCORERS: dict[str, Any] = {name: _make_scorer(name, rule) for name, rule in RULES.items()}
 """Name -> Inspect scorer, registered as `longspan/<name>`."""
+SCORERS["by_sample"] = by_sample
 
 
 def find_scorer(name: str) -> Any:
@@ -257,14 +208,14 @@ def find_scorer(name: str) -> Any:
     return SCORERS[short]
 
 
-def _simple(name: str, **options: Any) -> Scorer:
-    async def score(state: TaskState, target: Target) -> Score:
-        return await _score(state, target, name, **options)
-
-    return score
-
-
-async def _score(state: TaskState, target: Target, name: str, **options: Any) -> Score:
-    if name in WHOLE_COMPLETION:  # seconds at worst: not on the event loop
-        return await anyio.to_thread.run_sync(partial(score_state, state, target, name, **options))
-    return score_state(state, target, name, **options)
+def _options(
+    scoring: str, require_phrase: bool, judge: str, rule_options: dict[str, Any]
+) -> GradeOptions:
+    if scoring not in get_args(Scoring):
+        raise SpecError(f"scoring must be strict or compat: got {scoring!r}; use one of them")
+    if judge not in JUDGE_MODES:
+        known = ", ".join(JUDGE_MODES)
+        raise SpecError(f"judge must be one of {known}: got {judge!r}; use one of them")
+    return GradeOptions(
+        cast(Scoring, scoring), require_phrase, rule_options, cast(JudgeMode, judge)
+    )

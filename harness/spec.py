@@ -108,6 +108,8 @@ class OfficialPrompt(_Frozen):
     """Key of the template (Jinja or `{field}`), which sees the record's values and `context`."""
     last_line: str | None = None
     """Takes the place of the template's last line, where the package ends it otherwise."""
+    scorer: str = ""
+    """Scorer under this prompt, where it is not the task's."""
     scorer_options: dict[str, Parameter] = {}
     """Arguments of the scorer that differ under this prompt."""
 

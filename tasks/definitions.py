@@ -41,25 +41,49 @@ def bfcl_memory_prereqs(
 
 
 @task
-def corpusqa_128k(data: Any = None, protocol: str = "official") -> Task:
+def corpusqa_128k(
+    data: Any = None,
+    protocol: str = "official",
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
+) -> Task:
     """CorpusQA 128K, questions that need a whole corpus."""
     return find_task("corpusqa_128k", **locals())
 
 
 @task
-def corpusqa_1m(data: Any = None, protocol: str = "official") -> Task:
+def corpusqa_1m(
+    data: Any = None,
+    protocol: str = "official",
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
+) -> Task:
     """CorpusQA 1M, questions that need a whole corpus."""
     return find_task("corpusqa_1m", **locals())
 
 
 @task
-def corpusqa_4m(data: Any = None, protocol: str = "official") -> Task:
+def corpusqa_4m(
+    data: Any = None,
+    protocol: str = "official",
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
+) -> Task:
     """CorpusQA 4M, questions that need a whole corpus."""
     return find_task("corpusqa_4m", **locals())
 
 
 @task
-def docmath(data: Any = None, protocol: str = "recipe") -> Task:
+def docmath(
+    data: Any = None,
+    protocol: str = "recipe",
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
+) -> Task:
     """DocMath-Eval test-mini, numbers computed from financial documents."""
     return find_task("docmath", **locals())
 
@@ -70,6 +94,8 @@ def frames(
     data: Any = None,
     protocol: str = "recipe",
     require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
 ) -> Task:
     """FRAMES, multi-hop questions over whole Wikipedia articles."""
     return find_task("frames", **locals())
@@ -87,7 +113,13 @@ def gpqa_diamond(
 
 
 @task
-def hotpotqa(data: Any = None, protocol: str = "recipe", require_phrase: bool = True) -> Task:
+def hotpotqa(
+    data: Any = None,
+    protocol: str = "recipe",
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
+) -> Task:
     """HotpotQA (distractor setting), two paragraphs among ten."""
     return find_task("hotpotqa", **locals())
 
@@ -99,6 +131,8 @@ def kv_retrieval(
     data: Any = None,
     protocol: str = "recipe",
     require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
 ) -> Task:
     """Look up one key among UUID pairs."""
     return find_task("kv_retrieval", **locals())
@@ -106,7 +140,11 @@ def kv_retrieval(
 
 @task
 def longbench_2wikimqa(
-    data: Any = None, protocol: str = "recipe", require_phrase: Any = None
+    data: Any = None,
+    protocol: str = "recipe",
+    require_phrase: Any = None,
+    scoring: Any = None,
+    judge: str = "fallback",
 ) -> Task:
     """LongBench, 2WikiMultihopQA."""
     return find_task("longbench_2wikimqa", **locals())
@@ -114,7 +152,11 @@ def longbench_2wikimqa(
 
 @task
 def longbench_hotpotqa(
-    data: Any = None, protocol: str = "recipe", require_phrase: Any = None
+    data: Any = None,
+    protocol: str = "recipe",
+    require_phrase: Any = None,
+    scoring: Any = None,
+    judge: str = "fallback",
 ) -> Task:
     """LongBench, HotpotQA."""
     return find_task("longbench_hotpotqa", **locals())
@@ -122,7 +164,11 @@ def longbench_hotpotqa(
 
 @task
 def longbench_musique(
-    data: Any = None, protocol: str = "recipe", require_phrase: Any = None
+    data: Any = None,
+    protocol: str = "recipe",
+    require_phrase: Any = None,
+    scoring: Any = None,
+    judge: str = "fallback",
 ) -> Task:
     """LongBench, MuSiQue."""
     return find_task("longbench_musique", **locals())
@@ -130,7 +176,11 @@ def longbench_musique(
 
 @task
 def longbench_narrativeqa(
-    data: Any = None, protocol: str = "recipe", require_phrase: Any = None
+    data: Any = None,
+    protocol: str = "recipe",
+    require_phrase: Any = None,
+    scoring: Any = None,
+    judge: str = "fallback",
 ) -> Task:
     """LongBench, NarrativeQA, a story each."""
     return find_task("longbench_narrativeqa", **locals())
@@ -138,22 +188,62 @@ def longbench_narrativeqa(
 
 @task
 def longbench_qasper(
-    data: Any = None, protocol: str = "recipe", require_phrase: Any = None
+    data: Any = None,
+    protocol: str = "recipe",
+    require_phrase: Any = None,
+    scoring: Any = None,
+    judge: str = "fallback",
 ) -> Task:
     """LongBench, Qasper, a scientific article each."""
     return find_task("longbench_qasper", **locals())
 
 
 @task
-def longbench_v2(data: Any = None, protocol: str = "recipe", require_phrase: Any = None) -> Task:
+def longbench_v2(
+    data: Any = None,
+    protocol: str = "recipe",
+    require_phrase: Any = None,
+    scoring: Any = None,
+    judge: str = "fallback",
+) -> Task:
     """LongBench-V2, one of four choices."""
     return find_task("longbench_v2", **locals())
 
 
 @task
-def longmemeval(data: Any = None, protocol: str = "recipe") -> Task:
+def longmemeval_m(
+    data: Any = None,
+    protocol: str = "recipe",
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
+) -> Task:
+    """LongMemEval-M, questions on a history of about 500 sessions."""
+    return find_task("longmemeval_m", **locals())
+
+
+@task
+def longmemeval_oracle(
+    data: Any = None,
+    protocol: str = "recipe",
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
+) -> Task:
+    """LongMemEval oracle, questions on the sessions that hold the answer."""
+    return find_task("longmemeval_oracle", **locals())
+
+
+@task
+def longmemeval_s(
+    data: Any = None,
+    protocol: str = "recipe",
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
+) -> Task:
     """LongMemEval-S, questions on a user's chat history."""
-    return find_task("longmemeval", **locals())
+    return find_task("longmemeval_s", **locals())
 
 
 @task
@@ -165,11 +255,14 @@ def mmlu_pro(subjects: Any = [], fewshot: int = 0, shuffle: bool = True) -> Task
 @task
 def mrcr_2needle(
     bin: Any = None,
-    min_tokens: Any = None,
-    max_tokens: Any = None,
+    min_tokens_bin: Any = None,
+    max_tokens_bin: Any = None,
     exact_bins: bool = False,
     data: Any = None,
     protocol: str = "official",
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
 ) -> Task:
     """OpenAI MRCR, repeat one of 2 equal requests of a long chat."""
     return find_task("mrcr_2needle", **locals())
@@ -178,11 +271,14 @@ def mrcr_2needle(
 @task
 def mrcr_4needle(
     bin: Any = None,
-    min_tokens: Any = None,
-    max_tokens: Any = None,
+    min_tokens_bin: Any = None,
+    max_tokens_bin: Any = None,
     exact_bins: bool = False,
     data: Any = None,
     protocol: str = "official",
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
 ) -> Task:
     """OpenAI MRCR, repeat one of 4 equal requests of a long chat."""
     return find_task("mrcr_4needle", **locals())
@@ -191,18 +287,27 @@ def mrcr_4needle(
 @task
 def mrcr_8needle(
     bin: Any = None,
-    min_tokens: Any = None,
-    max_tokens: Any = None,
+    min_tokens_bin: Any = None,
+    max_tokens_bin: Any = None,
     exact_bins: bool = False,
     data: Any = None,
     protocol: str = "official",
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
 ) -> Task:
     """OpenAI MRCR, repeat one of 8 equal requests of a long chat."""
     return find_task("mrcr_8needle", **locals())
 
 
 @task
-def musique(data: Any = None, protocol: str = "recipe", require_phrase: bool = True) -> Task:
+def musique(
+    data: Any = None,
+    protocol: str = "recipe",
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
+) -> Task:
     """MuSiQue, questions of 2 to 4 hops over 20 paragraphs."""
     return find_task("musique", **locals())
 
@@ -217,6 +322,8 @@ def nq_distractors(
     data: Any = None,
     protocol: str = "recipe",
     require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
 ) -> Task:
     """Natural Questions, the gold passage among passages of other questions."""
     return find_task("nq_distractors", **locals())
@@ -231,12 +338,20 @@ def taskset(
     kinds: Any = None,
     limit: Any = None,
     require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
 ) -> Task:
     """A task set that `longspan synth` built (-T path=DIR)."""
     return find_task("taskset", **locals())
 
 
 @task
-def twowiki(data: Any = None, protocol: str = "recipe", require_phrase: bool = True) -> Task:
+def twowiki(
+    data: Any = None,
+    protocol: str = "recipe",
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
+) -> Task:
     """2WikiMultihopQA, questions of 2 to 4 hops over ten paragraphs."""
     return find_task("twowiki", **locals())

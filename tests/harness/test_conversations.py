@@ -103,8 +103,9 @@ def test_a_row_that_says_its_tokens_is_binned_by_them():
 def test_options_choose_needles_and_lengths():
     assert read("mrcr", MRCR, num_needles=2) and read("mrcr", MRCR, num_needles=8) is None
     assert read("mrcr", MRCR, bin=16384) and read("mrcr", MRCR, bin=8192) is None
-    assert read("mrcr", MRCR, max_tokens=10_000) and read("mrcr", MRCR, max_tokens=9_999) is None
-    assert read("mrcr", MRCR, min_tokens=9_999) and read("mrcr", MRCR, min_tokens=10_000) is None
+    assert read("mrcr", MRCR, max_tokens_bin=16384) and read("mrcr", MRCR, min_tokens_bin=16384)
+    assert read("mrcr", MRCR, max_tokens_bin=8192) is None
+    assert read("mrcr", MRCR, min_tokens_bin=32768) is None
     spec = {"name": "t", "description": "d", "scorer": "letter", "dataset": {"reader": "mrcr"}}
     file = SpecFile(spec=TaskSpec.model_validate(spec), path="t.yaml")
     with pytest.raises(SpecError, match="task t: bin: .*8192, 16384.*got 5000"):

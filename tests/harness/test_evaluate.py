@@ -16,11 +16,10 @@ from inspect_ai.scorer import Score, match, mean, scorer
 from inspect_ai.solver import SolverSpec, solver
 
 from longspan.harness.errors import ModelError, SpecError
+from longspan.harness.eval_command import eval_command, summary_line
 from longspan.harness.evaluate import (
     EvaluationSettings,
-    eval_command,
     evaluate,
-    summary_line,
 )
 from longspan.harness.generation import GenerationSettings
 from longspan.harness.unit import DAMAGED_SUFFIX, FAILED_SUFFIX, local_path

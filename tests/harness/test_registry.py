@@ -85,7 +85,7 @@ def test_a_task_runs_with_its_solver_and_scorer(folder, tmp_path, answer, score)
     assert log.status == "success", log.error
     metrics = log.results.scores[0].metrics
     assert metrics["mean"].value == score
-    assert set(metrics) == {"mean", "stderr"}
+    assert set(metrics) == {"mean", "stderr", "compat"}
     assert log.eval.task_registry_name == "longspan/towns"
     validity = log.samples[0].scores["cover_exact_match"].metadata["validity"]
     assert validity == ("answered" if score else "no_answer")
@@ -170,7 +170,7 @@ def test_an_unknown_parameter_is_one_line(folder):
     register_folders(folder)
     with pytest.raises(
         SpecError,
-        match="task towns has no parameter 'bogus'; it has: data, protocol, require_phrase",
+        match="no parameter 'bogus'; it has: data, protocol, require_phrase, scoring, judge",
     ):
         make_task(find_spec("towns"), {"bogus": 1, "data": None})
 
@@ -203,4 +203,6 @@ def test_the_table_is_also_json(folder, capsys):
         "data": None,
         "protocol": "recipe",
         "require_phrase": True,
+        "scoring": "strict",
+        "judge": "fallback",
     }

@@ -4,32 +4,26 @@ import asyncio
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ModelName, ModelOutput, get_model
 from inspect_ai.scorer import SampleScore, Score, Target
 from inspect_ai.solver import TaskState, solver
 
+from longspan.harness.aggregates import mean_by_task_type, stderr
 from longspan.harness.errors import SpecError
-from longspan.harness.metrics import METRICS
+from longspan.harness.grading import GradeOptions, grade
 from longspan.harness.scorers import (
     SCORERS,
     by_sample,
-    cover_exact_match,
     find_scorer,
-    grade,
-    letter,
-    mean_by_task_type,
-    numeric,
-    sequence_ratio,
-    stderr,
 )
 from longspan.harness.tokens import TRUNCATION_KEY
 from tests.harness.scripted import scripted_model
 
-GOLDS = {"cover_exact_match": "Karo", "letter": "B", "numeric": "12", "sequence_ratio": "Karo"}
+cover_exact_match, letter, numeric, sequence_ratio = (
+    SCORERS[name] for name in ("cover_exact_match", "letter", "numeric", "sequence_ratio")
+)
 SAY = "Therefore, the answer is {}."
 
 
@@ -56,23 +50,6 @@ def run(scorer, *args, **kwargs):
     return asyncio.run(scorer(state(*args, **kwargs), Target(target)))
 
 
-@pytest.mark.parametrize("name", METRICS)
-@given(completion=st.text(), stop=st.sampled_from(["stop", "max_tokens", "unknown", None]))
-def test_a_grade_is_a_fraction_whatever_the_completion(name, completion, stop):
-    for text in (completion, SAY.format(completion)):
-        for require_phrase in (True, False):
-            given_ = grade(name, text, [GOLDS[name]], stop, require_phrase)
-            assert given_.value is not None and 0.0 <= given_.value <= 1.0
-            assert given_.validity in ("answered", "no_answer", "cut_off", "unknown")
-
-
-@pytest.mark.parametrize("name", METRICS)
-@given(completion=st.text())
-def test_a_completion_cannot_choose_whether_the_scorer_fails(name, completion):
-    assert grade(name, completion, [""]).validity == "scorer_failed"
-    assert grade(name, completion, []).value is None
-
-
 def test_endings_by_hand():
     assert grade("cover_exact_match", SAY.format("Karo"), ["Karo"]).validity == "answered"
     silent = grade("cover_exact_match", "Karo", ["Karo"])
@@ -84,9 +61,10 @@ def test_endings_by_hand():
 
 
 def test_without_the_phrase_the_whole_completion_may_answer():
-    assert grade("letter", "(B)", ["B"], require_phrase=False).value == 1.0
-    assert grade("numeric", "12 lamps", ["12"], require_phrase=False).value == 1.0
-    assert grade("letter", "", ["B"], require_phrase=False).validity == "no_answer"
+    free = GradeOptions(require_phrase=False)
+    assert grade("letter", "(B)", ["B"], options=free).value == 1.0
+    assert grade("numeric", "12 lamps", ["12"], options=free).value == 1.0
+    assert grade("letter", "", ["B"], options=free).validity == "no_answer"
 
 
 def test_the_best_of_several_gold_answers_counts():
@@ -99,14 +77,6 @@ def test_an_unknown_measure_is_a_failure_of_the_scorer():
     assert "unknown scorer" in (failed.explanation or "")
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_the_gold_answer_scores_one_and_nothing_scores_zero(name):
-    scorer = SCORERS[name]()
-    assert run(scorer, SAY.format(GOLDS[name]), target=GOLDS[name]).value == 1.0
-    empty = run(scorer, "", target=GOLDS[name])
-    assert (empty.value, empty.metadata["validity"]) == (0.0, "no_answer")
-
-
 @pytest.mark.parametrize("make", SCORERS.values())
 def test_an_errored_sample_has_no_score(make):
     score = run(make(), None, metadata={"scorer": "letter"})
@@ -116,12 +86,45 @@ def test_an_errored_sample_has_no_score(make):
 def test_a_score_carries_the_truncation_ledger():
     ledger = {"tokens_dropped": 3, "side": "middle"}
     score = run(letter(), SAY.format("B"), target="B", store={TRUNCATION_KEY: ledger})
-    assert score.metadata == {"scorer": "letter", "truncation": ledger, "validity": "answered"}
+    forms = {"strict": 1.0, "compat": 0.0}  # the authors want "The correct answer is (B)"
+    assert score.metadata == {
+        "scorer": "letter",
+        "truncation": ledger,
+        "validity": "answered",
+        **forms,
+    }
 
 
 def test_options_of_a_scorer_reach_the_measure():
     assert run(numeric(tolerance=0.1), SAY.format(105), target="100").value == 1.0
     assert run(cover_exact_match(max_extra_words=0), SAY.format("in Karo")).value == 0.0
+
+
+def test_an_option_that_a_scorer_does_not_take_is_refused():
+    with pytest.raises(TypeError, match="scorer letter has no option 'tolerance'"):
+        letter(tolerance=0.1)
+    with pytest.raises(SpecError, match="scoring must be strict or compat: got 'lenient'"):
+        by_sample(scoring="lenient")
+
+
+def test_the_authors_form_can_be_the_score_and_may_leave_samples_out():
+    theirs = letter(scoring="compat")
+    assert run(theirs, "The correct answer is Austria.", target="A").value == 1.0
+    cut = run(theirs, "The correct answer is (A)", "max_tokens", target="A")
+    assert (cut.value, cut.metadata["validity"]) == (1.0, "cut_off")  # they do not look
+    empty = run(theirs, "", target="A")
+    assert math.isnan(empty.value) and "out of its average" in empty.explanation
+    assert run(letter(), "", target="A").value == 0.0
+    assert math.isnan(run(numeric(scoring="compat"), SAY.format(1), target="1").value)
+
+
+def test_the_mean_of_the_authors_form_is_a_metric(tmp_path):
+    samples = [Sample(id=f"s{i}", input="q", target="A") for i in range(2)]
+    answers = iter(["The correct answer is Austria.", ""])
+    model = scripted_model(lambda prompt: next(answers))
+    log = eval(Task(dataset=samples, scorer=letter()), model=model, log_dir=str(tmp_path))[0]
+    metrics = log.results.scores[0].metrics
+    assert (metrics["mean"].value, metrics["compat"].value) == (0.0, 1.0)
 
 
 def test_by_sample_scores_with_the_samples_own_scorer():

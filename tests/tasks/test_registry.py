@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from longspan.harness.documents import Document, resolve_context
+from longspan.harness.grading import grade
 from longspan.harness.registry import SPECS, find_task
-from longspan.harness.scorers import grade
 from longspan.harness.taskset import SampleRow, write_taskset
 from longspan.tasks import registry
 

@@ -1,0 +1,144 @@
+"""Suites: tasks that are evaluated together under the same generation settings, one YAML each.
+
+Temperature, top-p, output limit and epochs belong to a suite (or to the command line), never to a
+task; they are applied as eval arguments.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from longspan.harness.errors import LongspanError, SpecError
+from longspan.harness.files import parse_mapping, read_text
+from longspan.harness.generation import GenerationSettings
+from longspan.harness.spec import Parameter, describe_validation, user_folders
+
+FOLDER = "suites"
+"""Below `tasks/`, and below every folder of LONGSPAN_TASKS."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class SuiteTask(_Frozen):
+    """One task of a suite."""
+
+    task: str
+    """Registered task, of this or any installed package."""
+    args: dict[str, Parameter] = {}
+    """Task parameters."""
+    solver: str | None = None
+    """Solver in place of the task's own."""
+    solver_args: dict[str, Parameter] = {}
+    """Solver arguments."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Attempts per sample, where they differ from the suite's."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Output limit, where it differs from the suite's."""
+    limit: int | None = Field(default=None, ge=1)
+    """Only the first so many samples."""
+    grader: bool = False
+    """Whether the task is meaningless without a judge."""
+
+    @property
+    def label(self) -> str:
+        """What a user reads: the task and what is set."""
+        arguments = ", ".join(f"{name}={value}" for name, value in self.args.items())
+        return f"{self.task} ({arguments})" if arguments else self.task
+
+
+class Suite(_Frozen):
+    """Tasks and the settings that they share."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)
+    """Name for `longspan eval`."""
+    description: str
+    """One line for `longspan tasks`."""
+    generation: GenerationSettings
+    """Sampling settings."""
+    epochs: int = Field(default=1, ge=1)
+    """Attempts per sample."""
+    tasks: tuple[SuiteTask, ...] = Field(min_length=1)
+    """What is evaluated, in order."""
+    notes: str = ""
+    """Where settings come from, and what the source leaves open."""
+
+
+def find_suite(name: str) -> Suite | None:
+    """Returns the suite of a name, None where there is none.
+
+    Raises:
+        SpecError: its file is no suite.
+    """
+    path = suite_files().get(name)
+    return read_suite(path) if path else None
+
+
+def read_suite(path: Path) -> Suite:
+    """Returns the suite of a YAML file.
+
+    Raises:
+        DataError: it is not readable or not YAML.
+        SpecError: it is no suite; the message names file, key and value.
+    """
+    try:
+        suite = Suite.model_validate(parse_mapping(read_text(path), path.name))
+    except ValidationError as error:
+        raise SpecError(f"suite {path.name}: {describe_validation(error)}") from error
+    if suite.name != path.stem:
+        raise SpecError(f"suite {path.name} names itself {suite.name!r}; use the file's name")
+    return suite
+
+
+def suite_files() -> dict[str, Path]:
+    """Returns the files of suites by name; the first of a name stays, ours first."""
+    folders = [Path(str(files("longspan.tasks"))), *user_folders()]
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted((folder / FOLDER).glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def suites_of_tasks() -> dict[str, list[str]]:
+    """Returns the suites that hold each task, by the task's name without `longspan/`.
+
+    A suite that cannot be read is left out: it says so when it is run.
+    """
+    found: dict[str, list[str]] = {}
+    for name, path in suite_files().items():
+        try:
+            tasks = read_suite(path).tasks
+        except LongspanError:
+            continue
+        for one in dict.fromkeys(task.task.removeprefix("longspan/") for task in tasks):
+            found.setdefault(one, []).append(name)
+    return found
+
+
+def unknown_suite_hint(name: str) -> str:
+    """Returns a hint for a name that is neither a task nor a suite."""
+    nearest = difflib.get_close_matches(name, suite_files(), n=2, cutoff=0.5)
+    return f"did you mean the suite {' or '.join(nearest)}?" if nearest else ""
+
+
+def is_suite(name: str) -> bool:
+    """Returns whether a name, which is no path, is a suite's."""
+    return os.sep not in name and name in suite_files()
+
+
+def merged(suite: Suite, task: SuiteTask, given: dict[str, Any]) -> tuple[GenerationSettings, int]:
+    """Returns generation settings and epochs of a task: command line over task over suite."""
+    settings = suite.generation.model_dump()
+    if task.max_tokens is not None:
+        settings["max_tokens"] = task.max_tokens
+    settings |= {name: value for name, value in given.items() if name in settings}
+    epochs = given.get("epochs") or task.epochs or suite.epochs
+    return GenerationSettings.model_validate(settings), int(epochs)

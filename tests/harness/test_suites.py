@@ -1,0 +1,117 @@
+"""Suites: read whole or refused, and what of their settings reaches a task."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from inspect_ai.log import list_eval_logs, read_eval_log
+
+from longspan.harness.cli import main
+from longspan.harness.errors import SpecError
+from longspan.harness.spec import TASKS_VARIABLE
+from longspan.harness.suites import (
+    find_suite,
+    merged,
+    read_suite,
+    suite_files,
+    suites_of_tasks,
+)
+from tests.harness.scripted import scripted_model
+from tests.harness.test_parity import taskset_folder
+
+OURS = sorted((Path(str(files("longspan.tasks"))) / "suites").glob("*.yaml"))
+TEXT = """
+name: mine
+description: Two views of one task set
+generation: {{temperature: 0.3, top_p: 0.9, max_tokens: 30}}
+epochs: 2
+tasks:
+  - {{task: taskset, args: {{path: {path}, task_types: multi_hop}}}}
+  - {{task: taskset, args: {{path: {path}, task_types: multiple_choice}}, epochs: 1, max_tokens: 9}}
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    folder = tmp_path / "specs"
+    (folder / "suites").mkdir(parents=True)
+    (folder / "suites" / "mine.yaml").write_text(
+        TEXT.format(path=taskset_folder(tmp_path / "taskset"))
+    )
+    monkeypatch.setenv(TASKS_VARIABLE, str(folder))
+    return folder / "suites" / "mine.yaml"
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
+def test_every_suite_of_ours_can_be_read(path):
+    suite = read_suite(path)
+    assert suite.name in suite_files()
+
+
+def test_the_papers_settings_are_the_papers():
+    suite = find_suite("paper_long_context")
+    settings = suite.generation
+    assert (settings.temperature, settings.top_p, settings.max_tokens) == (0.7, 0.95, 50_000)
+
+
+def test_the_command_line_wins_over_the_task_over_the_suite(mine):
+    suite = find_suite("mine")
+    first, second = suite.tasks
+    settings, epochs = merged(suite, first, {})
+    assert (settings.temperature, settings.max_tokens, epochs) == (0.3, 30, 2)
+    settings, epochs = merged(suite, second, {})
+    assert (settings.temperature, settings.max_tokens, epochs) == (0.3, 9, 1)
+    settings, epochs = merged(suite, second, {"temperature": 0.0, "max_tokens": 5, "epochs": 3})
+    assert (settings.temperature, settings.max_tokens, epochs) == (0.0, 5, 3)
+    assert suites_of_tasks()["taskset"] == ["mine"]
+
+
+def test_a_suite_runs_with_its_settings_and_a_second_time_does_nothing(mine, tmp_path, capsys):
+    scripted_model("Therefore, the answer is Arnor.", name="suite")
+    command = ["eval", "mine", "--model", "scripted/suite", "--log-dir", str(tmp_path / "logs")]
+    assert main(command) == 0
+    logs = [read_eval_log(info) for info in list_eval_logs(str(tmp_path / "logs"))]
+    by_type = {log.samples[0].metadata["task_type"]: log for log in logs}
+    assert by_type["multi_hop"].plan.config.max_tokens == 30
+    assert by_type["multi_hop"].eval.config.epochs == 2
+    assert by_type["multiple_choice"].plan.config.max_tokens == 9
+    assert {log.eval.metadata["longspan_suite"] for log in logs} == {"mine"}
+    assert main(command) == 0
+    assert len(list_eval_logs(str(tmp_path / "logs"))) == 2
+    assert capsys.readouterr().out.count("longspan/taskset |") == 4
+
+
+def test_missing_data_are_named_before_anything_runs_unless_only_available_is_asked(
+    mine, tmp_path, capsys
+):
+    gone = f"  - {{task: musique, args: {{data: {tmp_path / 'gone.jsonl'}}}}}\n"
+    mine.write_text(mine.read_text() + gone)
+    scripted_model("Therefore, the answer is Arnor.", name="suite")
+    command = ["eval", "mine", "--model", "scripted/suite", "--log-dir", str(tmp_path / "logs")]
+    assert main(command) == 2
+    assert "suite mine lacks data: musique (data=" in capsys.readouterr().err
+    assert not (tmp_path / "logs").exists()
+    assert main([*command, "--available"]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("longspan/taskset |") == 2 and "left out: musique" in err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs: 2", "epoch: 2", "unknown key 'epoch'"),
+        ("name: mine", "name: other", "names itself 'other'"),
+        ("temperature: 0.3", "temperature: -1", "generation.temperature"),
+        ("tasks:", "tasks: []\nmore:", "tasks: .*at least 1"),
+    ],
+)
+def test_a_suite_with_a_mistake_is_one_line(mine, old, new, message):
+    mine.write_text(mine.read_text().replace(old, new, 1))
+    with pytest.raises(SpecError, match=message):
+        find_suite("mine")
+    assert suites_of_tasks().get("taskset") is None
+
+
+def test_arguments_of_a_task_are_refused_for_a_suite(mine, capsys):
+    assert main(["eval", "mine", "--model", "scripted/suite", "-T", "limit=3"]) == 2
+    assert "mine is a suite, whose tasks have their own arguments" in capsys.readouterr().err
