@@ -10,7 +10,7 @@ from typing import Any
 from inspect_ai import Task, task_with
 from inspect_ai.util import registry_create
 
-from longspan.harness.errors import SpecError
+from longspan.harness.errors import DataError, SpecError, one_line
 from longspan.harness.protocol import EXTRAS
 from longspan.harness.spec import ExternalSpec
 
@@ -19,8 +19,8 @@ def make_external(spec: ExternalSpec, arguments: Mapping[str, Any]) -> Task:
     """Returns the other package's task.
 
     Raises:
-        SpecError: the package or one of its parts is not installed, it has no such task, or an
-            argument is unknown.
+        DataError: the package, one of its parts or its data are not on this machine.
+        SpecError: it has no such task, or an argument is unknown.
     """
     package = spec.external.partition("/")[0]
     unknown = set(arguments) - set(spec.arguments)
@@ -28,7 +28,7 @@ def make_external(spec: ExternalSpec, arguments: Mapping[str, Any]) -> Task:
         known = ", ".join(spec.arguments) or "none"
         raise SpecError(f"task {spec.name} has no parameter {min(unknown)!r}; it has: {known}")
     if not is_installed(spec):
-        raise SpecError(
+        raise DataError(
             f"task {spec.name} comes from {package}, which is not installed; run: "
             f"{_remedy(package)}"
         )
@@ -41,9 +41,14 @@ def make_external(spec: ExternalSpec, arguments: Mapping[str, Any]) -> Task:
             "loaded; install the version that constraints.txt names"
         ) from error
     except ModuleNotFoundError as error:
-        raise SpecError(
+        raise DataError(
             f"task {spec.name}: {package} needs {error.name}, which is not installed; run: pip "
             f"install {error.name}"
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"task {spec.name}: {package} cannot get its data ({one_line(str(error), 160)}); make "
+            "the task once where there is internet, it keeps what it fetched"
         ) from error
     if not isinstance(task, Task):
         raise SpecError(f"{spec.external} is no task but a {type(task).__name__}; mend the spec")

@@ -10,7 +10,7 @@ import pytest
 
 from longspan.harness.documents import Document, resolve_context
 from longspan.harness.grading import grade
-from longspan.harness.registry import SPECS, find_task
+from longspan.harness.registry import EXTERNALS, PROBLEMS, SPECS, find_task
 from longspan.harness.taskset import SampleRow, write_taskset
 from longspan.tasks import registry
 
@@ -48,7 +48,8 @@ def test_importing_the_registry_is_light():
 
 def test_every_spec_loads_and_every_shipped_task_is_registered():
     names = {path.stem for path in (ROOT / "tasks").glob("*.yaml")}
-    assert names == {*FROM_FILES, "taskset"} <= set(SPECS)
+    assert {*FROM_FILES, "taskset"} < names
+    assert names <= {*SPECS, *EXTERNALS} and PROBLEMS == []
     assert set(registry.SOLVERS) == {"full_context", "memory_agent"}
 
 
