@@ -45,10 +45,10 @@ def make_external(spec: ExternalSpec, arguments: Mapping[str, Any]) -> Task:
             f"task {spec.name}: {package} needs {error.name}, which is not installed; run: pip "
             f"install {error.name}"
         ) from error
-    except OSError as error:
+    except Exception as error:  # no network, a gated data set, a missing first phase: theirs to say
         raise DataError(
-            f"task {spec.name}: {package} cannot get its data ({one_line(str(error), 160)}); make "
-            "the task once where there is internet, it keeps what it fetched"
+            f"task {spec.name}: {package} cannot make it ({one_line(_root_cause(error), 300)}); "
+            "its data are fetched where there is internet and kept"
         ) from error
     if not isinstance(task, Task):
         raise SpecError(f"{spec.external} is no task but a {type(task).__name__}; mend the spec")
@@ -59,6 +59,12 @@ def make_external(spec: ExternalSpec, arguments: Mapping[str, Any]) -> Task:
 def is_installed(spec: ExternalSpec) -> bool:
     """Returns whether the package of a task is there, without importing it."""
     return find_spec(spec.external.partition("/")[0]) is not None
+
+
+def _root_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error) or type(error).__name__
 
 
 def _remedy(package: str) -> str:

@@ -88,7 +88,12 @@ def test_what_the_other_package_lacks_is_one_line(sums, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="elsewhere needs faiss, which is not installed; run: pip"):
         find_task("sums")
     raising(ConnectionError("offline\nreally"))
-    with pytest.raises(DataError, match=r"cannot get its data \(offline really\); make the task"):
+    with pytest.raises(DataError, match=r"elsewhere cannot make it \(offline really\); its data"):
+        find_task("sums")
+    retried = RuntimeError("gave up")
+    retried.__cause__ = ConnectionError("no route")
+    raising(retried)
+    with pytest.raises(DataError, match=r"elsewhere cannot make it \(no route\)"):
         find_task("sums")
 
 
