@@ -24,8 +24,9 @@ from inspect_ai.util import registry_create
 from longspan.harness.data import DATA_VARIABLE, find_data, find_locally
 from longspan.harness.errors import DataError, LongspanError, SpecError, one_line
 from longspan.harness.files import Problem
+from longspan.harness.generators import GENERATORS, check_parameters, generate
 from longspan.harness.readers import READERS, make_reader
-from longspan.harness.records import read_samples
+from longspan.harness.records import document_groups, read_samples, to_sample
 from longspan.harness.scorers import SCORERS, find_scorer
 from longspan.harness.spec import SpecFile, TaskSpec, named_in, read_specs, user_folders
 from longspan.harness.taskset import TaskSet
@@ -109,12 +110,16 @@ def register(file: SpecFile) -> Callable[..., Task]:
 
 def task_parameters(spec: TaskSpec) -> dict[str, Any]:
     """Returns what `-T` may set, with defaults: the reader's options, data file, scoring."""
-    own: dict[str, Any] = {} if spec.dataset.reader == TASKSET_READER else {DATA: None}
+    has_file = spec.dataset.reader != TASKSET_READER and spec.dataset.reader not in GENERATORS
+    own: dict[str, Any] = {DATA: None} if has_file else {}
     takes = inspect.signature(find_scorer(spec.scorer)).parameters
     for name, default in SCORER_PARAMETERS.items():
         if name in takes:
             own[name] = spec.scorer_options.get(name, default)
     defaults = TASKSET_PARAMETERS if spec.dataset.reader == TASKSET_READER else {}
+    if spec.dataset.reader in GENERATORS:
+        fields = GENERATORS[spec.dataset.reader].parameters.model_fields
+        defaults = {name: field.default for name, field in fields.items()}
     return {**defaults, **spec.parameters, **own}
 
 
@@ -134,6 +139,11 @@ def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
         )
     if spec.dataset.reader == TASKSET_READER:
         samples, data_hash, facts = _from_taskset(spec, arguments)
+    elif spec.dataset.reader in GENERATORS:
+        made = generate(file, _reader_options(arguments))
+        clusters = document_groups(made.records)
+        samples = [to_sample(record, spec, clusters[record.id]) for record in made.records]
+        data_hash, facts = made.hash, made.facts
     else:
         samples, data_hash, facts = _from_file(file, arguments)
     scoring = {name: arguments[name] for name in SCORER_PARAMETERS if name in arguments}
@@ -228,8 +238,11 @@ def _check(file: SpecFile) -> None:
         if unknown := spec.parameters.keys() - TASKSET_PARAMETERS:
             raise SpecError(f"unknown parameter {min(unknown)!r}; known: {[*TASKSET_PARAMETERS]}")
         return
+    if spec.dataset.reader in GENERATORS:
+        check_parameters(file, spec.parameters)
+        return
     if spec.dataset.reader not in READERS:
-        known = ", ".join([*READERS, TASKSET_READER])
+        known = ", ".join([*READERS, *GENERATORS, TASKSET_READER])
         raise SpecError(f"unknown reader {spec.dataset.reader!r}; choose one of {known}")
     make_reader(file, spec.parameters)
 
@@ -266,15 +279,18 @@ def _from_taskset(
 def _from_file(
     file: SpecFile, arguments: Mapping[str, Any]
 ) -> tuple[list[Sample], str, dict[str, Any]]:
-    options = {
+    read = make_reader(file, _reader_options(arguments))
+    data = find_data(file, arguments.get(DATA))
+    reading = read_samples(file.spec, data, read)
+    return reading.samples, data.hash(), data.facts() | reading.summary()
+
+
+def _reader_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         name: value
         for name, value in arguments.items()
         if name != DATA and name not in SCORER_PARAMETERS
     }
-    read = make_reader(file, options)
-    data = find_data(file, arguments.get(DATA))
-    reading = read_samples(file.spec, data, read)
-    return reading.samples, data.hash(), data.facts() | reading.summary()
 
 
 def _names(value: Any) -> list[str] | None:
@@ -302,6 +318,8 @@ def _describe(file: SpecFile) -> dict[str, Any]:
 def _data_state(file: SpecFile) -> str:
     if file.spec.dataset.reader == TASKSET_READER:
         return "-T path=DIR"
+    if file.spec.dataset.reader in GENERATORS:
+        return "generated"
     found = find_locally(file)
     if found is not None:
         return found.names
