@@ -11,6 +11,7 @@ from longspan.harness import definitions, registry
 from longspan.harness.data import DATA_VARIABLE, find_locally
 from longspan.harness.errors import one_line
 from longspan.harness.external import is_installed
+from longspan.harness.generators import GENERATORS
 from longspan.harness.spec import ExternalFile, SpecFile
 from longspan.harness.suites import suites_of_tasks
 
@@ -84,6 +85,8 @@ def _describe(file: SpecFile | ExternalFile, suites: list[str]) -> dict[str, Any
 def _data_state(file: SpecFile) -> str:
     if file.spec.dataset.reader == registry.TASKSET_READER:
         return "-T path=DIR"
+    if file.spec.dataset.reader in GENERATORS:
+        return "generated"
     found = find_locally(file)
     if found is not None:
         return found.names

@@ -19,6 +19,7 @@ from longspan.harness.resolve import (
     resolve_solver,
 )
 from longspan.harness.suites import Suite, SuiteTask, find_suite, is_suite, merged
+from longspan.harness.tokens import counting_for
 from longspan.harness.unit import num_scored
 
 Display = Literal["none", "plain", "rich"]
@@ -89,8 +90,9 @@ def eval_command(
         longspan_recipe_hash=recipe_hash,
     )
     display: Display = "none" if quiet else "rich" if sys.stdout.isatty() else "plain"
-    units = _units(suite, split, available)
-    resolved = resolve_model(model)  # a missing model is found before the first task runs
+    resolved = resolve_model(model)
+    with counting_for(resolved):
+        units = _units(suite, split, available)
     for one, made in units:
         generation, num_epochs = merged(suite, one, given)
         name = solver or one.solver

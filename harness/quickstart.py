@@ -44,6 +44,10 @@ response fill the rest of the window."""
 NUM_TRAIN = 1600
 NUM_TEST = {1: 800, 4: 100, 16: 120}
 """Held-out samples by length in windows: enough to tell the differences that the board reports."""
+NUM_EPOCHS = {("full_context", 1): 2}
+"""Attempts at every sample, where sampling noise matters most: the gain of RL is read here."""
+SHARE_READ = {("memory_agent", 1): 0.5}
+"""Share of the samples that is read, where fewer are enough: within a window no agent is needed."""
 SAMPLES_PER_LONG_WORLD = 8
 """Half of the default: few long samples still come from enough worlds, the intervals' clusters."""
 NUM_WORKERS = 2
@@ -54,6 +58,11 @@ AGENT_OPTIONS: dict[str, Any] = {"layout": "chunk_first", "chunk_tokens": 64}
 
 
 Submit = Callable[[Job], Future[float]]
+
+
+def num_test(windows: int, scale: float) -> int:
+    """Returns the number of held-out samples at a length."""
+    return max(10, round(scale * NUM_TEST[windows]))
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,13 @@ class Unit:
     def num_calls(self) -> int:
         """Returns about how many calls of the model it takes: the longest unit starts first."""
         chunks = LENGTHS[self.windows] // AGENT_OPTIONS["chunk_tokens"]
-        return NUM_TEST[self.windows] * (1 if self.solver == "full_context" else 1 + chunks)
+        turns = 1 if self.solver == "full_context" else 1 + chunks
+        return self.num_samples() * NUM_EPOCHS.get((self.solver, self.windows), 1) * turns
+
+    def num_samples(self, scale: float = 1.0) -> int:
+        """Returns how many of the test samples are read."""
+        share = SHARE_READ.get((self.solver, self.windows), 1.0)
+        return max(1, round(share * num_test(self.windows, scale)))
 
 
 def quickstart(
@@ -110,7 +125,7 @@ def quickstart(
 def synthesis_jobs(out: Path, seed: int, scale: float = 1.0) -> list[Job]:
     """Returns the jobs that make the task sets: one to train and test on, one per longer length."""
     plans: dict[str, dict[str, Any]] = {
-        f"{k}x": {"test": {LENGTHS[k]: max(10, round(scale * NUM_TEST[k]))}} for k in LENGTHS
+        f"{k}x": {"test": {LENGTHS[k]: num_test(k, scale)}} for k in LENGTHS
     }
     plans["1x"]["train"] = {LENGTHS[1]: max(20, round(scale * NUM_TRAIN))}
     jobs = []
@@ -144,7 +159,7 @@ def training_job(out: Path, seed: int, scale: float = 1.0) -> Job:
     return Job("train with AEPO", "train", arguments)
 
 
-def evaluation_job(out: Path, unit: Unit, seed: int) -> Job:
+def evaluation_job(out: Path, unit: Unit, seed: int, scale: float = 1.0) -> Job:
     """Returns the job of one evaluation; a finished log of the same identity is kept."""
     trained = unit.checkpoint == TRAINED
     model = str(out / "training" / "final") if trained else unit.checkpoint
@@ -157,6 +172,8 @@ def evaluation_job(out: Path, unit: Unit, seed: int) -> Job:
         "input_over_window": unit.windows,
         "log_dir": out / "logs" / unit.checkpoint / f"{unit.solver}-{unit.windows}x",
         "temperature": TEMPERATURES[unit.windows],
+        "epochs": NUM_EPOCHS.get((unit.solver, unit.windows), 1),
+        "limit": unit.num_samples(scale),
         "top_p": TOP_P,
         "max_tokens": OUTPUT_TOKENS,
         "seed": seed,
@@ -189,6 +206,8 @@ def settings_hash() -> str:
         "top_p": TOP_P,
         "output_tokens": OUTPUT_TOKENS,
         "agent": AGENT_OPTIONS,
+        "epochs": sorted(NUM_EPOCHS.items()),
+        "share_read": sorted(SHARE_READ.items()),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -216,7 +235,7 @@ def _run_units(out: Path, seed: int, scale: float, submit: Submit) -> None:
     while pending or waiting:
         waiting.sort(key=Unit.num_calls)
         while waiting and len(pending) < NUM_WORKERS:
-            start(evaluation_job(out, waiting.pop(), seed))
+            start(evaluation_job(out, waiting.pop(), seed, scale))
         done, _ = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
         shown = _show_training(metrics, shown)
         for future in done:

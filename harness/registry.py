@@ -24,6 +24,7 @@ from longspan.harness.data import find_data
 from longspan.harness.errors import DataError, LongspanError, SpecError
 from longspan.harness.external import make_external
 from longspan.harness.files import Problem
+from longspan.harness.generators import GENERATORS, check_parameters, generate
 from longspan.harness.protocol import (
     check_protocol,
     prompt_facts,
@@ -31,7 +32,7 @@ from longspan.harness.protocol import (
     with_protocol,
 )
 from longspan.harness.readers import READERS, make_reader
-from longspan.harness.records import read_samples
+from longspan.harness.records import document_groups, read_samples, to_sample
 from longspan.harness.scorers import SCORERS, find_scorer
 from longspan.harness.spec import (
     ExternalFile,
@@ -139,15 +140,17 @@ def task_parameters(spec: TaskSpec) -> dict[str, Any]:
 
     None stands where an official prompt brings a setting of its own: the protocol says it then.
     """
-    own: dict[str, Any] = {}
-    if spec.dataset.reader != TASKSET_READER:
-        own = {DATA: None, PROTOCOL: spec.protocol}
+    has_file = spec.dataset.reader != TASKSET_READER and spec.dataset.reader not in GENERATORS
+    own: dict[str, Any] = {DATA: None, PROTOCOL: spec.protocol} if has_file else {}
     brought = spec.official.scorer_options if spec.official else {}
     takes = inspect.signature(find_scorer(spec.scorer)).parameters
     for name, default in SCORER_PARAMETERS.items():
         if name in takes:
             own[name] = None if name in brought else spec.scorer_options.get(name, default)
     defaults = TASKSET_PARAMETERS if spec.dataset.reader == TASKSET_READER else {}
+    if spec.dataset.reader in GENERATORS:
+        fields = GENERATORS[spec.dataset.reader].parameters.model_fields
+        defaults = {name: field.default for name, field in fields.items()}
     return {**defaults, **spec.parameters, **own}
 
 
@@ -167,6 +170,11 @@ def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
         )
     if spec.dataset.reader == TASKSET_READER:
         samples, data_hash, facts = _from_taskset(spec, arguments)
+    elif spec.dataset.reader in GENERATORS:
+        made = generate(file, _reader_options(arguments))
+        clusters = document_groups(made.records)
+        samples = [to_sample(record, spec, clusters[record.id]) for record in made.records]
+        data_hash, facts = made.hash, made.facts
     else:
         samples, data_hash, facts = _from_file(file, arguments)
     scored = under_protocol(spec, arguments.get(PROTOCOL))
@@ -257,8 +265,11 @@ def _check(file: SpecFile) -> None:
         if unknown := spec.parameters.keys() - TASKSET_PARAMETERS:
             raise SpecError(f"unknown parameter {min(unknown)!r}; known: {[*TASKSET_PARAMETERS]}")
         return
+    if spec.dataset.reader in GENERATORS:
+        check_parameters(file, spec.parameters)
+        return
     if spec.dataset.reader not in READERS:
-        known = ", ".join([*READERS, TASKSET_READER])
+        known = ", ".join([*READERS, *GENERATORS, TASKSET_READER])
         raise SpecError(f"unknown reader {spec.dataset.reader!r}; choose one of {known}")
     make_reader(file, spec.parameters)
 
@@ -304,14 +315,18 @@ def _from_taskset(
 def _from_file(
     file: SpecFile, arguments: Mapping[str, Any]
 ) -> tuple[list[Sample], str, dict[str, Any]]:
-    own = (DATA, PROTOCOL, *SCORER_PARAMETERS)
     protocol = check_protocol(file.spec, arguments.get(PROTOCOL, file.spec.protocol))
-    read = make_reader(file, {name: arguments[name] for name in arguments if name not in own})
+    read = make_reader(file, _reader_options(arguments))
     read = with_protocol(file.spec, protocol, read)
     data = find_data(file, arguments.get(DATA))
     reading = read_samples(under_protocol(file.spec, protocol), data, read)
     facts = data.facts() | reading.summary() | prompt_facts(file.spec, protocol)
     return reading.samples, data.hash(), facts
+
+
+def _reader_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    own = (DATA, PROTOCOL, *SCORER_PARAMETERS)
+    return {name: value for name, value in arguments.items() if name not in own}
 
 
 def _names(value: Any) -> list[str] | None:

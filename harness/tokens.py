@@ -8,10 +8,13 @@ the log.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
-from inspect_ai.model import Model
+from inspect_ai.model import Model, get_model
 
 from longspan.harness.errors import ModelError, WindowError
 
@@ -161,6 +164,36 @@ def counter_for(model: Model, tokenizer: str | None = None) -> TokenCounter:
     if own is not None:
         return cast(TokenCounter, own)
     return load_tokenizer(tokenizer) if tokenizer else EstimatedTokens()
+
+
+_COUNTING: ContextVar[TokenCounter | None] = ContextVar("longspan_counting", default=None)
+
+
+@contextmanager
+def counting_for(model: Model) -> Iterator[None]:
+    """Makes `active_counter` count for a model: tasks are made before Inspect knows it."""
+    token = _COUNTING.set(getattr(model.api, "token_counter", None))
+    try:
+        yield
+    finally:
+        _COUNTING.reset(token)
+
+
+def active_counter(tokenizer: str | None = None) -> TokenCounter:
+    """Returns how to count while a task is made: for the run's model, named, or by the estimate.
+
+    `inspect eval` makes tasks when it has made the model already.
+
+    Raises:
+        ModelError: the named tokenizer cannot be loaded.
+    """
+    own = _COUNTING.get()
+    if own is not None:
+        return own
+    try:
+        return counter_for(get_model(), tokenizer)
+    except ValueError:  # no model is active
+        return load_tokenizer(tokenizer) if tokenizer else EstimatedTokens()
 
 
 @functools.lru_cache(maxsize=4)

@@ -313,6 +313,25 @@ def musique(
 
 
 @task
+def niah(
+    seed: int = 42,
+    answer_tokens: Any = None,
+    overhead_tokens: int = 32,
+    tokenizer: Any = None,
+    essays: Any = None,
+    lengths_tokens: str = "1024,2048,4096",
+    num_depths: int = 11,
+    num_repeats: int = 1,
+    haystack: str = "noise",
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
+) -> Task:
+    """Needle in a haystack, a made-up fact at every depth of every length."""
+    return find_task("niah", **locals())
+
+
+@task
 def nq_distractors(
     num_documents: int = 20,
     gold_position: Any = None,
@@ -327,6 +346,26 @@ def nq_distractors(
 ) -> Task:
     """Natural Questions, the gold passage among passages of other questions."""
     return find_task("nq_distractors", **locals())
+
+
+@task
+def ruler(
+    seed: int = 42,
+    answer_tokens: Any = None,
+    overhead_tokens: int = 32,
+    tokenizer: Any = None,
+    essays: Any = None,
+    tasks: str = "all",
+    length_tokens: int = 4096,
+    num_samples: int = 20,
+    squad: Any = None,
+    hotpotqa: Any = None,
+    require_phrase: bool = True,
+    scoring: str = "strict",
+    judge: str = "fallback",
+) -> Task:
+    """RULER's 13 synthetic tasks, generated at any length."""
+    return find_task("ruler", **locals())
 
 
 @task

@@ -149,6 +149,13 @@ def test_at_each_length_all_checkpoints_and_solvers_have_the_same_settings(tmp_p
     assert {(job["top_p"], job["seed"]) for job in jobs} == {(0.95, 5)}
     by_length = {(job["input_over_window"], job["temperature"]) for job in jobs}
     assert by_length == {(1, 1.0), (4, 0.0), (16, 0.0)}
+    at_1x = {
+        (job["solver"], job["epochs"], job["limit"]) for job in jobs if "1x" in job["task"][-3:]
+    }
+    assert {one for one in at_1x if one[2] > 120} == {
+        ("longspan/full_context", 2, 800),
+        ("longspan/memory_agent", 1, 400),
+    }
     agent = [job["solver_args"] for job in jobs if job["solver"] == "longspan/memory_agent"]
     assert len(agent) == 6 and all(args["chunk_tokens"] == 64 for args in agent)
     assert all(not job["solver_args"] for job in jobs if job["solver"] == "longspan/full_context")

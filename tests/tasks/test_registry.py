@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from longspan.harness.documents import Document, resolve_context
+from longspan.harness.generators import GENERATORS
 from longspan.harness.grading import grade
 from longspan.harness.registry import EXTERNALS, PROBLEMS, SPECS, find_task
 from longspan.harness.taskset import SampleRow, write_taskset
@@ -48,7 +49,7 @@ def test_importing_the_registry_is_light():
 
 def test_every_spec_loads_and_every_shipped_task_is_registered():
     names = {path.stem for path in (ROOT / "tasks").glob("*.yaml")}
-    assert {*FROM_FILES, "taskset"} < names
+    assert {*FROM_FILES, *GENERATORS, "taskset"} < names
     assert names <= {*SPECS, *EXTERNALS} and PROBLEMS == []
     assert set(registry.SOLVERS) == {"full_context", "memory_agent"}
 
@@ -58,7 +59,7 @@ def test_providers_are_declared_without_their_engine():
 
 
 def test_every_spec_documents_itself():
-    for name in FROM_FILES:
+    for name in [*FROM_FILES, *GENERATORS]:
         spec = SPECS[name].spec
         assert spec.paper and spec.licence and spec.contamination and spec.notes
 

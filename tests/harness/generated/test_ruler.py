@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from longspan.harness.documents import render_context
 from longspan.harness.errors import DataError
-from longspan.harness.haystack import DEPTHS
+from longspan.harness.generated.haystack import DEPTHS
+from longspan.harness.generated.ruler import TASK_NAMES, TASKS, RulerOptions, ruler_records
 from longspan.harness.prompts import render_prompt
-from longspan.harness.ruler import TASK_NAMES, TASKS, RulerOptions, ruler_records
 from longspan.harness.tokens import EstimatedTokens, load_tokenizer
-from tests.harness.material import essays, hotpot_rows, squad_articles
+from tests.harness.generated.material import essays, hotpot_rows, squad_articles
 from tests.harness.words import WordTokens
 
 NEEDLE_TASKS = [name for name in TASK_NAMES if name.startswith("niah_")]
@@ -168,7 +168,7 @@ def test_every_needle_that_is_asked_for_stands_once_and_no_other_has_its_key_or_
 
 
 def test_lines_of_the_haystack_avoid_the_value_that_is_asked_for(monkeypatch):
-    monkeypatch.setattr("longspan.harness.needles._NUMBERS", range(10**6, 10**6 + 9))
+    monkeypatch.setattr("longspan.harness.generated.needles._NUMBERS", range(10**6, 10**6 + 9))
     for record in records("niah_multikey_2", num_samples=9):
         assert context(record).count(f"is {record.targets[0]}.") == 1
 

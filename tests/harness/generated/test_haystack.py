@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longspan.harness.errors import DataError
-from longspan.harness.haystack import DEPTHS, Lines, Needle, Prose, draw_depths, noise
+from longspan.harness.generated.haystack import DEPTHS, Lines, Needle, Prose, draw_depths, noise
 
 TEXT = "One two three. Four five six! Seven eight nine?"  # sentences begin at 0, 15 and 30
 PROSE = Prose([TEXT])

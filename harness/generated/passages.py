@@ -16,7 +16,7 @@ from typing import Any
 
 from longspan.harness.documents import Document
 from longspan.harness.errors import DataError
-from longspan.harness.fitting import Draft
+from longspan.harness.generated.fitting import Draft
 from longspan.harness.records import gold_answers, make_document
 
 _HEADING_CHARS = len("Document 100:\n\n\n")

@@ -18,16 +18,16 @@ from typing import Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from longspan.harness.assignments import draft_assignments
 from longspan.harness.errors import DataError
-from longspan.harness.fitting import Draft, Room, fit, to_record
-from longspan.harness.haystack import Prose
-from longspan.harness.needles import VARIANTS, draft_needles
-from longspan.harness.passages import draft_question, read_hotpotqa, read_squad
+from longspan.harness.generated.assignments import draft_assignments
+from longspan.harness.generated.fitting import Draft, Room, fit, to_record
+from longspan.harness.generated.haystack import Prose
+from longspan.harness.generated.needles import VARIANTS, draft_needles
+from longspan.harness.generated.passages import draft_question, read_hotpotqa, read_squad
+from longspan.harness.generated.word_counts import draft_common_words, draft_frequent_words
 from longspan.harness.prompts import DEFAULT_INSTRUCTIONS
 from longspan.harness.records import Record
 from longspan.harness.tokens import TokenCounter
-from longspan.harness.word_counts import draft_common_words, draft_frequent_words
 
 TaskName = Literal[
     "niah_single_1", "niah_single_2", "niah_single_3",
@@ -75,7 +75,7 @@ class RulerTask:
     answer_tokens: int
     """RULER's room for the answer."""
     instructions: str
-    """Format instructions, which a task spec must repeat: they are part of the length."""
+    """Format instructions; they are part of the length."""
     material: Literal["essays", "squad", "hotpotqa"] | None = None
     """What the corpus must be; None: the task needs none."""
     references: Literal["all", "part"] = "all"
@@ -139,9 +139,9 @@ def ruler_records(
             "length_tokens": room.length_tokens,
             "answer_tokens": room.answer_tokens,
             "tokenizer": counter.name,
-            "references": task.references,
+            "reference_rule": task.references,
         }
-        records.append(to_record(draft, fitted, options.task, facts))
+        records.append(to_record(draft, fitted, options.task, task.instructions, facts))
         if len(records) == options.num_samples:
             break
     if num_left_out:

@@ -7,10 +7,10 @@ from pydantic import ValidationError
 
 from longspan.harness.documents import render_context
 from longspan.harness.errors import DataError
-from longspan.harness.niah import INSTRUCTIONS, NiahOptions, make_fact, niah_records
+from longspan.harness.generated.niah import INSTRUCTIONS, NiahOptions, make_fact, niah_records
 from longspan.harness.prompts import render_prompt
 from longspan.harness.tokens import EstimatedTokens
-from tests.harness.material import essays
+from tests.harness.generated.material import essays
 from tests.harness.words import WordTokens
 
 TEXTS = essays()

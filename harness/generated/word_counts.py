@@ -6,9 +6,9 @@ import math
 import random
 import string
 
-from longspan.harness.fitting import Draft
+from longspan.harness.generated.fitting import Draft
+from longspan.harness.generated.words import draw_compounds, num_compounds
 from longspan.harness.records import make_document
-from longspan.harness.words import draw_compounds, num_compounds
 
 NUM_COMMON = 10
 """Words asked for in `cwe`."""

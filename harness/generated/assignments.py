@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import string
 
-from longspan.harness.fitting import Draft
-from longspan.harness.haystack import Needle, draw_depths, noise
+from longspan.harness.generated.fitting import Draft
+from longspan.harness.generated.haystack import Needle, draw_depths, noise
 from longspan.harness.records import make_document
 
 NUM_HOPS = 4

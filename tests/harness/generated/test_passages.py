@@ -2,8 +2,8 @@
 
 import random
 
-from longspan.harness.passages import draft_question, read_hotpotqa, read_squad
-from tests.harness.material import hotpot_rows, squad_articles
+from longspan.harness.generated.passages import draft_question, read_hotpotqa, read_squad
+from tests.harness.generated.material import hotpot_rows, squad_articles
 
 
 def flat_rows(articles):

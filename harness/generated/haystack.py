@@ -2,7 +2,7 @@
 
 A haystack has no end of its own. How much of it is used is counted in units, which differ
 (characters of prose, lines), so that a length in tokens can be searched for
-(`longspan.harness.fitting`). This module does not know tokens.
+(`longspan.harness.generated.fitting`). This module does not know tokens.
 """
 
 from __future__ import annotations

@@ -58,6 +58,6 @@ def _compound(number: int) -> str:
 
 @functools.cache
 def _read() -> dict[str, tuple[str, ...]]:
-    text = (files("longspan.harness") / _FILE).read_text(encoding="utf-8")
+    text = (files("longspan.harness.generated") / _FILE).read_text(encoding="utf-8")
     sections = (section.split() for section in text.split("# ")[1:])
     return {name: tuple(words) for name, *words in sections}

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from longspan.harness.fitting import Draft
-from longspan.harness.haystack import Haystack, Lines, Needle, Prose, draw_depths, noise
+from longspan.harness.generated.fitting import Draft
+from longspan.harness.generated.haystack import Haystack, Lines, Needle, Prose, draw_depths, noise
+from longspan.harness.generated.words import draw_compound
 from longspan.harness.records import make_document
-from longspan.harness.words import draw_compound
 
 Kind = Literal["word", "number", "uuid"]
 

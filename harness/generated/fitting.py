@@ -148,14 +148,17 @@ def _next_units(smallest: Fitted, low: Fitted, high: Fitted | None, target_token
     return min(low.num_units + max(1, step), most)
 
 
-def to_record(draft: Draft, fitted: Fitted, kind: str, extra: dict[str, Any]) -> Record:
-    """Returns the record of a draft whose context has its length."""
+def to_record(
+    draft: Draft, fitted: Fitted, kind: str, instructions: str, extra: dict[str, Any]
+) -> Record:
+    """Returns the record of a draft whose context has its length with these instructions."""
     return Record(
         id=text_id(kind, draft.question, *(document.id for document in fitted.documents)),
         values={"question": draft.question},
         targets=draft.targets,
         documents=fitted.documents,
         supporting=draft.supporting,
+        instructions=instructions,
         hops=draft.hops,
         kind=kind,
         extra={**draft.extra, "prompt_tokens": fitted.prompt_tokens, **extra},

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from longspan.harness.errors import DataError
-from longspan.harness.words import (
+from longspan.harness.generated.words import (
     adjectives,
     draw_compound,
     draw_compounds,

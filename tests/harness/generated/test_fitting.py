@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longspan.harness.errors import DataError
-from longspan.harness.fitting import Draft, Room, fit
+from longspan.harness.generated.fitting import Draft, Room, fit
 from longspan.harness.prompts import render_prompt
 from longspan.harness.records import make_document
 from tests.harness.words import WordTokens

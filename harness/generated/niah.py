@@ -13,15 +13,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from longspan.harness.fitting import Draft, Room, fit, to_record
-from longspan.harness.haystack import Haystack, Needle, Prose, noise
+from longspan.harness.generated.fitting import Draft, Room, fit, to_record
+from longspan.harness.generated.haystack import Haystack, Needle, Prose, noise
+from longspan.harness.generated.words import adjectives, nouns
 from longspan.harness.prompts import DEFAULT_INSTRUCTIONS
 from longspan.harness.records import Record, make_document
 from longspan.harness.tokens import TokenCounter
-from longspan.harness.words import adjectives, nouns
 
 INSTRUCTIONS = DEFAULT_INSTRUCTIONS
-"""Format instructions, which a task spec must repeat: they are part of the length."""
+"""Format instructions; they are part of the length."""
 
 _ONSETS = tuple("B D F G K L M N P R S T V Z Br Dr Kr St Th".split())  # noqa: SIM905
 _RIMES = tuple("al an ar el en er il in ir ol on or ul un ur".split())  # noqa: SIM905
@@ -37,7 +37,9 @@ class NiahOptions(BaseModel):
     """Lengths in tokens: prompt, answer and chat template together."""
     num_depths: int = Field(11, ge=2)
     """Depths, evenly spaced from the beginning to the end."""
-    depths: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(None, min_length=1)
+    depths: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(
+        default=None, min_length=1
+    )
     """Depths as fractions in [0, 1], in place of evenly spaced ones."""
     num_repeats: int = Field(1, ge=1)
     """Samples of a cell, each with another fact."""
@@ -115,7 +117,7 @@ def niah_records(
                     "answer_tokens": room.answer_tokens,
                     "tokenizer": counter.name,
                 }
-                records.append(to_record(draft, fitted, "niah", facts))
+                records.append(to_record(draft, fitted, "niah", INSTRUCTIONS, facts))
     return records
 
 
