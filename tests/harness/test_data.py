@@ -173,7 +173,7 @@ def test_missing_data_are_named_with_repository_commit_and_command(
 
 
 def test_the_hub_really_refuses_offline_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.delenv("LONGSPAN_DATA", raising=False)
     with pytest.raises(DataError, match="longspan data fetch towns") as caught:
         find_data(spec_file(tmp_path))

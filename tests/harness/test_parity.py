@@ -29,8 +29,10 @@ from longspan.harness.parity import (
 from longspan.harness.registry import SPECS, find_task, load_registry
 from longspan.harness.resolve import named_task
 from longspan.harness.taskset import SampleRow, write_taskset
+from tests.harness.test_benchmarks import DOCMATH, FRAMES, LONGBENCH, LONGBENCH_V2, TWOWIKI
+from tests.harness.test_conversations import CORPUSQA, LONGMEMEVAL, MRCR
 
-COMPLETIONS_PER_TASK = 40
+COMPLETIONS_PER_TASK = 20
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 REAL_DATA = {
     "hotpotqa": "hotpotqa_train_sample.jsonl.gz",
@@ -81,6 +83,26 @@ ROWS = {
     "hotpotqa": hotpotqa_row,
     "nq_distractors": nq_row,
     "kv_retrieval": kv_row,
+    "twowiki": lambda i, name: {**TWOWIKI, "_id": f"w{i}", "answer": name},
+    "longbench": lambda i, name: {**LONGBENCH, "_id": f"l{i}", "answers": [name, f"land {name}"]},
+    "longbench_v2": lambda i, name: {**LONGBENCH_V2, "_id": f"v{i}", "answer": "ABCD"[i % 4]},
+    "frames": lambda i, name: {**FRAMES, "Prompt": f"Where does river {i} rise?", "Answer": name},
+    "docmath": lambda i, name: {
+        **DOCMATH,
+        "question_id": f"complong-testmini-{i}",
+        "ground_truth": [20.5, -31.0, 1e-05, True][i % 4],
+    },
+    "mrcr": lambda i, name: {**MRCR, "answer": f"{MRCR['random_string_to_prepend']}{name}"},
+    "corpusqa": lambda i, name: {
+        **CORPUSQA,
+        "id": f"education_en_{i}",
+        "answer": [[name], [], "12.50", name][i % 4],
+    },
+    "longmemeval": lambda i, name: {**LONGMEMEVAL, "question_id": f"q{i}", "answer": name},
+}
+GENERATED = {
+    "ruler": {"tasks": "niah_single_1,vt", "length_tokens": 512, "num_samples": 4},
+    "niah": {"lengths_tokens": "512", "num_depths": 3},
 }
 
 
@@ -117,6 +139,8 @@ def task_with_data(name: str, folder: Path) -> Task:
     reader = SPECS[name].spec.dataset.reader
     if reader == "taskset":
         return find_task(name, path=str(taskset_folder(folder / "taskset")))
+    if reader in GENERATED:
+        return find_task(name, **GENERATED[reader])
     rows = [ROWS[reader](i, f"{land} {i}") for i, land in enumerate(NAMES * 4)]
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
