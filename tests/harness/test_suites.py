@@ -1,5 +1,6 @@
 """Suites: read whole or refused, and what of their settings reaches a task."""
 
+import inspect
 from importlib.resources import files
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 
 from longspan.harness.cli import main
 from longspan.harness.errors import SpecError
+from longspan.harness.registry import TASKS, load_registry
+from longspan.harness.resolve import resolve_solver
 from longspan.harness.spec import TASKS_VARIABLE
 from longspan.harness.suites import (
     find_suite,
@@ -46,6 +49,15 @@ def mine(tmp_path, monkeypatch):
 def test_every_suite_of_ours_can_be_read(path):
     suite = read_suite(path)
     assert suite.name in suite_files()
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
+def test_every_task_of_a_suite_exists_and_takes_its_arguments(path):
+    load_registry()
+    for one in read_suite(path).tasks:
+        assert set(one.args) <= set(inspect.signature(TASKS[one.task]).parameters), one.label
+        if one.solver:
+            resolve_solver(one.solver, dict(one.solver_args))
 
 
 def test_the_papers_settings_are_the_papers():
