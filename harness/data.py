@@ -234,5 +234,6 @@ def _missing(file: SpecFile, reason: str = "") -> DataError:
             f"{needs}; set {DATA_VARIABLE} to the folder that holds it, or pass -T data=FILE"
         )
     fetch = f"`longspan data fetch {file.spec.name}`"
-    reason = f" and {reason}" if reason else ""
-    return DataError(f"{needs}{reason}; run {fetch} where there is internet, or pass -T data=FILE")
+    # The remedy stands before the hub's own words: a long line is cut at its end.
+    remedy = f"run {fetch} where there is internet, or pass -T data=FILE"
+    return DataError(f"{needs}; {remedy}" + (f" ({reason})" if reason else ""))

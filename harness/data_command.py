@@ -60,9 +60,9 @@ def fetch(file: SpecFile) -> list[Path]:
         return _fetch(dataset.hub, folder)
     except DataError as error:
         raise DataError(
-            f"{error}; task {file.spec.name} needs it at "
-            f"{dataset.hub.revision or 'its current commit'}: check the network (HF_HUB_OFFLINE, "
-            f"HF_ENDPOINT), or copy the file into {folder or DATA_VARIABLE}"
+            f"task {file.spec.name} needs {dataset.hub.repository} at "
+            f"{dataset.hub.revision or 'its current commit'}; check the network (HF_HUB_OFFLINE, "
+            f"HF_ENDPOINT), or copy its files into {folder or DATA_VARIABLE} ({error})"
         ) from error
 
 

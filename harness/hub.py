@@ -82,11 +82,15 @@ def download(
             )
         except (OSError, ValueError, HfHubHTTPError, EntryNotFoundError) as error:
             problem = problem or error
-            if not isinstance(error, EntryNotFoundError):
+            # A hub that cannot be reached is not asked again for every spelling.
+            if isinstance(error, FileNotFoundError) or not isinstance(error, EntryNotFoundError):
                 break
     reason = _reason(problem) if problem else "no file is named"
-    raise DataError(f"cannot fetch {' or '.join(spellings)} of {repository}: {reason}")
+    more = f" or {len(spellings) - 1} other spellings" if len(spellings) > 1 else ""
+    raise DataError(f"cannot fetch {spellings[0]}{more} of {repository}: {reason}")
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):  # what the library calls a file that it cannot ask for
+        return "it is not in the cache, and the hub cannot be reached"
     return one_line(str(error).partition("\n")[0] or type(error).__name__, 160)

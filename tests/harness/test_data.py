@@ -175,11 +175,40 @@ def test_missing_data_are_named_with_repository_commit_and_command(
 def test_the_hub_really_refuses_offline_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.delenv("LONGSPAN_DATA", raising=False)
-    with pytest.raises(DataError, match="longspan data fetch towns") as caught:
-        find_data(spec_file(tmp_path))
+    names = [f"{place}/{'long-' * 12}{place}.jsonl" for place in range(6)]
+    with pytest.raises(DataError, match="longspan data fetch towns.*, or pass -T") as caught:
+        find_data(spec_file(tmp_path, files=names))
     assert "\n" not in str(caught.value)
-    with pytest.raises(DataError, match="cannot fetch a or b of no/such"):
+    with pytest.raises(
+        DataError, match="cannot fetch a or 1 other spellings of no/such: it is not in"
+    ):
         hub.download("no/such", ["a", "b"], None)
+
+
+def test_spellings_are_tried_until_the_hub_has_one(tmp_path, monkeypatch):
+    import httpx
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
+
+    asked = []
+
+    def get(repository, name, **arguments):
+        asked.append(name)
+        if name == "lost":
+            raise LocalEntryNotFoundError("no connection")
+        if name != "b":
+            response = httpx.Response(404, request=httpx.Request("GET", "https://hub"))
+            raise RemoteEntryNotFoundError("no such file", response=response)
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", get)
+    assert hub.download("x/y", ["a", "b", "c"], None) == tmp_path / "b" and asked == ["a", "b"]
+    with pytest.raises(DataError, match="cannot fetch a or 1 other spellings of x/y: no such file"):
+        hub.download("x/y", ["a", "c"], None)
+    asked.clear()
+    with pytest.raises(DataError, match="the hub cannot be reached"):
+        hub.download("x/y", ["lost", "b"], None)
+    assert asked == ["lost"]
 
 
 @pytest.fixture
@@ -219,7 +248,9 @@ def test_a_damaged_record_of_commits_says_nothing(online, mirror, tmp_path):
 
 
 def test_fetching_offline_is_one_line_with_file_repository_and_commit(mirror, tmp_path):
-    with pytest.raises(DataError, match="task towns needs it at aaaa.*: check the network"):
+    with pytest.raises(
+        DataError, match="task towns needs town-hall/.* at aaaa.*; check the network"
+    ):
         data_command.fetch(spec_file(tmp_path))
 
 
