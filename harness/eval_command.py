@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -90,7 +91,7 @@ def eval_command(
         longspan_recipe_hash=recipe_hash,
     )
     display: Display = "none" if quiet else "rich" if sys.stdout.isatty() else "plain"
-    resolved = resolve_model(model)
+    resolved = functools.cache(lambda: resolve_model(model))
     with counting_for(resolved):
         units = _units(suite, split, available)
     for one, made in units:
@@ -98,7 +99,7 @@ def eval_command(
         name = solver or one.solver
         log = evaluate(
             made,
-            resolved,
+            resolved(),
             log_dir,
             EvaluationSettings(
                 generation=generation,

@@ -8,7 +8,7 @@ the log.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -166,13 +166,16 @@ def counter_for(model: Model, tokenizer: str | None = None) -> TokenCounter:
     return load_tokenizer(tokenizer) if tokenizer else EstimatedTokens()
 
 
-_COUNTING: ContextVar[TokenCounter | None] = ContextVar("longspan_counting", default=None)
+_COUNTING: ContextVar[Callable[[], Model] | None] = ContextVar("longspan_counting", default=None)
 
 
 @contextmanager
-def counting_for(model: Model) -> Iterator[None]:
-    """Makes `active_counter` count for a model: tasks are made before Inspect knows it."""
-    token = _COUNTING.set(getattr(model.api, "token_counter", None))
+def counting_for(model: Callable[[], Model]) -> Iterator[None]:
+    """Makes `active_counter` count for a model, which is made when something is to be counted.
+
+    Tasks are made before Inspect knows their model, and a wrong task is found before a model.
+    """
+    token = _COUNTING.set(model)
     try:
         yield
     finally:
@@ -187,9 +190,9 @@ def active_counter(tokenizer: str | None = None) -> TokenCounter:
     Raises:
         ModelError: the named tokenizer cannot be loaded.
     """
-    own = _COUNTING.get()
-    if own is not None:
-        return own
+    make = _COUNTING.get()
+    if make is not None:
+        return counter_for(make(), tokenizer)
     try:
         return counter_for(get_model(), tokenizer)
     except ValueError:  # no model is active

@@ -45,7 +45,7 @@ def test_ruler_has_all_13_tasks_and_the_gold_answers_score_one(mirror, tmp_path)
 
 
 def test_lengths_are_counted_with_the_model_that_is_evaluated(tmp_path):
-    with counting_for(scripted_model("x", token_counter=WordTokens())):
+    with counting_for(lambda: scripted_model("x", token_counter=WordTokens())):
         task = find_task("niah", lengths_tokens="400", num_depths=3)
     for sample in task.dataset:
         facts = sample.metadata
