@@ -39,6 +39,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Run or resume a training recipe.",
     ),
     "eval": ("longspan.harness.evaluate:eval_command", "Evaluate a model on a suite of tasks."),
+    "lm-eval": (
+        "longspan.harness.lm_eval:lm_eval_command",
+        "Run tasks of lm-eval on a checkpoint, for the same leaderboard.",
+    ),
     "score": (
         "longspan.harness.score:score_command",
         "Score completions in a file, without a model.",
