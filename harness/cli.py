@@ -46,6 +46,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longspan.harness.eval_command:eval_command",
         "Evaluate a model on a task or a suite of tasks.",
     ),
+    "lm-eval": (
+        "longspan.harness.lm_eval:lm_eval_command",
+        "Run tasks of lm-eval on a checkpoint, for the same leaderboard.",
+    ),
     "score": (
         "longspan.harness.score:score_command",
         "Score completions in a file, without a model.",

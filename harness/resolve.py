@@ -99,6 +99,12 @@ def resolve_solver(name: str, arguments: Mapping[str, Any] | None = None) -> Sol
     return SolverSpec(qualified, args=given, args_passed=given)
 
 
+def model_name(model: str) -> str:
+    """Returns a model's name with its provider; a bare name, or a folder, is a local checkpoint."""
+    local = "/" not in model or Path(model).is_dir() or model.startswith(_PATH_STARTS)
+    return f"{LOCAL_PROVIDER}/{model}" if local else model
+
+
 def resolve_model(model: Model | str) -> Model:
     """Returns a model by name; a name without a provider, or a folder, is a local checkpoint.
 
@@ -107,8 +113,7 @@ def resolve_model(model: Model | str) -> Model:
     """
     if isinstance(model, Model):
         return model
-    local = "/" not in model or Path(model).is_dir() or model.startswith(_PATH_STARTS)
-    name = f"{LOCAL_PROVIDER}/{model}" if local else model
+    name = model_name(model)
     in_flight = GenerateConfig(max_connections=LOCAL_IN_FLIGHT, adaptive_connections=False)
     config = in_flight if name.startswith(LOCAL_PROVIDER) else GenerateConfig()
     try:

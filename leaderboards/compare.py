@@ -26,7 +26,9 @@ STYLES = {"better": "green", "worse": "red", "cannot tell": "yellow"}
 
 
 def compare_command(
-    logs: Annotated[list[Path], typer.Argument(help="Eval logs, or folders of them.")],
+    logs: Annotated[
+        list[Path], typer.Argument(help="Logs of Inspect, results of lm-eval, or folders.")
+    ],
     a: Annotated[str, typer.Argument(help="Checkpoint that is judged.")],
     b: Annotated[str, typer.Argument(help="Checkpoint that it is compared with.")],
 ) -> None:

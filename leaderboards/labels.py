@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from longspan.leaderboards.logs import Run
+from longspan.leaderboards.rows import Run
 
 SHOWN_HASH_CHARS = 8
 REPEAT_SETTINGS = frozenset({"seed"})

@@ -1,17 +1,16 @@
-"""Inspect logs to tidy rows: one row per sample and epoch, with the run that it belongs to.
+"""Logs to tidy rows: one row per sample and epoch, with the run that it belongs to.
 
-Only finished logs with scores enter; every other log is listed with the reason. A sample whose
-judge, scorer or engine failed has no value: it enters no mean and lowers the coverage. This module
-computes no statistics.
+Reads Inspect's logs; lm-eval's files are read by `leaderboards.lm_eval`. Only finished logs with
+scores enter; every other log is listed with the reason. A sample whose judge, scorer or engine
+failed has no value: it enters no mean and lowers the coverage. This module computes no statistics.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -21,50 +20,14 @@ from inspect_ai.scorer import Score, value_to_float
 from longspan.harness.errors import BoardError, one_line
 from longspan.harness.files import Problem, file_hash
 from longspan.harness.validity import is_scored
+from longspan.leaderboards.lm_eval import Outcome, find_lm_eval, is_results_file, read_lm_eval
+from longspan.leaderboards.rows import COLUMNS, SET_ASIDE, Row, Run, short_name
 
-Row = tuple[Any, ...]
-
-SET_ASIDE = (".damaged", ".failed")
-"""Endings of logs that `longspan eval` has set aside."""
 SETTINGS = ("temperature", "top_p", "top_k", "max_tokens", "seed")
 PLACES = {"state_dir"}
 """Arguments of solvers that say where, not how."""
 UNREAD_FIELDS = {"events", "events_data", "messages", "attachments", "timelines"}
 """Fields of a sample that the board does not need, which are nearly all of a log."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished evaluation: a task read by a solver with a checkpoint under settings."""
-
-    log: str
-    """File name of the log."""
-    log_hash: str
-    eval_id: str
-    created: str
-    task: str
-    task_version: str
-    checkpoint: str
-    checkpoint_hash: str | None
-    solver: str
-    solver_args: Mapping[str, Any]
-    input_over_window: float | None
-    """Length of the documents in windows of the model."""
-    step: int | None
-    recipe_hash: str | None
-    settings: Mapping[str, Any]
-    epochs: int
-    num_samples: int
-    """Samples and epochs that the log should hold."""
-    seconds: float
-    """Wall time of the evaluation, of its last start where it was resumed."""
-
-    @property
-    def identity(self) -> str:
-        """What makes two logs the same evaluation; the later one counts then."""
-        parts = [self.task, self.task_version, self.checkpoint, self.checkpoint_hash, self.solver]
-        more = [self.solver_args, self.input_over_window, self.settings, self.epochs]
-        return json.dumps([*parts, *more], sort_keys=True, default=str)
 
 
 @dataclass(frozen=True)
@@ -84,8 +47,8 @@ def read_logs(paths: Sequence[Path]) -> Logs:
     """
     skipped: list[Problem] = []
     found: dict[str, tuple[Run, list[Row], str]] = {}
-    for path, place in _find(paths, skipped):
-        outcome = _read(path)
+    outcomes = [one for path, place in _find(paths, skipped) for one in _read(path, place)]
+    for place, outcome in outcomes:
         if isinstance(outcome, str):
             skipped.append(Problem(place, outcome))
             continue
@@ -118,7 +81,9 @@ def _find(paths: Sequence[Path], skipped: list[Problem]) -> list[tuple[Path, str
     found: dict[Path, str] = {}
     for given in paths:
         if not given.exists():
-            raise BoardError(f"no such log or folder: {given}; give .eval files or folders of them")
+            raise BoardError(
+                f"no such log or folder: {given}; give .eval files, results of lm-eval, or folders"
+            )
         if given.is_file():
             found.setdefault(given.resolve(), given.name)
             continue
@@ -128,10 +93,24 @@ def _find(paths: Sequence[Path], skipped: list[Problem]) -> list[tuple[Path, str
                 skipped.append(Problem(place, f"set aside by `longspan eval` ({path.suffix[1:]})"))
             elif path.suffix == ".eval" and path.is_file():
                 found.setdefault(path.resolve(), place)
+        for path, reason in find_lm_eval(given):
+            place = path.relative_to(given).as_posix()
+            if reason is not None:
+                skipped.append(Problem(place, reason))
+            else:
+                found.setdefault(path.resolve(), place)
     return list(found.items())
 
 
-def _read(path: Path) -> tuple[Run, list[Row]] | str:
+def _read(path: Path, place: str) -> list[tuple[str, Outcome]]:
+    """Returns the runs of a file, each with how the page names where it stands."""
+    if not is_results_file(path):
+        return [(place, _read_inspect(path))]
+    folder = PurePosixPath(place).parent
+    return [(str(folder / name), outcome) for name, outcome in read_lm_eval(path)]
+
+
+def _read_inspect(path: Path) -> Outcome:
     """Returns a log's run and the rows of its samples, or why it is left out."""
     try:
         header = read_eval_log(str(path), header_only=True)
@@ -179,7 +158,7 @@ def _run(path: Path, log: EvalLog) -> Run:
         created=str(spec.created),
         task=_task_name(spec.task, labels.get("taskset")),
         task_version=str(spec.task_version),
-        checkpoint=_short_name(str(labels.get("longspan_checkpoint") or spec.model)),
+        checkpoint=short_name(str(labels.get("longspan_checkpoint") or spec.model)),
         checkpoint_hash=labels.get("longspan_checkpoint_hash"),
         solver=str(solver).removeprefix("longspan/").removeprefix("inspect_ai/"),
         solver_args={k: v for k, v in solver_args.items() if k not in PLACES},
@@ -199,13 +178,6 @@ def _task_name(name: str, taskset: str | None) -> str:
     return str(taskset) if short == "taskset" and taskset else short
 
 
-def _short_name(name: str) -> str:
-    """Returns a checkpoint's name; of a path only the last part, for pages are read elsewhere."""
-    inner = name.removeprefix("longspan-local/")
-    is_path = inner.startswith(("/", ".", "~")) or inner.count("/") > 2
-    return Path(inner).name or name if is_path else inner
-
-
 def _seconds(log: EvalLog) -> float:
     try:
         started, ended = pd.Timestamp(log.stats.started_at), pd.Timestamp(log.stats.completed_at)
@@ -213,13 +185,6 @@ def _seconds(log: EvalLog) -> float:
     except (ValueError, TypeError):
         return math.nan
     return seconds
-
-
-COLUMNS = (
-    *("run", "sample", "epoch", "value", "validity", "task_type", "kind", "hops", "document_group"),
-    *("truncation", "memory", "question", "answer", "completion", "target"),
-    *("input_tokens", "output_tokens", "calls", "seconds", "error"),
-)
 
 
 def _row(sample: EvalSample) -> Row:

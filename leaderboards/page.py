@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from longspan.leaderboards.lm_eval import PREFIX as LM_EVAL
 from longspan.leaderboards.plots import Plot, checkpoint_colours
 from longspan.leaderboards.tables import KEYS, find_difference
 from longspan.leaderboards.wording import (
@@ -68,6 +69,7 @@ def page_model(board: Mapping[str, Any], plots: Sequence[Plot]) -> dict[str, Any
         "sources": [source_row(source) for source in board["sources"]],
         "checkpoints": numbers["checkpoints"],
         "totals": cost_words(board["cost"]["totals"]),
+        "has_lm_eval": any(row["task"].startswith(LM_EVAL) for row in numbers["rows"]),
         "num_comparisons": len(numbers["differences"]),
         "num_solver_comparisons": len(numbers["solver_differences"]),
     }

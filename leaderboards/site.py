@@ -33,7 +33,9 @@ PLOTS = "plots"
 
 
 def board_command(
-    logs: Annotated[list[Path], typer.Argument(help="Eval logs, or folders of them.")],
+    logs: Annotated[
+        list[Path], typer.Argument(help="Logs of Inspect, results of lm-eval, or folders.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("site"),
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     baseline: Annotated[
@@ -133,9 +135,14 @@ def sampling_notes(sources: Iterable[Mapping[str, Any]]) -> list[str]:
     """Returns a note for each sampling setting in which the board's evaluations differ.
 
     It names the tasks; where one task was sampled in two ways, solvers and checkpoints as well.
+    Evaluations in which nothing is generated do not count, nor greedy ones for what cuts the
+    distribution.
     """
-    sources, notes = list(sources), []
+    generated, notes = [source for source in sources if source["generates"]], []
     for name in ("temperature", "top_p", "top_k"):
+        sources = generated
+        if name != "temperature":
+            sources = [one for one in generated if one["settings"].get("temperature") != 0]
         if len({source["settings"].get(name) for source in sources}) <= 1:
             continue
         for parts in (("task",), ("task", "solver"), ("task", "checkpoint", "solver")):

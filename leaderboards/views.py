@@ -13,12 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from longspan.harness.errors import BoardError
 from longspan.leaderboards.breakdowns import breakdowns, retention, truncation_shares
 from longspan.leaderboards.labels import Label, label_runs
-from longspan.leaderboards.logs import Logs, Run
+from longspan.leaderboards.logs import Logs
+from longspan.leaderboards.rows import Run
 from longspan.leaderboards.statistics import (
     Estimate,
     estimate_difference,
@@ -103,8 +105,9 @@ def make_entries(logs: Logs, baseline: str | None = None) -> list[Entry]:
     if not logs.runs:
         reasons = "; ".join(str(problem) for problem in logs.skipped[:2])
         raise BoardError(
-            f"no finished, scored log among those given ({reasons or 'no .eval file'}); "
-            "run `longspan eval` first"
+            "no finished, scored log among those given "
+            f"({reasons or 'neither .eval files nor results of lm-eval'}); "
+            "run `longspan eval` or `longspan lm-eval` first"
         )
     labels = label_runs(logs.runs)
     require_checkpoint(labels, baseline)
@@ -209,15 +212,13 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _checkpoints(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for entry in entries:
-        run = entry.run
-        found[entry.label.checkpoint] = {
-            "checkpoint": entry.label.checkpoint,
-            "hash": run.checkpoint_hash,
-            "step": run.step,
-            "recipe_hash": run.recipe_hash,
-        }
+        run, name = entry.run, entry.label.checkpoint
+        facts = {"hash": run.checkpoint_hash, "step": run.step, "recipe_hash": run.recipe_hash}
+        known = found.setdefault(name, {"checkpoint": name, **dict.fromkeys(facts)})
+        # Not every harness knows all of them.
+        known |= {key: value for key, value in facts.items() if value is not None}
     return [found[name] for name in sorted(found)]
 
 
@@ -235,7 +236,8 @@ def _cost(entries: Sequence[Entry]) -> dict[str, Any]:
     totals: dict[str, Any] = {
         name: sum(int(e.rows[name].sum()) for e in entries) for name in counts
     }
-    totals["seconds"] = sum(entry.run.seconds for entry in entries)
+    totals["seconds"] = float(np.nansum([entry.run.seconds for entry in entries]))
+    totals["num_uncounted"] = sum(bool(e.rows["input_tokens"].isna().all()) for e in entries)
     return {"rows": rows, "totals": totals}
 
 
@@ -250,6 +252,7 @@ def _source(entry: Entry) -> dict[str, Any]:
         "checkpoint_hash": run.checkpoint_hash,
         "solver": entry.label.solver,
         "settings": dict(run.settings) | dict(run.solver_args),
+        "generates": run.generates,
     }
 
 

@@ -13,6 +13,7 @@ MISSING = "\u2013"
 MINUS = "\u2212"
 ALPHA = 0.05
 _TINY_P = 0.001
+ENDINGS = {"unknown": "of unknown ending"}
 SOLVER_NAMES = {"full_context": "full context", "memory_agent": "memory agent"}
 
 
@@ -80,15 +81,17 @@ def verdict_words(difference: Mapping[str, Any]) -> str:
 def endings_words(endings: Mapping[str, int]) -> str:
     """Returns how samples ended, other than with an answer: 3 cut off, 1 engine failed."""
     others = [(name, number) for name, number in endings.items() if name != "answered" and number]
-    return ", ".join(f"{number} {words(name)}" for name, number in others)
+    return ", ".join(f"{number} {ENDINGS.get(name) or words(name)}" for name, number in others)
 
 
 def cost_words(totals: Mapping[str, Any]) -> str:
     """Returns the cost of all evaluations in one line."""
+    number = totals.get("num_uncounted")
+    uncounted = f" (without the tokens of {number} that do not report them)" if number else ""
     return (
         f"{count(totals['calls'])} model calls, {count(totals['input_tokens'])} input and "
         f"{count(totals['output_tokens'])} output tokens, "
-        f"{duration(totals['seconds'])} of evaluation"
+        f"{duration(totals['seconds'])} of evaluation{uncounted}"
     )
 
 

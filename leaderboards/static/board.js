@@ -147,6 +147,7 @@
       const runs = one.runs.map((run, index) => [index, run.label]);
       fill(aSelect, runs, one.a);
       fill(bSelect, runs, one.b);
+      if (runs.length === 1) outcome.value = "all";  // it neither wins nor loses against itself
       const types = Array.from(new Set(one.samples.map((sample) => sample.task_type).filter(Boolean))).sort();
       fill(typeSelect, [["", "all"], ...types.map((name) => [name, name.replaceAll("_", " ")])], "");
       page = 0;

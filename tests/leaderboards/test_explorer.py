@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from longspan.leaderboards import explorer
 from longspan.leaderboards.explorer import as_script, explorer_data, shorten
-from longspan.leaderboards.logs import COLUMNS, Logs, Run
+from longspan.leaderboards.logs import Logs
+from longspan.leaderboards.rows import COLUMNS, Run
 
 
 def run(checkpoint: str, solver: str = "full_context", windows: int = 1) -> Run:

@@ -195,7 +195,8 @@ def test_hostile_text_adds_no_tag_no_attribute_and_no_address(
 
 def source(task: str, temperature: float, checkpoint: str = "a", solver: str = "full") -> dict:
     settings = {"temperature": temperature, "top_p": 0.95}
-    return {"task": task, "checkpoint": checkpoint, "solver": solver, "settings": settings}
+    names = {"task": task, "checkpoint": checkpoint, "solver": solver}
+    return {**names, "settings": settings, "generates": True}
 
 
 @pytest.mark.parametrize(
@@ -215,3 +216,5 @@ def test_sampling_that_differs_is_noted_with_what_it_differs_between(sources, wh
     note = f"Not all evaluations were sampled alike: temperature {what}."
     assert sampling_notes(sources) == [note]
     assert sampling_notes(sources[1:]) == []
+    choosing = sources[0] | {"settings": {}, "generates": False}
+    assert sampling_notes([*sources[1:], choosing]) == []

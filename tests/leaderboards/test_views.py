@@ -13,7 +13,8 @@ import pytest
 from longspan.harness.errors import BoardError
 from longspan.harness.files import Problem
 from longspan.leaderboards.labels import label_runs
-from longspan.leaderboards.logs import COLUMNS, Logs, Run
+from longspan.leaderboards.logs import Logs
+from longspan.leaderboards.rows import COLUMNS, Run
 from longspan.leaderboards.training import read_training
 from longspan.leaderboards.views import build_board
 
@@ -166,6 +167,7 @@ def test_a_board_is_strict_json_and_names_what_it_was_made_from():
         "output_tokens": 80,
         "calls": 8,
         "seconds": 4.0,
+        "num_uncounted": 0,
     }
 
 
