@@ -10,6 +10,7 @@ import itertools
 import json
 import random
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,7 +31,7 @@ from longspan.harness.records import (
     row_text,
     text_id,
 )
-from longspan.harness.tokens import EstimatedTokens, TokenCounter, load_tokenizer
+from longspan.harness.tokens import EstimatedTokens, TokenCounter, active_counter
 
 
 class DistractorOptions(BaseModel):
@@ -72,7 +73,7 @@ def nq_distractors(rows: Sequence[Row], options: DistractorOptions) -> ReadRow:
     golds = {document.id: document for row in rows if (document := _gold_passage(row)) is not None}
     pool = [golds[name] for name in sorted(golds)]
     texts = {document.id: f" {normalise(document.text)} " for document in pool}
-    counter = load_tokenizer(options.tokenizer) if options.tokenizer else EstimatedTokens()
+    counter = active_counter(options.tokenizer) if options.target_tokens else EstimatedTokens()
 
     def read(row: Row) -> Record:
         question, gold = row_text(row, "question"), _gold_passage(row)
@@ -87,10 +88,12 @@ def nq_distractors(rows: Sequence[Row], options: DistractorOptions) -> ReadRow:
             if document.title != gold.title
             and not any(answer in texts[document.id] for answer in answers)
         )
+        filled: dict[str, Any] = {}
         if options.target_tokens is None:
             documents = _hide(gold, _some(distractors, options), options, rng)
         else:
             documents = _fill(gold, distractors, options, rng, counter)
+            filled = {"target_tokens": options.target_tokens, "tokenizer": counter.name}
         return Record(
             id=text_id(question, *targets),
             values={"question": question if question.endswith("?") else f"{question}?"},
@@ -98,6 +101,7 @@ def nq_distractors(rows: Sequence[Row], options: DistractorOptions) -> ReadRow:
             documents=tuple(documents),
             supporting=(gold.id,),
             hops=1,
+            extra=filled | {"num_documents": len(documents)},
         )
 
     return read

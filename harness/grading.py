@@ -11,7 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from longspan.harness.answers import cap, clean_answer, extract_answer, whole_answer
+from longspan.harness.answers import (
+    MAX_COMPLETION_CHARS,
+    cap,
+    clean_answer,
+    extract_answer,
+    remove_thinking,
+    whole_answer,
+)
+from longspan.harness.official import ASK_JUDGE
 from longspan.harness.rules import RULES, Rule
 from longspan.harness.validity import Validity, validity_of
 
@@ -55,6 +63,7 @@ class GradeOptions:
 
 
 STRICT = GradeOptions()
+NEEDS_JUDGE = "the gold answer is a rubric, which only a judge finds; name one as model role grader"
 
 
 def grade(
@@ -81,7 +90,7 @@ def grade(
         known = ", ".join(RULES)
         return Grade(None, None, "scorer_failed", f"unknown scorer {name!r}; choose one of {known}")
     metadata = metadata or {}
-    answer = _answer(rule, completion, options.require_phrase)
+    answer = strict_answer(rule, completion, options.require_phrase)
     validity = validity_of(stop_reason, answer is not None)
     problem = _problem(rule, targets, metadata)
     if problem is None:
@@ -95,19 +104,29 @@ def grade(
         return Grade(None, answer, "scorer_failed", problem)
     if answer is None or validity in ("no_answer", "cut_off"):
         strict = 0.0
-    theirs = rule.compat(cap(completion), targets, metadata) if rule.compat else None
+    # A rule on the whole output looks at its beginning, where MRCR has its prefix.
+    text = completion[:MAX_COMPLETION_CHARS] if rule.answer == "whole" else cap(completion)
+    theirs = rule.compat(text, targets, metadata) if rule.compat else None
     value = theirs.value if theirs else None
     if options.scoring == "strict":
+        only = rule.only_judge(metadata) and strict < 1 and validity in ("answered", "unknown")
+        if only:
+            return Grade(None, answer, "judge_failed", NEEDS_JUDGE, 0.0, value)
         return Grade(strict, answer, validity, None, strict, value)
     if theirs is None:
         note = f"scorer {name} has no released code to be compatible with; use strict"
         return Grade(None, answer, "scorer_failed", note, strict)
+    if theirs.note == ASK_JUDGE:
+        return Grade(None, theirs.answer, "judge_failed", theirs.note, strict)
     return Grade(value, theirs.answer, validity, theirs.note, strict, value)
 
 
-def _answer(rule: Rule, completion: str, require_phrase: bool) -> str | None:
-    answer = None if rule.answer == "whole" else extract_answer(completion)
-    if rule.answer != "final":
+def strict_answer(rule: Rule, completion: str, require_phrase: bool) -> str | None:
+    """Returns what the strict form of a rule takes as the answer, None where there is none."""
+    if rule.answer == "whole":
+        return remove_thinking(completion)[:MAX_COMPLETION_CHARS] or None
+    answer = extract_answer(completion)
+    if rule.answer == "final_or_whole":
         # The phrase marks the answer where a task asks for it; a task that does not gets all.
         return answer if answer is not None else whole_answer(completion)
     if answer is None and not require_phrase:

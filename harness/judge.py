@@ -24,7 +24,7 @@ from inspect_ai.model import (
 from inspect_ai.util import LimitExceededError
 
 from longspan.harness.errors import one_line
-from longspan.harness.judge_prompts import FORMS, Form, JudgeRequest, prompt, prompt_hash
+from longspan.harness.judge_prompts import FORMS, JudgeRequest, prompt, prompt_hash
 
 ROLE = "grader"
 """The model role that judges."""
@@ -142,9 +142,17 @@ def judged_value(rule: float, verdict: Verdict) -> float | None:
     return None if verdict.value is None else rule
 
 
-def compat_verdict(form: Form, reply: str) -> bool:
-    """Returns what the authors of a form's benchmark would read from the reply."""
-    return qwenlong_verdict(reply) if form == "equivalence" else longmemeval_verdict(reply)
+def compat_value(scorer: str, rule_compat: float | None, reply: str) -> float:
+    """Returns what a benchmark's own code would make of a judge's reply (to our prompt).
+
+    QwenLong-L1 takes the better of its rule and the verdict; CorpusQA and LongMemEval have only
+    the verdict.
+    """
+    if scorer == "corpusqa":
+        return float(corpusqa_verdict(reply))
+    if scorer == "longmemeval":
+        return float(longmemeval_verdict(reply))
+    return max(rule_compat or 0.0, float(qwenlong_verdict(reply)))
 
 
 def qwenlong_verdict(reply: str) -> bool:

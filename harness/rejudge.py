@@ -35,7 +35,7 @@ from longspan.harness.judge import (
     ROLE,
     Verdict,
     ask,
-    compat_verdict,
+    compat_value,
     judge_record,
     judged_value,
     recorded_request,
@@ -133,17 +133,18 @@ def edit_of(one: Pending, verdict: Verdict, quality: JudgeQuality) -> ScoreEdit:
     value = judged_value(rule, verdict)
     if value is None:
         raise ValueError("a failed verdict is no edit")
-    compat_rule = float(one.record.get("rule_compat", rule))
+    metadata = dict(score.metadata or {})
+    theirs = compat_value(str(metadata.get("scorer")), one.record.get("rule_compat"), verdict.reply)
     mode = one.record.get("mode", "fallback")
     record = dict(one.record) | judge_record(mode, one.request, rule, verdict)
-    metadata = dict(score.metadata or {}) | {
+    metadata |= {
         "validity": validity_of(stop_reason_of(one.sample.output), bool(one.request.answer)),
         "strict": value,
-        "compat": max(compat_rule, float(compat_verdict(one.request.form, verdict.reply))),
+        "compat": theirs,
         "judge": record | {QUALITY_KEY: quality.to_metadata()},
     }
     return ScoreEdit(
-        value=value,
+        value=theirs if one.record.get("scoring") == "compat" else value,
         explanation=None,
         reason=None,
         metadata=metadata,

@@ -65,6 +65,8 @@ class Rule:
     judge: Literal["no", "may", "should"] = "no"
     """Whether a run's judge is asked where the rule does not find the gold answer; `should`: the
     benchmark's own code asks a judge, so without one figures are not comparable."""
+    only_judge: Callable[[Metadata], bool] = lambda metadata: False  # noqa: E731
+    """Whether a sample's gold answer is nothing that the rule could find."""
 
 
 def _best(measure: Callable[..., float]) -> StrictRule:
@@ -89,6 +91,16 @@ def _mrcr(answer: str, targets: Sequence[str], metadata: Metadata) -> float:
     if not answer.startswith(prefix):
         return 0.0
     return sequence_ratio(answer.removeprefix(prefix), gold.removeprefix(prefix))
+
+
+def is_abstention(metadata: Metadata) -> bool:
+    """Returns whether a question of LongMemEval cannot be answered (its id holds `_abs`)."""
+    declared = metadata.get("is_abstention")
+    return bool(declared) if declared is not None else "_abs" in str(metadata.get("question_id"))
+
+
+def _has_no_plain_gold(metadata: Metadata) -> bool:
+    return metadata.get("question_type") == "single-session-preference" or is_abstention(metadata)
 
 
 RULES: dict[str, Rule] = {
@@ -192,7 +204,8 @@ RULES: dict[str, Rule] = {
         authors="LongMemEval (judge)",
         changes="a rule first; a nonce and a well-formed verdict instead of any yes",
         answer="final_or_whole",
-        uses=(JUDGE_REPLY, "question_type", "is_abstention"),
+        uses=(JUDGE_REPLY, "question_type", "is_abstention", "question_id"),
+        only_judge=_has_no_plain_gold,
         options=("max_extra_words",),
         enumeration="up to 1 within 12 extra words",
         echo="1 where the question holds the gold within 12 words",

@@ -18,24 +18,29 @@ from inspect_ai.util import sample_limits
 from longspan.harness.aggregates import compat, mean_by_task_type, stderr
 from longspan.harness.canaries import QUALITY_KEY, judge_quality, measure
 from longspan.harness.errors import SpecError
-from longspan.harness.grading import Grade, GradeOptions, JudgeMode, Scoring, grade
+from longspan.harness.grading import (
+    Grade,
+    GradeOptions,
+    JudgeMode,
+    Scoring,
+    grade,
+    strict_answer,
+)
 from longspan.harness.judge import (
+    ROLE,
     Verdict,
     ask,
-    compat_verdict,
-    corpusqa_verdict,
+    compat_value,
     grader_or_none,
     judge_record,
     judged_value,
 )
-from longspan.harness.judge_prompts import Form, JudgeRequest, form_of
-from longspan.harness.rules import RULES, Rule
+from longspan.harness.judge_prompts import Form, JudgeRequest, form_of, prompt_hash
+from longspan.harness.rules import RULES, Rule, is_abstention
 from longspan.harness.tokens import TRUNCATION_KEY
-from longspan.harness.validity import stop_reason_of
+from longspan.harness.validity import stop_reason_of, validity_of
 
 JUDGE_MODES = get_args(JudgeMode)
-_ONLY_A_JUDGE = ("preference", "abstention")
-"""Forms whose gold answer is a rubric or an explanation, which no rule can find."""
 
 
 async def score_state(state: TaskState, target: Target, name: str, options: GradeOptions) -> Score:
@@ -88,45 +93,51 @@ async def _judged(
     metadata: dict[str, Any],
 ) -> Grade:
     """Returns the grade after the judge, whose record it adds to the score's metadata."""
-    answer, strict = given.answer, given.strict
-    mode = options.judge
-    if mode == "none" or rule.judge == "no" or strict is None or answer is None:
+    strict, answer = given.strict, _asked_answer(rule, given, state, options)
+    if options.judge == "none" or rule.judge == "no" or strict is None or answer is None:
         return given
-    if given.validity not in ("answered", "unknown") or (strict >= 1.0 and mode != "max"):
+    if given.validity not in ("answered", "unknown", "judge_failed"):
+        return given
+    model = grader_or_none()
+    always = options.judge == "max" or rule.judge == "should" or options.scoring == "compat"
+    if (model is None and given.validity != "judge_failed") or (strict >= 1.0 and not always):
         return given
     form = _form(state.metadata)
-    model = grader_or_none()
-    if model is None:
-        if strict >= 1.0 or form not in _ONLY_A_JUDGE:
-            return given
-        missing = f"a question of the kind {form} needs a judge; name one as model role grader"
-        return Grade(None, answer, "judge_failed", missing)
     question = str(state.metadata.get("question") or state.input_text)
     request = JudgeRequest(form, question, tuple(target), answer)
+    if model is None:
+        missing = f"there is no judge (model role {ROLE})"
+        verdict = Verdict(None, "", 0, 0, "", prompt_hash(form), failure=missing)
+        metadata["judge"] = judge_record(options.judge, request, strict, verdict)
+        return given
     quality = await measure(model, form)
     verdict = await ask(model, request)
-    record = judge_record(mode, request, strict, verdict)
-    metadata["judge"] = record | {"rule_compat": given.compat, QUALITY_KEY: quality.to_metadata()}
+    metadata["judge"] = judge_record(options.judge, request, strict, verdict) | {
+        "rule_compat": given.compat,
+        "scoring": options.scoring,
+        QUALITY_KEY: quality.to_metadata(),
+    }
     value = judged_value(strict, verdict)
-    if value is None:
+    if value is None or (verdict.value is None and options.scoring == "compat"):
         return Grade(None, answer, "judge_failed", verdict.failure)
-    theirs = _compat(rule, given, form, verdict)
+    validity = validity_of(stop_reason_of(state.output), has_answer=True)
+    if verdict.value is None:  # the rule has found the gold answer: no verdict could change that
+        return Grade(value, answer, validity, None, value, given.compat)
+    theirs = compat_value(metadata["scorer"], given.compat, verdict.reply)
     chosen = theirs if options.scoring == "compat" else value
-    return Grade(chosen, answer, given.validity, None, value, theirs)
+    return Grade(chosen, answer, validity, None, value, theirs)
+
+
+def _asked_answer(rule: Rule, given: Grade, state: TaskState, options: GradeOptions) -> str | None:
+    """Returns the answer that the judge sees: the strict form's, whichever form is the score."""
+    if options.scoring == "strict":
+        return given.answer
+    return strict_answer(rule, state.output.completion, options.require_phrase)
 
 
 def _form(metadata: dict[str, Any]) -> Form:
     kind = metadata.get("question_type")
-    if not isinstance(kind, str):
-        return "equivalence"
-    return form_of(kind, bool(metadata.get("is_abstention")))
-
-
-def _compat(rule: Rule, given: Grade, form: Form, verdict: Verdict) -> float:
-    """Returns what the authors' code would make of the reply (to our prompt, not theirs)."""
-    if rule is RULES["corpusqa"]:
-        return float(corpusqa_verdict(verdict.reply))
-    return max(given.compat or 0.0, float(compat_verdict(form, verdict.reply)))
+    return form_of(kind, is_abstention(metadata)) if isinstance(kind, str) else "equivalence"
 
 
 def _at_its_limit() -> bool:

@@ -90,7 +90,7 @@ def docmath(
 
 @task
 def frames(
-    allow_empty: bool = False,
+    allow_empty: bool = True,
     data: Any = None,
     protocol: str = "recipe",
     require_phrase: bool = True,

@@ -19,7 +19,7 @@ from longspan.harness.judge import (
     MAX_TOKENS,
     Verdict,
     ask,
-    compat_verdict,
+    compat_value,
     corpusqa_verdict,
     grader_or_none,
     judge_record,
@@ -188,8 +188,9 @@ def test_the_authors_parsers_are_kept_with_their_defects():
     assert corpusqa_verdict("so [[YES]]") and not corpusqa_verdict("[[YES]] [[NO]]")
     assert not corpusqa_verdict("YES")
     assert longmemeval_verdict("with my own eyes: [[NO]]") and not longmemeval_verdict("No.")
-    assert compat_verdict("equivalence", "YES") and not compat_verdict("equivalence", "yes")
-    assert compat_verdict("temporal", "yes")
+    assert compat_value("docmath", None, "YES") == 1.0 and compat_value("docmath", 0.5, "no") == 0.5
+    assert compat_value("longmemeval", None, "yes") == 1.0
+    assert compat_value("corpusqa", 1.0, "[[NO]] [[YES]]") == 0.0
 
 
 def verdict(value):
