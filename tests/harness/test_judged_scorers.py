@@ -123,3 +123,52 @@ def test_reward_and_score_agree_where_a_judge_decides():
     assert (report.differences, report.num_scored) == ((), 3)
     mute = replay_parity(task, completions, model_roles={"grader": judge("unsure", "mute2")})
     assert (mute.differences, mute.num_scored) == ((), 2), "a failed judge is no score in both"
+
+
+def test_benchmarks_whose_code_asks_a_judge_ask_always_so_that_compat_has_one_meaning(
+    tmp_path,
+):
+    score, _ = run(tmp_path, SCORERS["corpusqa"](), SAY.format("Karo"), grader=judge("[[NO]]"))
+    assert (score.value, score.metadata["compat"]) == (1.0, 0.0)
+    theirs, _ = run(
+        tmp_path, SCORERS["corpusqa"](scoring="compat"), SAY.format("Karo"), grader=judge("[[NO]]")
+    )
+    assert theirs.value == 0.0
+    alone, _ = run(tmp_path, SCORERS["corpusqa"](scoring="compat"), SAY.format("Karo"))
+    assert math.isnan(alone.value) and alone.metadata["validity"] == "judge_failed"
+
+
+@pytest.mark.parametrize(
+    ("name", "scoring", "reply", "value", "compat"),
+    [
+        ("corpusqa", "strict", "[[YES]]", 1.0, 1.0),
+        ("corpusqa", "strict", "[[NO]] at first, then [[YES]]", 1.0, 0.0),
+        ("corpusqa", "compat", "[[NO]] at first, then [[YES]]", 0.0, 0.0),
+        ("longmemeval", "strict", "[[NO]], though I had an eye on yes", None, None),
+        ("longmemeval", "compat", "no, eyes closed [[NO]]", 1.0, 1.0),
+    ],
+)
+def test_rejudging_reads_a_reply_as_the_scorer_would(
+    tmp_path, capsys, name, scoring, reply, value, compat
+):
+    metadata = {"question_type": "multi-session", "is_abstention": False}
+    more = metadata if name == "longmemeval" else {}
+    _, log = run(
+        tmp_path, SCORERS[name](scoring=scoring), SAY.format("x"), grader=judge("?"), metadata=more
+    )
+    judge(reply, name="again")
+    assert main(["rejudge", log.location, "--grader", "scripted/again"]) == 0
+    (mended,) = read_eval_log(log.location).samples[0].scores.values()
+    if value is None:  # "yes" anywhere is a yes to LongMemEval
+        value, compat = 0.0, 1.0
+    assert (mended.value, mended.metadata["compat"]) == (value, compat)
+
+
+def test_a_question_that_had_no_judge_can_be_judged_later(tmp_path):
+    more = {"question_type": "single-session-preference", "is_abstention": False}
+    score, log = run(tmp_path, SCORERS["longmemeval"](), SAY.format("x"), "a rubric", metadata=more)
+    assert score.metadata["validity"] == "judge_failed"
+    judge("[[YES]]", name="later")
+    assert main(["rejudge", log.location, "--grader", "scripted/later"]) == 0
+    (mended,) = read_eval_log(log.location).samples[0].scores.values()
+    assert mended.value == 1.0

@@ -104,3 +104,16 @@ def test_mistakes_are_one_line(tmp_path, capsys):
 def test_the_page_on_scorers_has_the_table_of_the_rules():
     page = Path(__file__).parents[2] / "docs" / "scorers.md"
     assert rules_markdown() in page.read_text("utf-8")
+
+
+def test_offline_a_missing_judge_is_no_zero(tmp_path, capsys):
+    row = {"completion": "the answer is x", "target": "a rubric", "question_id": "q_abs"}
+    path = write(tmp_path / "c.jsonl", [row])
+    assert main(["score", "longmemeval", str(path)]) == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["score"], printed["validity"]) == (None, "judge_failed")
+    assert main(["score", "longmemeval", str(path), "--compat"]) == 1
+    judged = write(tmp_path / "j.jsonl", [row | {"judge_reply": "yes"}])
+    capsys.readouterr()
+    assert main(["score", "longmemeval", str(judged), "--compat"]) == 0
+    assert json.loads(capsys.readouterr().out)["score"] == 1.0
