@@ -96,7 +96,10 @@ def eval_command(
         units = _units(suite, split, available)
     for one, made in units:
         generation, num_epochs = merged(suite, one, given)
-        name = solver or one.solver
+        name = solver or one.solver or suite.solver
+        arguments = chosen if solver else dict(one.solver_args if one.solver else suite.solver_args)
+        if one.grader and grader is None:
+            print(f"{one.label}: no --grader, so only its rule scores", file=sys.stderr)
         log = evaluate(
             made,
             resolved(),
@@ -107,7 +110,7 @@ def eval_command(
                 limit=limit or one.limit,
                 display=display,
             ),
-            solver=resolve_solver(name, chosen or dict(one.solver_args)) if name else None,
+            solver=resolve_solver(name, arguments) if name else None,
             model_roles={"grader": grader} if grader else None,
             metadata=labels if suite.name == "one" else {**labels, "longspan_suite": suite.name},
         )

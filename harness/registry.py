@@ -43,6 +43,7 @@ from longspan.harness.spec import (
     read_specs,
     user_folders,
 )
+from longspan.harness.suites import suite_files
 from longspan.harness.taskset import TaskSet
 
 PACKAGE = "longspan"
@@ -206,7 +207,7 @@ def find_spec(name: str) -> SpecFile:
     if short not in SPECS and short in LEFT_OUT:
         raise SpecError(f"task {short} was left out, since its spec is broken: {LEFT_OUT[short]}")
     if short not in SPECS:
-        nearest = difflib.get_close_matches(short, TASKS, n=3, cutoff=0.5)
+        nearest = difflib.get_close_matches(short, {*TASKS, *suite_files()}, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(nearest)}?" if nearest else "see: longspan tasks"
         raise SpecError(f"unknown task: {name}; {hint}")
     return SPECS[short]

@@ -6,7 +6,6 @@ task; they are applied as eval arguments.
 
 from __future__ import annotations
 
-import difflib
 import os
 from importlib.resources import files
 from pathlib import Path
@@ -45,7 +44,7 @@ class SuiteTask(_Frozen):
     limit: int | None = Field(default=None, ge=1)
     """Only the first so many samples."""
     grader: bool = False
-    """Whether the task is meaningless without a judge."""
+    """Whether the benchmark's own figures need a judge; without one the command says so."""
 
     @property
     def label(self) -> str:
@@ -65,6 +64,10 @@ class Suite(_Frozen):
     """Sampling settings."""
     epochs: int = Field(default=1, ge=1)
     """Attempts per sample."""
+    solver: str | None = None
+    """Solver of tasks that name none; None: each task's own."""
+    solver_args: dict[str, Parameter] = {}
+    """Its arguments."""
     tasks: tuple[SuiteTask, ...] = Field(min_length=1)
     """What is evaluated, in order."""
     notes: str = ""
@@ -121,12 +124,6 @@ def suites_of_tasks() -> dict[str, list[str]]:
         for one in dict.fromkeys(task.task.removeprefix("longspan/") for task in tasks):
             found.setdefault(one, []).append(name)
     return found
-
-
-def unknown_suite_hint(name: str) -> str:
-    """Returns a hint for a name that is neither a task nor a suite."""
-    nearest = difflib.get_close_matches(name, suite_files(), n=2, cutoff=0.5)
-    return f"did you mean the suite {' or '.join(nearest)}?" if nearest else ""
 
 
 def is_suite(name: str) -> bool:

@@ -64,6 +64,7 @@ def test_the_papers_settings_are_the_papers():
     suite = find_suite("paper_long_context")
     settings = suite.generation
     assert (settings.temperature, settings.top_p, settings.max_tokens) == (0.7, 0.95, 50_000)
+    assert suite.solver_args == {"max_input_tokens": 131_072}
 
 
 def test_the_command_line_wins_over_the_task_over_the_suite(mine):
@@ -122,6 +123,19 @@ def test_a_suite_with_a_mistake_is_one_line(mine, old, new, message):
     with pytest.raises(SpecError, match=message):
         find_suite("mine")
     assert suites_of_tasks().get("taskset") is None
+
+
+def test_a_suites_solver_is_that_of_tasks_that_name_none(mine, tmp_path, capsys):
+    solver = "solver: longspan/full_context\nsolver_args: {max_input_tokens: 999}\n"
+    mine.write_text(solver + mine.read_text().replace("epochs: 1, max_tokens: 9", "grader: true"))
+    scripted_model("Therefore, the answer is Arnor.", name="suite")
+    command = ["eval", "mine", "--model", "scripted/suite", "--log-dir", str(tmp_path / "logs")]
+    assert main(command) == 0
+    logs = [read_eval_log(info) for info in list_eval_logs(str(tmp_path / "logs"))]
+    assert [log.eval.solver_args for log in logs] == [{"max_input_tokens": 999}] * 2
+    assert "no --grader, so only its rule scores" in capsys.readouterr().err
+    assert main(["eval", "mina", "--model", "scripted/suite"]) == 2
+    assert "did you mean mine" in capsys.readouterr().err
 
 
 def test_arguments_of_a_task_are_refused_for_a_suite(mine, capsys):
