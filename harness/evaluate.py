@@ -118,6 +118,7 @@ def _identity(
         "weights": getattr(model.api, "checkpoint_hash", None),
         "roles": {role: str(one) for role, one in roles.items()},
         "solver": None if solver is None else [solver.solver, solver.args],
+        "scoring": (task.metadata or {}).get("scoring"),
         "settings": settings.model_dump(exclude={"display"}),
     }
 
@@ -167,7 +168,10 @@ def _raise_unless_scored(log: EvalLog) -> None:
     if num_scored(log) > 0:
         return
     summaries = read_eval_log_sample_summaries(log.location)
-    first = next((one.error for one in summaries if one.error), "no sample has a score")
+    errors = [one.error for one in summaries if one.error]
+    scores = [score for one in summaries for score in (one.scores or {}).values()]
+    errors += [score.explanation for score in scores if score.explanation]
+    first = next(iter(errors), "no sample has a score")
     set_failed_aside(log)
     raise ModelError(
         f"not one of {len(summaries)} samples of {log.eval.task} was scored; "

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -73,13 +73,17 @@ class RulerParameters(_Parameters):
         unknown = [name for name in names if name not in TASKS]
         if unknown:
             raise ValueError(f"unknown task {unknown[0]!r}; RULER has {', '.join(TASK_NAMES)}")
-        return tuple(names)
+        if not names:
+            raise ValueError(f"no task is named; RULER has {', '.join(TASK_NAMES)}")
+        return tuple(dict.fromkeys(names))
 
 
 class NiahParameters(_Parameters):
     """What `-T` may set for the needle grid."""
 
-    lengths_tokens: tuple[int, ...] = (1024, 2048, 4096)
+    lengths_tokens: tuple[Annotated[int, Field(ge=256)], ...] = Field(
+        default=(1024, 2048, 4096), min_length=1
+    )
     """Lengths in tokens: prompt, answer and chat template together."""
     num_depths: int = Field(default=11, ge=2)
     """Depths, evenly spaced from the beginning to the end."""
@@ -91,7 +95,7 @@ class NiahParameters(_Parameters):
     @field_validator("lengths_tokens", mode="before")
     @classmethod
     def _lengths(cls, value: Any) -> Any:
-        return _listed(value)
+        return tuple(dict.fromkeys(_listed(value)))
 
 
 @dataclass(frozen=True)
@@ -214,7 +218,7 @@ def _material(file: SpecFile, name: str, given: str | None, task: str) -> tuple[
         )
     rows = _read(path)
     if name == "essays":
-        rows = [row["text"] if isinstance(row, dict) else row for row in rows]
+        rows = [row.get("text") if isinstance(row, dict) else row for row in rows]
     return path, rows
 
 

@@ -50,7 +50,9 @@ def _json_list(text: str) -> list[str] | None:
 
 def _items(answer: str) -> list[str]:
     """Returns the items of an answer that should be a list: JSON, or separated by marks."""
-    items = _json_list(answer.replace("'", '"')) if answer.lstrip().startswith("[") else None
+    items = _json_list(answer)
+    if items is None and answer.lstrip().startswith("["):
+        items = _json_list(answer.replace("'", '"'))
     if items is not None:
         return items
     text = answer.strip().strip("[]")

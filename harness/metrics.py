@@ -97,7 +97,7 @@ def token_f1(answer: str, gold: str) -> float:
     """
     exact = exact_match(answer, gold)
     wanted, given = normalise(gold).split(), normalise(answer).split()
-    if exact or not wanted or any({one} & pair for pair in _OPPOSITES for one in wanted[:1]):
+    if exact or not wanted or (len(wanted) == 1 and any(set(wanted) <= p for p in _OPPOSITES)):
         return exact
     num_shared = sum((Counter(given) & Counter(wanted)).values())
     return 2 * num_shared / (len(given) + len(wanted))
@@ -123,6 +123,10 @@ def found_share(answer: str, golds: Sequence[str], max_extra_words: int = MAX_EX
 
 
 _BARE_LETTER = re.compile(r"(?:option|choice|answer)?\s*\(?\s*([a-z])\s*\)?\s*[.:]?", re.IGNORECASE)
+_NAMED_LETTER = re.compile(
+    r"(?:(?:the\s+)?(?:option|choice)\s+)?[(\[]([A-Za-z])[)\]]\s*[:.,-]?\s*(\S.*)?", re.DOTALL
+)
+_LATEX = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf)\{([^{}]*)\}")
 _LETTER_THEN_TEXT = re.compile(r"(?:\(([A-Za-z])\)|([A-Z])[).:])\s+\S.*", re.DOTALL)
 _MARKED = re.compile(
     r"\(([A-Za-z])\)|\b([A-Z])[).:](?=\s)|\b([A-Z])\b(?=\s*(?:,|;|/|&|or\b|and\b))"
@@ -144,12 +148,26 @@ def letter(answer: str, gold: str) -> float:
     return float(parse_letter(answer) == wanted)
 
 
+def _plain(answer: str) -> str:
+    """Returns an answer without emphasis, LaTeX wrappers and wide forms of brackets."""
+    text = unicodedata.normalize("NFKC", answer).replace("*", "")
+    for _ in range(2):
+        text = _LATEX.sub(r"\1", text)
+    return re.sub(r"^(?:\$|\\\(|\\\[)+|(?:\$|\\\)|\\\])+$", "", text.strip()).strip()
+
+
 def parse_letter(answer: str) -> str | None:
     """Returns the one option letter that an answer names (upper case), None for none or several."""
-    answer = answer.strip()[:2000]
+    answer = _plain(answer.strip()[:2000])
     bare = _BARE_LETTER.fullmatch(answer)
     if bare:
         return bare.group(1).upper()
+    named = _NAMED_LETTER.fullmatch(answer)
+    if named:
+        # Capitals within the option's text ("J. R. R. Tolkien") are no options.
+        others = {one.upper() for one in re.findall(r"\(([A-Za-z])\)", named[2] or "")}
+        others |= set(re.findall(r"(?:\bor|\band|[,;/])\s*([A-Z])$", (named[2] or "").rstrip(" .")))
+        return named[1].upper() if others <= {named[1].upper()} else None
     if not _LETTER_THEN_TEXT.fullmatch(answer):
         return None
     marked = {next(filter(None, groups)).upper() for groups in _MARKED.findall(answer)}
@@ -159,7 +177,8 @@ def parse_letter(answer: str) -> str | None:
 _NUMBER = re.compile(
     r"(?<![\w.,])(?P<sign>[-+\u2212])?\s?[$€£¥]?"
     r"(?P<digits>\d{1,3}(?:[,\u00a0\u202f']\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
-    r"(?P<exponent>[eE][-+]?\d{1,4})?(?![\w])\s?(?P<percent>%|percent\b)?"
+    r"(?P<exponent>[eE][-+]?\d{1,4})?(?:bps|bn|mn|tn|kg|km|cm|mm|pp|[kKmMbBgxt])?"
+    r"(?!\w|[.,]\d)\s?(?P<percent>%|percent\b)?"
 )
 _MAX_NUMBER_CHARS = 2000
 _ABSOLUTE_TOLERANCE = 1e-9

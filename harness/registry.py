@@ -187,7 +187,13 @@ def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
         token_limit=spec.limits.tokens,
         message_limit=spec.limits.messages,
         version=spec.version(f"{data_hash}{facts.get('prompt_hash', '')}"),
-        metadata={"spec": spec.name, "data_hash": data_hash, "groupings": spec.groupings} | facts,
+        metadata={
+            "spec": spec.name,
+            "data_hash": data_hash,
+            "groupings": spec.groupings,
+            "scoring": _scoring(arguments),
+        }
+        | facts,
     )
 
 

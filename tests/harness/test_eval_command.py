@@ -85,3 +85,12 @@ def test_a_log_folder_that_cannot_be_written_is_one_line(folders, tmp_path, caps
         *("--log-dir", tmp_path / "file"),
     )
     assert code == 2 and len(err.strip().splitlines()) == 1
+
+
+def test_another_form_of_scoring_is_another_evaluation(folders, tmp_path, capsys):
+    scripted_model("Arnor", name="forms")
+    command = (folders / "taskset", "--model", "scripted/forms", "--log-dir", tmp_path)
+    assert run(capsys, *command)[0] == 0
+    assert run(capsys, *command, "-T", "require_phrase=false")[0] == 0
+    assert run(capsys, *command)[0] == 0
+    assert len(list_eval_logs(str(tmp_path))) == 2

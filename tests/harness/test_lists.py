@@ -15,6 +15,7 @@ from longspan.harness.lists import structured_match
         ('["A College", "B College"]', '["B College", "A College"]', 1.0),  # any order
         ("A College; B College", '["B College", "A College"]', 1.0),
         ("['A College']", '["A College"]', 1.0),
+        ('["O\'Brien, Inc.", "B"]', '["O\'Brien, Inc.", "B"]', 1.0),
         ('["A College"]', '["A College", "B College"]', 0.0),
         ('["A", "A", "B"]', '["A", "B"]', 0.0),  # a multiset
         ("[]", "[]", 1.0),

@@ -190,3 +190,32 @@ def test_the_share_of_references_found_is_bounded_in_length():
     assert found_share(" ".join(map(str, range(100))), ["17", "23"]) == 0.0
     with pytest.raises(ValueError, match="a reference is blank"):
         found_share("x", ["x", " "])
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter_"),
+    [
+        ("**(B)** West", "B"),
+        ("(**B**)", "B"),
+        ("option (B) West", "B"),
+        ("(B)West", "B"),
+        ("[B]", "B"),
+        (r"\(\boxed{\text{B}}\)", "B"),
+        ("(B) J. R. R. Tolkien", "B"),  # capitals of the option's own text
+        ("(C) Vitamin A, B and C", "C"),
+        ("(B) or C", None),
+        ("(A) or (B)", None),
+        ("(A) (B) (C)", None),
+    ],
+)
+def test_the_usual_forms_of_a_letter(answer, letter_):
+    assert parse_letter(answer) == letter_
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [("$5.9M", 5.9), ("12.5kg", 12.5), ("1,23,456", None), ("12,34", None), ("1.234.567", None)],
+)
+def test_a_number_is_read_whole_or_not_at_all(answer, value):
+    number = parse_number(answer)
+    assert (number and number.value) == value
