@@ -73,7 +73,8 @@ def find_data(file: SpecFile, data: str | Sequence[str] | None = None) -> Data:
     """
     dataset = file.spec.dataset
     if data:
-        return _given(file, [data] if isinstance(data, str) else [str(part) for part in data])
+        names = data if isinstance(data, list | tuple) else [data]
+        return _given(file, [str(name) for name in names])
     found = find_locally(file)
     if found is not None:
         return found

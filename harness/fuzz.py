@@ -23,7 +23,7 @@ from longspan.harness.documents import render_context, resolve_documents
 from longspan.harness.harvest import choose_value, read_value
 from longspan.harness.parity import Completion, evaluated_completions
 from longspan.harness.prompts import ANSWER_PHRASE
-from longspan.harness.resolve import named_task, parse_arguments
+from longspan.harness.resolve import named_task, parse_arguments, resolve_model
 from longspan.harness.rules import MRCR_PREFIX
 
 DEFAULT_SAMPLES = 20
@@ -116,7 +116,7 @@ def fuzz(
         for make in EXPLOITS.values()
         for sample, case in zip(samples, cases, strict=True)
     ]
-    roles = {"grader": grader} if grader else None
+    roles = {"grader": resolve_model(grader)} if grader else None
     scored = evaluated_completions(task, completions, model_roles=roles)
     size = len(samples)
     return [

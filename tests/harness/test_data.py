@@ -10,6 +10,7 @@ from longspan.harness import data_command, hub
 from longspan.harness.cli import main
 from longspan.harness.data import Data, find_data, find_locally
 from longspan.harness.errors import DataError
+from longspan.harness.registry import find_task
 from longspan.harness.spec import DatasetSpec, SpecFile, TaskSpec
 
 COMMIT, OTHER = "a" * 40, "b" * 40
@@ -280,3 +281,8 @@ def test_the_name_of_a_repository_cannot_leave_the_mirror(tmp_path):
     )
     with pytest.raises(ValueError, match="repository"):
         TaskSpec.model_validate(content)
+
+
+def test_a_data_argument_that_is_no_path_is_one_line():
+    with pytest.raises(DataError, match="no data file at 5; check the path given with -T data="):
+        find_task("musique", data=5)
