@@ -94,28 +94,42 @@ def eval_command(
     resolved = functools.cache(lambda: resolve_model(model))
     with counting_for(resolved):
         units = _units(suite, split, available)
+    failures: list[str] = []
     for one, made in units:
         generation, num_epochs = merged(suite, one, given)
         name = solver or one.solver or suite.solver
         arguments = chosen if solver else dict(one.solver_args if one.solver else suite.solver_args)
         if one.grader and grader is None:
             print(f"{one.label}: no --grader, so only its rule scores", file=sys.stderr)
-        log = evaluate(
-            made,
-            resolved(),
-            log_dir,
-            EvaluationSettings(
-                generation=generation,
-                epochs=num_epochs,
-                limit=limit or one.limit,
-                display=display,
-            ),
-            solver=resolve_solver(name, arguments) if name else None,
-            model_roles={"grader": grader} if grader else None,
-            metadata=labels if suite.name == "one" else {**labels, "longspan_suite": suite.name},
+        settings = EvaluationSettings(
+            generation=generation, epochs=num_epochs, limit=limit or one.limit, display=display
         )
+        loaded = resolved()
+        try:
+            log = evaluate(
+                made,
+                loaded,
+                log_dir,
+                settings,
+                solver=resolve_solver(name, arguments) if name else None,
+                model_roles={"grader": grader} if grader else None,
+                metadata=labels
+                if suite.name == "one"
+                else {**labels, "longspan_suite": suite.name},
+            )
+        except ModelError as error:
+            if len(units) == 1:
+                raise
+            failures.append(f"{one.label}: {error}")
+            print(f"failed: {failures[-1]}", file=sys.stderr)
+            continue
         if not quiet:
             print(summary_line(log))
+    if failures:
+        raise ModelError(
+            f"{len(failures)} of {len(units)} tasks of suite {suite.name} failed, the first: "
+            f"{failures[0]}; mend that and run the suite again, which keeps the finished ones"
+        )
 
 
 def _units(suite: Suite, split: str | None, available: bool) -> list[tuple[SuiteTask, Any]]:

@@ -138,6 +138,23 @@ def test_a_suites_solver_is_that_of_tasks_that_name_none(mine, tmp_path, capsys)
     assert "did you mean mine" in capsys.readouterr().err
 
 
+def test_a_task_that_fails_does_not_stop_the_suite(mine, tmp_path, capsys):
+    def script(call):
+        if "Question 0?" in str(call):  # the multiple choice question
+            raise ValueError("engine down")
+        return "Therefore, the answer is Arnor."
+
+    text = mine.read_text().replace("task_types: multi_hop", "task_types: TYPE", 1)
+    text = text.replace("task_types: multiple_choice", "task_types: multi_hop", 1)
+    mine.write_text(text.replace("TYPE", "multiple_choice"))
+    scripted_model(script, name="suite")
+    command = ["eval", "mine", "--model", "scripted/suite", "--log-dir", str(tmp_path / "logs")]
+    assert main(command) == 2
+    out, err = capsys.readouterr()
+    assert out.count("longspan/taskset |") == 1, "the second task ran"
+    assert "1 of 2 tasks of suite mine failed" in err and "engine down" in err
+
+
 def test_arguments_of_a_task_are_refused_for_a_suite(mine, capsys):
     assert main(["eval", "mine", "--model", "scripted/suite", "-T", "limit=3"]) == 2
     assert "mine is a suite, whose tasks have their own arguments" in capsys.readouterr().err
