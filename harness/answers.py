@@ -20,6 +20,8 @@ _THINKING_END = "</think>"
 _PHRASE = re.compile(
     r"\bthe[\s*_]{1,8}(?:(?:correct|final)[\s*_]{1,8})?answer[\s*_]{1,8}is\b", re.IGNORECASE
 )
+_FENCE = re.compile(r"^[ \t]*```\w*[ \t]*$\n?", re.MULTILINE)
+_BULLET = re.compile(r"[ \t]*(?:[-*•]|\d{1,3}[.)])[ \t]+")
 _BOXED = re.compile(r"\$*\\boxed\{([^{}]*)\}\$*")
 _EDGES = " \t\r*_`\"'“”‘’"
 
@@ -37,14 +39,39 @@ def remove_thinking(completion: str) -> str:
     return rest.strip()
 
 
-def extract_answer(completion: str) -> str | None:
+def extract_answer(completion: str, may_be_list: bool = False) -> str | None:
     """Returns the final answer: the line that follows the last "the answer is", None without one.
 
     An empty answer and the placeholder of the instructions are None as well.
+
+    Args:
+        completion: The model's output text.
+        may_be_list: Whether the answer may go on over lines: bullets, numbers, or a JSON list. Its
+            items are then lines of the answer.
     """
     text = cap(remove_thinking(completion))
     ends = [phrase.end() for phrase in _PHRASE.finditer(text)]
-    return clean_answer(text[ends[-1] :]) if ends else None
+    if not ends:
+        return None
+    rest = _FENCE.sub("", text[ends[-1] :])
+    items = _listed(rest) if may_be_list else None
+    return items if items is not None else clean_answer(rest)
+
+
+def _listed(text: str) -> str | None:
+    """Returns a list of several lines at the beginning of a text, None where there is none."""
+    text = text.lstrip(" \t\r\n:*_")
+    if text.startswith("[") and "\n" in text.partition("]")[0]:
+        found, closed, _ = text.rpartition("]")
+        return " ".join((found + closed).split()) if closed else None
+    items = []
+    for line in text.splitlines():
+        bullet = _BULLET.match(line)
+        if bullet is None and line.strip():
+            break
+        if bullet is not None:
+            items.append(line[bullet.end() :].strip(_EDGES))
+    return "\n".join(items) if len(items) > 1 else None
 
 
 def whole_answer(completion: str) -> str | None:

@@ -12,8 +12,8 @@ import math
 import re
 from collections.abc import Sequence
 
+from longspan.harness.compat import LEFT_OUT, Compat, Metadata, visible_response
 from longspan.harness.metrics import parse_answer_number, parse_number
-from longspan.harness.official import LEFT_OUT, Metadata, Official, visible_response
 
 ROUNDING = 0.0015
 """Relative difference that passes as rounding (DocMath-Eval)."""
@@ -55,30 +55,28 @@ def docmath(answer: str, gold: str) -> float:
     return float(any(_close(value, wanted.value) for value in candidates))
 
 
-def official_docmath(completion: str, targets: Sequence[str], metadata: Metadata) -> Official:
+def compat_docmath(completion: str, targets: Sequence[str], metadata: Metadata) -> Compat:
     """QwenLong-L1's `judge` for DocMath: the first number after "the answer is", compared loosely.
 
     The gold goes through the same parser, so 1e-05 becomes 1; a gold without digits (True) makes
     the released code fail, which is no value here.
     """
     if completion == "":
-        return Official(None, None, LEFT_OUT)
+        return Compat(None, None, LEFT_OUT)
     answer = _matched(visible_response(completion))
     if not answer:
-        return Official(0.0, answer)
+        return Compat(0.0, answer)
     gold = _matched(f"Therefore, the answer is {targets[0]}.")
     if gold is None:
-        return Official(None, answer, "the released code fails on a gold answer without digits")
+        return Compat(None, answer, "the released code fails on a gold answer without digits")
     try:
-        return Official(float(_equal(_number(answer), _number(gold))), answer)
+        return Compat(float(_equal(_number(answer), _number(gold))), answer)
     except OverflowError:
-        return Official(None, answer, "the released code fails on a number this large")
+        return Compat(None, answer, "the released code fails on a number this large")
 
 
 def _close(value: float, gold: float) -> bool:
-    return math.isclose(value, gold, rel_tol=1e-9, abs_tol=1e-9) or (
-        abs(value - gold) <= ROUNDING * abs(gold)
-    )
+    return abs(value - gold) <= ROUNDING * abs(gold)
 
 
 def _matched(text: str) -> str | None:

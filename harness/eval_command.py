@@ -19,7 +19,7 @@ from longspan.harness.resolve import (
     resolve_model,
     resolve_solver,
 )
-from longspan.harness.suites import Suite, SuiteTask, find_suite, is_suite, merged
+from longspan.harness.suites import Suite, SuiteTask, find_suite, merged
 from longspan.harness.tokens import counting_for
 from longspan.harness.unit import num_scored
 
@@ -78,18 +78,19 @@ def eval_command(
     given = _given(
         temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed, epochs=epochs
     )
-    suite = find_suite(task) if is_suite(task) else None
-    if suite is None:
-        only = SuiteTask(task=task, args=parse_arguments(task_args))
-        suite = Suite(name="one", description="", generation=GenerationSettings(), tasks=(only,))
-    elif task_args or split:
+    suite = find_suite(task)
+    if suite is not None and (task_args or split):
         raise SpecError(f"{task} is a suite, whose tasks have their own arguments; evaluate a task")
     labels = _given(
+        longspan_suite=suite and suite.name,
         longspan_checkpoint=checkpoint,
         longspan_input_over_window=input_over_window,
         longspan_step=step,
         longspan_recipe_hash=recipe_hash,
     )
+    if suite is None:  # one task is a suite of one, with the default settings
+        only = SuiteTask(task=task, args=parse_arguments(task_args))
+        suite = Suite(name="task", description="", generation=GenerationSettings(), tasks=(only,))
     display: Display = "none" if quiet else "rich" if sys.stdout.isatty() else "plain"
     resolved = functools.cache(lambda: resolve_model(model))
     with counting_for(resolved):
@@ -113,9 +114,7 @@ def eval_command(
                 settings,
                 solver=resolve_solver(name, arguments) if name else None,
                 model_roles={"grader": grader} if grader else None,
-                metadata=labels
-                if suite.name == "one"
-                else {**labels, "longspan_suite": suite.name},
+                metadata=labels,
             )
         except ModelError as error:
             if len(units) == 1:

@@ -86,6 +86,7 @@ def evaluate(
     folder = unit_folder(log_dir, identity)
     log = finished_log(folder)
     if log is not None:
+        _raise_unless_scored(log)
         return log
     set_damaged_aside(folder)
     log = _run(task, model, roles, settings, solver, labels, folder)
@@ -171,9 +172,10 @@ def _raise_unless_scored(log: EvalLog) -> None:
     errors = [one.error for one in summaries if one.error]
     scores = [score for one in summaries for score in (one.scores or {}).values()]
     errors += [score.explanation for score in scores if score.explanation]
-    first = next(iter(errors), "no sample has a score")
+    first = one_line(next(iter(errors), "no sample has a score"), 300)
+    what = f"not one of {len(summaries)} samples of {log.eval.task} was scored; the first failed "
+    if any((score.metadata or {}).get("validity") == "judge_failed" for score in scores):
+        remedy = f"longspan rejudge {log.location} --grader MODEL asks only the judge again"
+        raise ModelError(f"{what}with its judge: {first}; {remedy}")
     set_failed_aside(log)
-    raise ModelError(
-        f"not one of {len(summaries)} samples of {log.eval.task} was scored; "
-        f"the first failed with: {one_line(first, 300)}"
-    )
+    raise ModelError(f"{what}with: {first}")

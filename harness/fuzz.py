@@ -19,12 +19,12 @@ from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalSample
 
 from longspan.harness.answers import PLACEHOLDER
+from longspan.harness.compat import MRCR_PREFIX
 from longspan.harness.documents import render_context, resolve_documents
 from longspan.harness.harvest import choose_value, read_value
 from longspan.harness.parity import Completion, evaluated_completions
 from longspan.harness.prompts import ANSWER_PHRASE
 from longspan.harness.resolve import named_task, parse_arguments, resolve_model
-from longspan.harness.rules import MRCR_PREFIX
 
 DEFAULT_SAMPLES = 20
 MEGABYTE = 1_000_000

@@ -19,7 +19,7 @@ from longspan.harness.answers import (
     remove_thinking,
     whole_answer,
 )
-from longspan.harness.official import ASK_JUDGE
+from longspan.harness.compat import ASK_JUDGE
 from longspan.harness.rules import RULES, Rule
 from longspan.harness.validity import Validity, validity_of
 
@@ -125,7 +125,7 @@ def strict_answer(rule: Rule, completion: str, require_phrase: bool) -> str | No
     """Returns what the strict form of a rule takes as the answer, None where there is none."""
     if rule.answer == "whole":
         return remove_thinking(completion)[:MAX_COMPLETION_CHARS] or None
-    answer = extract_answer(completion)
+    answer = extract_answer(completion, may_be_list=rule.answer == "final_list")
     if rule.answer == "final_or_whole":
         # The phrase marks the answer where a task asks for it; a task that does not gets all.
         return answer if answer is not None else whole_answer(completion)

@@ -142,34 +142,6 @@ def judged_value(rule: float, verdict: Verdict) -> float | None:
     return None if verdict.value is None else rule
 
 
-def compat_value(scorer: str, rule_compat: float | None, reply: str) -> float:
-    """Returns what a benchmark's own code would make of a judge's reply (to our prompt).
-
-    QwenLong-L1 takes the better of its rule and the verdict; CorpusQA and LongMemEval have only
-    the verdict.
-    """
-    if scorer == "corpusqa":
-        return float(corpusqa_verdict(reply))
-    if scorer == "longmemeval":
-        return float(longmemeval_verdict(reply))
-    return max(rule_compat or 0.0, float(qwenlong_verdict(reply)))
-
-
-def qwenlong_verdict(reply: str) -> bool:
-    """Returns whether YES occurs anywhere, as QwenLong-L1 reads a reply ("[[NO]] ... YES" too)."""
-    return "YES" in reply
-
-
-def corpusqa_verdict(reply: str) -> bool:
-    """Returns whether [[YES]] occurs and [[NO]] does not, as CorpusQA reads a reply."""
-    return "[[YES]]" in reply and "[[NO]]" not in reply
-
-
-def longmemeval_verdict(reply: str) -> bool:
-    """Returns whether "yes" occurs in any case, as LongMemEval reads a reply ("eyes" too)."""
-    return "yes" in reply.lower()
-
-
 def judge_record(
     mode: Mode, request: JudgeRequest, rule: float, verdict: Verdict
 ) -> dict[str, Any]:

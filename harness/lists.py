@@ -58,7 +58,7 @@ def _items(answer: str) -> list[str]:
     text = answer.strip().strip("[]")
     if not text.strip() or text.strip().lower() in _NOTHING:
         return []
-    for mark in (";", "\n", ", ", ","):
+    for mark in ("\n", ";", ", ", ","):
         if mark in text:
             return [item.strip().strip("\"'") for item in text.split(mark) if item.strip()]
     return [text.strip().strip("\"'")]

@@ -30,12 +30,12 @@ from inspect_ai.model import Model, ModelConfig, get_model
 from inspect_ai.scorer import Score, ScoreEdit
 
 from longspan.harness.canaries import QUALITY_KEY, JudgeQuality, measure
+from longspan.harness.compat import judged_value as compat_judged_value
 from longspan.harness.errors import DataError, ModelError, SpecError, one_line
 from longspan.harness.judge import (
     ROLE,
     Verdict,
     ask,
-    compat_value,
     judge_record,
     judged_value,
     recorded_request,
@@ -134,7 +134,9 @@ def edit_of(one: Pending, verdict: Verdict, quality: JudgeQuality) -> ScoreEdit:
     if value is None:
         raise ValueError("a failed verdict is no edit")
     metadata = dict(score.metadata or {})
-    theirs = compat_value(str(metadata.get("scorer")), one.record.get("rule_compat"), verdict.reply)
+    theirs = compat_judged_value(
+        str(metadata.get("scorer")), one.record.get("rule_compat"), verdict.reply
+    )
     mode = one.record.get("mode", "fallback")
     record = dict(one.record) | judge_record(mode, one.request, rule, verdict)
     metadata |= {

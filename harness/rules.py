@@ -7,12 +7,15 @@ with published numbers. `docs/scorers.md` is generated from here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from longspan.harness import official
-from longspan.harness.docmath import docmath, official_docmath
+from longspan.harness import compat
+from longspan.harness.compat import JUDGE_REPLY, MRCR_PREFIX, Metadata
+from longspan.harness.docmath import compat_docmath, docmath
+from longspan.harness.judge_prompts import form_of
 from longspan.harness.lists import structured_match
 from longspan.harness.metrics import (
     cover_exact_match,
@@ -24,13 +27,9 @@ from longspan.harness.metrics import (
     token_f1,
 )
 
-Metadata = Mapping[str, Any]
 StrictRule = Callable[..., float]
 """(answer, gold answers, metadata, **options) -> fraction; ValueError where the gold is bad."""
-AnswerForm = Literal["final", "final_or_whole", "whole"]
-
-MRCR_PREFIX = "random_string_to_prepend"
-JUDGE_REPLY = "judge_reply"
+AnswerForm = Literal["final", "final_list", "final_or_whole", "whole"]
 
 
 @dataclass(frozen=True)
@@ -41,15 +40,15 @@ class Rule:
     """What it measures, in a line."""
     strict: StrictRule
     """The sane form."""
-    compat: official.OfficialRule | None
+    compat: compat.CompatRule | None
     """The authors' form; None where no released code exists."""
     authors: str = ""
     """Whose code `compat` repeats."""
     changes: str = ""
     """What strict changes."""
     answer: AnswerForm = "final"
-    """What strict compares: the final answer after the phrase, the whole output, or the former and
-    else the latter."""
+    """What strict compares: the final answer after the phrase (which may be a list over lines), the
+    whole output, or the former and else the latter."""
     needs: tuple[str, ...] = ()
     """Metadata without which a sample cannot be scored."""
     uses: tuple[str, ...] = ()
@@ -79,6 +78,7 @@ def _best(measure: Callable[..., float]) -> StrictRule:
 
 
 def _ruler(answer: str, targets: Sequence[str], metadata: Metadata, **options: Any) -> float:
+    answer = re.sub(r"[,;/]", " ", answer)  # values without a space between them are several
     if metadata.get("reference_rule") == "part":
         return max(cover_exact_match(answer, gold, **options) for gold in targets)
     return found_share(answer, targets, **options)
@@ -91,6 +91,15 @@ def _mrcr(answer: str, targets: Sequence[str], metadata: Metadata) -> float:
     if not answer.startswith(prefix):
         return 0.0
     return sequence_ratio(answer.removeprefix(prefix), gold.removeprefix(prefix))
+
+
+def _longmemeval(answer: str, targets: Sequence[str], metadata: Metadata, **options: Any) -> float:
+    kind = metadata.get("question_type")
+    if kind is not None:
+        form_of(
+            str(kind), is_abstention(metadata)
+        )  # unknown: a defect of the record, whatever is said
+    return _best(cover_exact_match)(answer, targets, metadata, **options)
 
 
 def is_abstention(metadata: Metadata) -> bool:
@@ -107,7 +116,7 @@ RULES: dict[str, Rule] = {
     "cover_exact_match": Rule(
         measures="the gold answer stands in the final answer",
         strict=_best(cover_exact_match),
-        compat=official.qwenlong_cover,
+        compat=compat.qwenlong_cover,
         authors="QwenLong-L1 (sub_em)",
         changes="one direction, whole words, every gold, answer at most 12 words longer",
         options=("max_extra_words",),
@@ -118,14 +127,14 @@ RULES: dict[str, Rule] = {
     "exact_match": Rule(
         measures="the final answer is a gold answer after normalisation",
         strict=_best(exact_match),
-        compat=official.exact_match,
+        compat=compat.exact_match,
         authors="SQuAD, HotpotQA",
         changes="final answer instead of the whole output; punctuation of all scripts",
     ),
     "token_f1": Rule(
         measures="F1 of the words of final answer and gold answer",
         strict=_best(token_f1),
-        compat=official.longbench_f1,
+        compat=compat.longbench_f1,
         authors="LongBench (qa_f1_score)",
         changes="final answer instead of the whole output; yes/no golds want themselves",
         enumeration="a fraction: precision falls with every candidate",
@@ -134,7 +143,7 @@ RULES: dict[str, Rule] = {
     "letter": Rule(
         measures="the final answer names the gold option and no other",
         strict=_best(letter),
-        compat=official.longbench_v2,
+        compat=compat.longbench_v2,
         authors="LongBench-V2",
         changes='any case and mark, last statement; "The correct answer is Austria" is not A',
     ),
@@ -148,7 +157,7 @@ RULES: dict[str, Rule] = {
     "docmath": Rule(
         measures="the final answer's one number is the gold number up to 0.15%",
         strict=_best(docmath),
-        compat=official_docmath,
+        compat=compat_docmath,
         authors="QwenLong-L1 (docmath), after DocMath-Eval",
         judge="may",
         changes="no powers of ten, opposite signs or hidden scales; last statement, not first",
@@ -157,7 +166,7 @@ RULES: dict[str, Rule] = {
     "sequence_ratio": Rule(
         measures="difflib's ratio of output and gold text",
         strict=_best(sequence_ratio),
-        compat=official.plain_ratio,
+        compat=compat.plain_ratio,
         authors="difflib",
         changes="without thinking; only the final answer where the phrase is said",
         answer="final_or_whole",
@@ -168,7 +177,7 @@ RULES: dict[str, Rule] = {
     "mrcr": Rule(
         measures="difflib's ratio of output and gold text after the required prefix",
         strict=_mrcr,
-        compat=official.mrcr,
+        compat=compat.mrcr,
         authors="openai/mrcr (data set card)",
         changes="without thinking and outer white space",
         answer="whole",
@@ -180,9 +189,10 @@ RULES: dict[str, Rule] = {
     "ruler": Rule(
         measures="share of the references in the final answer; any of them for QA tasks",
         strict=_ruler,
-        compat=official.ruler,
+        compat=compat.ruler,
+        answer="final_list",
         authors="RULER (string_match_all, string_match_part)",
-        changes="final answer instead of the whole output, whole words, bounded length",
+        changes="final answer (lines too) instead of the whole output, whole words, bounded length",
         uses=("reference_rule",),
         options=("max_extra_words",),
         enumeration="up to 1 within 12 extra words",
@@ -191,16 +201,17 @@ RULES: dict[str, Rule] = {
     "corpusqa": Rule(
         measures="the final answer holds the gold's items, number or text",
         strict=_best(structured_match),
-        compat=official.corpusqa,
+        compat=compat.corpusqa,
+        answer="final_list",
         authors="CorpusQA (judge)",
-        changes="a rule first (lists in any order), the judge where it fails",
+        changes="a rule first (lists in any order, over lines too), then the judge",
         uses=(JUDGE_REPLY,),
         judge="should",
     ),
     "longmemeval": Rule(
         measures="the response says the gold answer, as one of five judge rules sees it",
-        strict=_best(cover_exact_match),
-        compat=official.longmemeval,
+        strict=_longmemeval,
+        compat=compat.longmemeval,
         authors="LongMemEval (judge)",
         changes="a rule first; a nonce and a well-formed verdict instead of any yes",
         answer="final_or_whole",

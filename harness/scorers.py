@@ -17,6 +17,7 @@ from inspect_ai.util import sample_limits
 
 from longspan.harness.aggregates import compat, mean_by_task_type, stderr
 from longspan.harness.canaries import QUALITY_KEY, judge_quality, measure
+from longspan.harness.compat import judged_value as compat_judged_value
 from longspan.harness.errors import SpecError
 from longspan.harness.grading import (
     Grade,
@@ -30,7 +31,6 @@ from longspan.harness.judge import (
     ROLE,
     Verdict,
     ask,
-    compat_value,
     grader_or_none,
     judge_record,
     judged_value,
@@ -123,7 +123,7 @@ async def _judged(
     validity = validity_of(stop_reason_of(state.output), has_answer=True)
     if verdict.value is None:  # the rule has found the gold answer: no verdict could change that
         return Grade(value, answer, validity, None, value, given.compat)
-    theirs = compat_value(metadata["scorer"], given.compat, verdict.reply)
+    theirs = compat_judged_value(metadata["scorer"], given.compat, verdict.reply)
     chosen = theirs if options.scoring == "compat" else value
     return Grade(chosen, answer, validity, None, value, theirs)
 

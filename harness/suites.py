@@ -6,7 +6,6 @@ task; they are applied as eval arguments.
 
 from __future__ import annotations
 
-import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -124,11 +123,6 @@ def suites_of_tasks() -> dict[str, list[str]]:
         for one in dict.fromkeys(task.task.removeprefix("longspan/") for task in tasks):
             found.setdefault(one, []).append(name)
     return found
-
-
-def is_suite(name: str) -> bool:
-    """Returns whether a name, which is no path, is a suite's."""
-    return os.sep not in name and name in suite_files()
 
 
 def merged(suite: Suite, task: SuiteTask, given: dict[str, Any]) -> tuple[GenerationSettings, int]:

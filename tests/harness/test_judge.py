@@ -19,13 +19,9 @@ from longspan.harness.judge import (
     MAX_TOKENS,
     Verdict,
     ask,
-    compat_value,
-    corpusqa_verdict,
     grader_or_none,
     judge_record,
     judged_value,
-    longmemeval_verdict,
-    qwenlong_verdict,
     read_verdict,
     recorded_request,
 )
@@ -180,17 +176,6 @@ def test_question_types_of_longmemeval_have_forms():
 )
 def test_the_last_well_formed_verdict_after_thinking_counts(reply, stop_reason, value):
     assert read_verdict(reply, stop_reason) is value
-
-
-def test_the_authors_parsers_are_kept_with_their_defects():
-    assert qwenlong_verdict("[[NO]], the other one says YES")
-    assert not qwenlong_verdict("[[yes]]")
-    assert corpusqa_verdict("so [[YES]]") and not corpusqa_verdict("[[YES]] [[NO]]")
-    assert not corpusqa_verdict("YES")
-    assert longmemeval_verdict("with my own eyes: [[NO]]") and not longmemeval_verdict("No.")
-    assert compat_value("docmath", None, "YES") == 1.0 and compat_value("docmath", 0.5, "no") == 0.5
-    assert compat_value("longmemeval", None, "yes") == 1.0
-    assert compat_value("corpusqa", 1.0, "[[NO]] [[YES]]") == 0.0
 
 
 def verdict(value):

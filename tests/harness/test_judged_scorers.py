@@ -5,12 +5,15 @@ import math
 import pytest
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
-from inspect_ai.log import read_eval_log
+from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai.solver import generate
 
 from longspan.harness.cli import main
-from longspan.harness.errors import SpecError
+from longspan.harness.errors import ModelError, SpecError
+from longspan.harness.evaluate import evaluate
 from longspan.harness.parity import Completion, replay_parity
 from longspan.harness.scorers import SCORERS
+from longspan.harness.unit import num_scored
 from tests.harness.scripted import scripted_model
 
 SAY = "Therefore, the answer is {}."
@@ -172,3 +175,17 @@ def test_a_question_that_had_no_judge_can_be_judged_later(tmp_path):
     assert main(["rejudge", log.location, "--grader", "scripted/later"]) == 0
     (mended,) = read_eval_log(log.location).samples[0].scores.values()
     assert mended.value == 1.0
+
+
+def test_a_run_whose_every_verdict_failed_can_be_judged_again(tmp_path, capsys):
+    samples = [Sample(id="s", input="Where?", target="Karo")]
+    task = Task(dataset=samples, scorer=SCORERS["cover_exact_match"](), solver=generate())
+    roles = {"grader": judge("unsure", "mute3")}
+    policy = scripted_model(SAY.format("the old capital"), name="policy")
+    for _ in range(2):  # the second time the finished log says the same, and nothing is run
+        with pytest.raises(ModelError, match="failed with its judge: .*longspan rejudge"):
+            evaluate(task, policy, tmp_path, model_roles=roles)
+    (log,) = list_eval_logs(str(tmp_path))
+    judge("[[YES]]", name="lenient")
+    assert main(["rejudge", log.name.removeprefix("file://"), "--grader", "scripted/lenient"]) == 0
+    assert num_scored(evaluate(task, policy, tmp_path, model_roles=roles)) == 1

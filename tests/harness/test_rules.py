@@ -23,7 +23,7 @@ WITH_COMPAT = [name for name, rule in RULES.items() if rule.compat]
 
 
 def say(name: str) -> str:
-    whole = RULES[name].answer != "final"
+    whole = RULES[name].answer in ("whole", "final_or_whole")
     return GOLDS[name] if whole else SAY.format(GOLDS[name])
 
 
@@ -103,3 +103,27 @@ def test_every_rule_finishes_on_a_megabyte(name):
     ):
         assert 0.0 <= graded(name, text).value <= 1.0
     assert time.monotonic() - started < 60, "a cap is missing; the usual time is about a second"
+
+
+@pytest.mark.parametrize(
+    ("name", "completion", "targets", "value"),
+    [
+        ("corpusqa", "The answer is:\n- A College\n- B College", '["B College", "A College"]', 1.0),
+        ("corpusqa", "The answer is:\n- A College\n- B College", '["A College"]', 0.0),
+        ("corpusqa", 'The answer is:\n```json\n["A",\n "B"]\n```', '["A", "B"]', 1.0),
+        ("corpusqa", "The answer is: Lima.\nThat is all I found.", "Lima", 1.0),
+        ("ruler", "The answer is:\n1. 1234567\n2. 2345678\nDone.", ["1234567", "2345678"], 1.0),
+        ("ruler", "the answer is 1234567,2345678", ["1234567", "2345678"], 1.0),
+        ("cover_exact_match", "The answer is:\n```\nParis\n```", "Paris", 1.0),
+    ],
+)
+def test_an_answer_may_be_a_list_over_lines_where_a_list_is_asked(name, completion, targets, value):
+    golds = targets if isinstance(targets, list) else [targets]
+    assert grade(name, completion, golds).value == value
+
+
+@given(completion=st.text())
+def test_an_unknown_kind_of_question_is_a_defect_of_the_record_whatever_is_said(completion):
+    metadata = {"question_type": "nonsense"}
+    given_ = grade("longmemeval", completion, ["Karo"], metadata=metadata)
+    assert (given_.value, given_.validity) == (None, "scorer_failed")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from longspan.harness import official
-from longspan.harness.docmath import docmath, official_docmath
+from longspan.harness import compat
+from longspan.harness.docmath import compat_docmath, docmath
 
 PREFIX = {"random_string_to_prepend": "aYoo"}
 
@@ -30,19 +30,19 @@ def value(rule, completion, *targets, **metadata):
     ],
 )
 def test_qwenlong_cover(completion, gold, expected):
-    assert value(official.qwenlong_cover, completion, gold) == expected
+    assert value(compat.qwenlong_cover, completion, gold) == expected
 
 
 def test_qwenlong_looks_at_the_first_gold_and_leaves_empty_outputs_out():
-    assert value(official.qwenlong_cover, "the answer is Roma", "Rome", "Roma") == 0.0
-    left_out = official.qwenlong_cover("", ["Karo"], {})
+    assert value(compat.qwenlong_cover, "the answer is Roma", "Rome", "Roma") == 0.0
+    left_out = compat.qwenlong_cover("", ["Karo"], {})
     assert left_out.value is None and "average" in left_out.note
 
 
 def test_longbench_f1_counts_the_whole_output_and_the_best_gold():
-    assert value(official.longbench_f1, "the Lima", "Rio", "Lima") == 1.0
-    assert value(official.longbench_f1, "It is Lima", "Lima") == 0.5
-    assert value(official.longbench_f1, "", "Lima") == 0.0
+    assert value(compat.longbench_f1, "the Lima", "Rio", "Lima") == 1.0
+    assert value(compat.longbench_f1, "It is Lima", "Lima") == 0.5
+    assert value(compat.longbench_f1, "", "Lima") == 0.0
 
 
 @pytest.mark.parametrize(
@@ -59,29 +59,29 @@ def test_longbench_f1_counts_the_whole_output_and_the_best_gold():
     ],
 )
 def test_longbench_v2(completion, expected):
-    assert value(official.longbench_v2, completion, "B") == expected
+    assert value(compat.longbench_v2, completion, "B") == expected
 
 
 def test_mrcr_wants_the_prefix_and_compares_what_follows():
-    assert value(official.mrcr, "aYooabcd", "aYooabcd", **PREFIX) == 1.0
-    assert value(official.mrcr, " aYooabcd", "aYooabcd", **PREFIX) == 0.0  # not stripped
-    assert value(official.mrcr, "aYooabxx", "aYooabcd", **PREFIX) == 0.5
-    assert value(official.mrcr, "aYoo", "aYooabcd", **PREFIX) == 0.0
+    assert value(compat.mrcr, "aYooabcd", "aYooabcd", **PREFIX) == 1.0
+    assert value(compat.mrcr, " aYooabcd", "aYooabcd", **PREFIX) == 0.0  # not stripped
+    assert value(compat.mrcr, "aYooabxx", "aYooabcd", **PREFIX) == 0.5
+    assert value(compat.mrcr, "aYoo", "aYooabcd", **PREFIX) == 0.0
 
 
 def test_ruler_counts_substrings_in_any_case_all_or_any():
-    assert value(official.ruler, "It is 1234567 and FOO", "123", "foo", "9") == pytest.approx(2 / 3)
-    assert value(official.ruler, "foo", "x", "Foo", reference_rule="part") == 1.0
+    assert value(compat.ruler, "It is 1234567 and FOO", "123", "foo", "9") == pytest.approx(2 / 3)
+    assert value(compat.ruler, "foo", "x", "Foo", reference_rule="part") == 1.0
 
 
 def test_judged_benchmarks_take_the_judges_reply_as_their_code_reads_it():
-    rule = official.corpusqa
+    rule = compat.corpusqa
     assert rule("So.\nThe answer is: [1] \nBye", ["[1]"], {}).answer == "[1]"
     assert value(rule, "x", "x") is None
     assert value(rule, "x", "x", judge_reply="[[YES]]") == 1.0
     assert value(rule, "x", "x", judge_reply="not [[NO]] but [[YES]]") == 0.0
-    assert value(official.longmemeval, "x", "x", judge_reply="Yes.") == 1.0
-    assert value(official.longmemeval, "x", "x", judge_reply="No, eyes closed") == 1.0
+    assert value(compat.longmemeval, "x", "x", judge_reply="Yes.") == 1.0
+    assert value(compat.longmemeval, "x", "x", judge_reply="No, eyes closed") == 1.0
 
 
 @pytest.mark.parametrize(
@@ -107,13 +107,13 @@ def test_judged_benchmarks_take_the_judges_reply_as_their_code_reads_it():
     ],
 )
 def test_docmath_as_released(completion, gold, expected):
-    assert value(official_docmath, completion, gold) == expected
+    assert value(compat_docmath, completion, gold) == expected
 
 
 def test_where_the_released_docmath_fails_there_is_no_value():
-    assert value(official_docmath, "the answer is 1", "True") is None
-    assert value(official_docmath, f"the answer is {'9' * 400}.5", "1") is None
-    assert value(official_docmath, "", "1") is None
+    assert value(compat_docmath, "the answer is 1", "True") is None
+    assert value(compat_docmath, f"the answer is {'9' * 400}.5", "1") is None
+    assert value(compat_docmath, "", "1") is None
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,25 @@ def test_where_the_released_docmath_fails_there_is_no_value():
         ("yes", "True", 1.0),
         ("False.", "True", 0.0),
         ("perhaps", "False", 0.0),
+        ("1e-10", "5e-10", 0.0),  # relative, however small
+        ("0", "0.0", 1.0),
     ],
 )
 def test_docmath_strict(answer, gold, expected):
     assert docmath(answer, gold) == expected
+
+
+def test_the_authors_parsers_are_kept_with_their_defects():
+    assert compat.qwenlong_verdict("[[NO]], the other one says YES")
+    assert not compat.qwenlong_verdict("[[yes]]")
+    assert compat.corpusqa_verdict("so [[YES]]") and not compat.corpusqa_verdict("[[YES]] [[NO]]")
+    assert not compat.corpusqa_verdict("YES")
+    assert compat.longmemeval_verdict(
+        "with my own eyes: [[NO]]"
+    ) and not compat.longmemeval_verdict("No.")
+    assert (
+        compat.judged_value("docmath", None, "YES") == 1.0
+        and compat.judged_value("docmath", 0.5, "no") == 0.5
+    )
+    assert compat.judged_value("longmemeval", None, "yes") == 1.0
+    assert compat.judged_value("corpusqa", 1.0, "[[NO]] [[YES]]") == 0.0
