@@ -121,8 +121,7 @@ def naming(place: Path) -> Iterator[None]:
         number = _storage_errno(error)
         if number is None:
             raise
-        fullest = min((place, Path(tempfile.gettempdir())), key=_free_bytes)
-        raise OSError(number, os.strerror(number), str(fullest)) from error
+        raise OSError(number, os.strerror(number), str(_fuller(place))) from error
 
 
 def show_errors_in_one_line() -> None:
@@ -175,9 +174,21 @@ def _storage_errno(error: Exception) -> int | None:
     return number if number in _STORAGE else None
 
 
-def _free_bytes(place: Path) -> int:
+def _fuller(place: Path) -> Path:
+    """Returns the place, or the temporary folder if that is on another disk with less room.
+
+    On one disk the room is the same, even if it changes between two looks at it.
+    """
     there = next(path for path in (place, *place.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
+    temporary = Path(tempfile.gettempdir())
+    if _disk(there) == _disk(temporary):
+        return place
+    fuller = shutil.disk_usage(temporary).free < shutil.disk_usage(there).free
+    return temporary if fuller else place
+
+
+def _disk(path: Path) -> int:
+    return path.stat().st_dev
 
 
 def _describe_os_error(error: OSError) -> str:

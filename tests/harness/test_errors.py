@@ -17,6 +17,7 @@ from inspect_ai._util.error import exception_message
 from rich.console import Console
 from rich.traceback import Traceback
 
+from longspan.harness import errors
 from longspan.harness.errors import (
     MAX_MESSAGE_CHARS,
     DataError,
@@ -78,8 +79,19 @@ def test_the_temporary_folder_is_named_if_it_is_the_full_one(tmp_path, monkeypat
         return SimpleNamespace(free=1 if Path(path) == Path(tempfile.gettempdir()) else 2)
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
+    monkeypatch.setattr(errors, "_disk", lambda path: path == Path(tempfile.gettempdir()))
     with pytest.raises(OSError, match=tempfile.gettempdir() + "'"), naming(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_room_that_changes_between_two_looks_at_one_disk_names_no_other_folder(
+    tmp_path, monkeypatch
+):
+    looks = iter([2, 1, 1, 2])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=next(looks)))
+    for _ in range(2):
+        with pytest.raises(OSError, match=str(tmp_path)), naming(tmp_path):
+            raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize(
