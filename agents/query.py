@@ -15,7 +15,7 @@ from typing import Any
 from inspect_ai.solver import TaskState
 
 from longspan.agents.retention import Evidence, find_evidence
-from longspan.harness.documents import context_offsets, render_context, resolve_documents
+from longspan.harness.datasets.documents import context_offsets, render_context, resolve_documents
 from longspan.harness.errors import DataError
 from longspan.harness.prompts import render_prompt
 

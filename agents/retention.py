@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from longspan.harness.documents import Document, context_offsets
+from longspan.harness.datasets.documents import Document, context_offsets
 from longspan.harness.errors import DataError
 from longspan.harness.passport import Passport, evidence_ranges
 

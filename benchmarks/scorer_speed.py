@@ -17,9 +17,9 @@ from inspect_ai.model import ModelName, ModelOutput
 from inspect_ai.scorer import Target
 from inspect_ai.solver import TaskState
 
-from longspan.harness.grading import grade
-from longspan.harness.rules import RULES
-from longspan.harness.scorers import SCORERS
+from longspan.harness.scoring.grading import grade
+from longspan.harness.scoring.rules import RULES
+from longspan.harness.scoring.scorers import SCORERS
 
 NUM_ROWS = 10_000
 NUM_PAIRS = 20

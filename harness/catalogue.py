@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from longspan.harness import definitions, registry
-from longspan.harness.data import DATA_VARIABLE, find_locally
+from longspan.harness.datasets.data import DATA_VARIABLE, find_locally
+from longspan.harness.datasets.generators import GENERATORS
 from longspan.harness.errors import one_line
 from longspan.harness.external import is_installed
-from longspan.harness.generators import GENERATORS
 from longspan.harness.spec import ExternalFile, SpecFile
 from longspan.harness.suites import suites_of_tasks
 

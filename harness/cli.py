@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "tasks": ("longspan.harness.catalogue:tasks_command", "List the registered tasks."),
     "data": (
-        "longspan.harness.data_command:data_command",
+        "longspan.harness.datasets.command:data_command",
         "Fetch the data of tasks, or say which files a task uses.",
     ),
     "synth": (
@@ -47,15 +47,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Evaluate a model on a task or a suite of tasks.",
     ),
     "lm-eval": (
-        "longspan.harness.lm_eval:lm_eval_command",
+        "longspan.harness.lm_eval.command:lm_eval_command",
         "Run tasks of lm-eval on a checkpoint, for the same leaderboard.",
     ),
     "score": (
-        "longspan.harness.score:score_command",
+        "longspan.harness.scoring.score:score_command",
         "Score completions in a file, without a model.",
     ),
     "rejudge": (
-        "longspan.harness.rejudge:rejudge_command",
+        "longspan.harness.scoring.rejudge:rejudge_command",
         "Ask the judge again about the samples of a log where it failed.",
     ),
     "parity": (
@@ -63,7 +63,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Check that training rewards equal evaluation scores.",
     ),
     "fuzz-scorer": (
-        "longspan.harness.fuzz:fuzz_command",
+        "longspan.harness.scoring.fuzz:fuzz_command",
         "Print what adversarial completions earn under a task's scorer.",
     ),
     "board": ("longspan.leaderboards.site:board_command", "Build the leaderboard from eval logs."),

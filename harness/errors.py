@@ -2,7 +2,7 @@
 
 Who raises: any module, where it meets the mistake. Who shows: the command line (`harness.cli`), in
 one line without a traceback. A traceback is for bugs. A failed sample inside a run is not an error
-of the run; it is a validity state (`harness.validity`).
+of the run; it is a validity state (`harness.scoring.validity`).
 """
 
 from __future__ import annotations

@@ -20,7 +20,13 @@ from inspect_ai.util import registry_info
 
 from longspan.harness.errors import RecipeError, one_line
 from longspan.harness.rollout import Call, Rollout, Turn, pop_call
-from longspan.harness.validity import VALIDITIES, Validity, is_scored, stop_reason_of, validity_of
+from longspan.harness.scoring.validity import (
+    VALIDITIES,
+    Validity,
+    is_scored,
+    stop_reason_of,
+    validity_of,
+)
 
 NAME_KEY = "longspan_batch_name"
 """Key of `Task.metadata` with a task's name in its batch: Inspect hands out copies of tasks."""

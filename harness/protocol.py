@@ -20,9 +20,9 @@ from typing import Any
 
 import yaml
 
+from longspan.harness.datasets.records import ReadRow, Record, Row
 from longspan.harness.errors import SpecError, one_line
 from longspan.harness.files import read_text
-from longspan.harness.records import ReadRow, Record, Row
 from longspan.harness.spec import OfficialPrompt, Protocol, TaskSpec
 from longspan.harness.templates import render
 

@@ -20,20 +20,20 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.solver import Solver
 from inspect_ai.util import registry_create
 
-from longspan.harness.data import find_data
+from longspan.harness.datasets.data import find_data
+from longspan.harness.datasets.generators import GENERATORS, check_parameters, generate
+from longspan.harness.datasets.readers import READERS, make_reader
+from longspan.harness.datasets.records import document_groups, read_samples, to_sample
 from longspan.harness.errors import DataError, LongspanError, SpecError
 from longspan.harness.external import make_external
 from longspan.harness.files import Problem
-from longspan.harness.generators import GENERATORS, check_parameters, generate
 from longspan.harness.protocol import (
     check_protocol,
     prompt_facts,
     under_protocol,
     with_protocol,
 )
-from longspan.harness.readers import READERS, make_reader
-from longspan.harness.records import document_groups, read_samples, to_sample
-from longspan.harness.scorers import SCORERS, find_scorer
+from longspan.harness.scoring.scorers import SCORERS, find_scorer
 from longspan.harness.spec import (
     ExternalFile,
     ExternalSpec,

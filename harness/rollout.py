@@ -123,7 +123,7 @@ class Rollout:
         epoch: Index in the group of rollouts of the sample, from 1.
         turns: Model calls in order.
         reward: The score's value; None where validity says that there is no score.
-        validity: How the sample ended (see `harness.validity`).
+        validity: How the sample ended (see `harness.scoring.validity`).
         policy_version: Number of optimizer updates of the weights that sampled.
         seconds: Wall-clock seconds that the sample took.
         prompt_tokens: Prompt tokens over all turns.

@@ -73,11 +73,11 @@ class DatasetSpec(_Frozen):
     """Where a task's records come from and how they are read."""
 
     reader: str = "fields"
-    """Record reader (`harness.readers`): `fields` maps fields, others know a benchmark's format."""
+    """Reader (`datasets.readers`): `fields` maps fields, others know a benchmark's format."""
     files: tuple[str, ...] = ()
     """Names of files looked for in LONGSPAN_DATA and beside the spec; the first one is read."""
     hub: HubFiles | None = None
-    """Files of the hub, looked for in local mirrors first (see `harness.data`)."""
+    """Files of the hub, looked for in local mirrors first (see `datasets.data`)."""
     fields: dict[str, str] = {}
     """For `fields`: question, target, context, id, choices, hops, kind -> field (dots descend)."""
     source: str = ""

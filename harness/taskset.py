@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from longspan.harness.documents import DOCUMENTS_FILE, Document, load_documents
+from longspan.harness.datasets.documents import DOCUMENTS_FILE, Document, load_documents
 from longspan.harness.errors import DataError
 from longspan.harness.files import file_hash
 from longspan.harness.passport import Passport

@@ -21,7 +21,7 @@ from typing import Any
 
 from longspan.harness.errors import DataError, one_line
 from longspan.harness.files import file_hash, read_json_lines
-from longspan.harness.lm_eval_record import COUNTS_KEY, LmEvalRecord, TokenCounts, read_record
+from longspan.harness.lm_eval.record import COUNTS_KEY, LmEvalRecord, TokenCounts, read_record
 from longspan.leaderboards.rows import COLUMNS, SET_ASIDE, Row, Run, short_name
 
 Outcome = tuple[Run, list[Row]] | str

@@ -19,7 +19,7 @@ from inspect_ai.scorer import Score, value_to_float
 
 from longspan.harness.errors import BoardError, one_line
 from longspan.harness.files import Problem, file_hash
-from longspan.harness.validity import is_scored
+from longspan.harness.scoring.validity import is_scored
 from longspan.leaderboards.lm_eval import Outcome, find_lm_eval, is_results_file, read_lm_eval
 from longspan.leaderboards.rows import COLUMNS, SET_ASIDE, Row, Run, short_name
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 
-from longspan.harness.documents import DOCUMENT_SEPARATOR, Document, render_document
+from longspan.harness.datasets.documents import DOCUMENT_SEPARATOR, Document, render_document
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.graph import Edge, Graph, find_mentions, normalise_entity
 from longspan.synth_templates.paths import PathSampler

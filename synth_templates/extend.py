@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from longspan.harness.documents import Document, render_context
+from longspan.harness.datasets.documents import Document, render_context
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.questions import Rejected

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from longspan.harness.documents import Document, Triple
+from longspan.harness.datasets.documents import Document, Triple
 
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+")
 _ABBREVIATIONS = tuple(

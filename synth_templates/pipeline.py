@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from longspan.harness.documents import Document
+from longspan.harness.datasets.documents import Document
 from longspan.harness.errors import SynthesisError
 from longspan.harness.files import file_hash
 from longspan.harness.taskset import SPLITS, SampleRow, TaskSet, write_taskset

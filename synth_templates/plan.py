@@ -43,7 +43,7 @@ class DocumentsSource(_Frozen):
 
     type: Literal["documents"] = "documents"
     path: Path
-    """A folder or file that `longspan.harness.documents.read_documents` reads."""
+    """A folder or file that `longspan.harness.datasets.documents.read_documents` reads."""
     shares: dict[Split, float] = Field(default_factory=lambda: dict(DEFAULT_SHARES))
     """Share of the documents of each split."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
 
-from longspan.harness.documents import Document, render_context
+from longspan.harness.datasets.documents import Document, render_context
 from longspan.harness.passport import (
     CompareProof,
     EvidenceSpan,

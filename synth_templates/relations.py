@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from longspan.harness.documents import Triple
+from longspan.harness.datasets.documents import Triple
 
 ObjectClass = Literal["name", "date", "number", "other"]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
-from longspan.harness.documents import Document, read_documents
+from longspan.harness.datasets.documents import Document, read_documents
 from longspan.harness.errors import SynthesisError
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.tokens import TokenCounter

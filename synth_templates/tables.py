@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from longspan.harness.documents import Document
+from longspan.harness.datasets.documents import Document
 from longspan.harness.passport import Operation
 
 _LIST = re.compile(

@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from longspan.harness.documents import Document, Triple
+from longspan.harness.datasets.documents import Document, Triple
 from longspan.harness.errors import DataError
 from longspan.harness.files import file_hash
 from longspan.harness.passport import CompareProof, EvidenceSpan, PathProof, ProofStep, TableProof

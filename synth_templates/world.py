@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from longspan.harness.documents import Document, Triple
+from longspan.harness.datasets.documents import Document, Triple
 
 EntityType = Literal["person", "town", "company", "number", "colour"]
 NamePool = Literal["train", "all"]

@@ -15,7 +15,7 @@ from longspan.agents.full_context import full_context
 from longspan.agents.memory import memory_agent
 from longspan.harness.errors import show_errors_in_one_line
 from longspan.harness.registry import TASKS, register_folders
-from longspan.harness.scorers import SCORERS
+from longspan.harness.scoring.scorers import SCORERS
 
 SOLVERS = {"full_context": full_context, "memory_agent": memory_agent}
 """Solvers by name; importing them registered them, as importing the scorers did."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from longspan.harness.errors import DataError
 from longspan.harness.rollout import Rollout, Turn
-from longspan.harness.validity import is_scored
+from longspan.harness.scoring.validity import is_scored
 
 Branch = tuple[tuple[int, ...], tuple[int, ...]]
 """Suffix ids that follow the prefix, and sampled ids."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from longspan.harness.rollout import Rollout
-from longspan.harness.validity import FAILURES, is_scored
+from longspan.harness.scoring.validity import FAILURES, is_scored
 from longspan.trainers.aepo import AepoDecision
 
 ALARM_SHARE = 0.1

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from world_questions import Asked, ask, draw_kind, draw_scene, mentions, select_pages
 
 from longspan.agents.memory_format import MemoryState, render_final, render_state, render_turn
-from longspan.harness.documents import render_context
+from longspan.harness.datasets.documents import render_context
 from longspan.harness.prompts import ANSWER_PHRASE, DEFAULT_INSTRUCTIONS, render_prompt
 
 

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from world_questions import KINDS, Asked, ask, draw_scene, mentions, select_pages
 
 from longspan.agents.memory_format import parse_state, render_state, render_turn
-from longspan.harness.documents import render_context
+from longspan.harness.datasets.documents import render_context
 from longspan.harness.prompts import ANSWER_PHRASE, render_prompt
 from longspan.synth_templates.world import ENTITY_RELATIONS
 from longspan.trainers.local.prefix import packed_target_hidden

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from longspan.harness.documents import Document
+from longspan.harness.datasets.documents import Document
 from longspan.synth_templates import world as w
 
 LETTERS = "ABCD"

@@ -11,10 +11,10 @@ from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 
 from longspan.agents.full_context import full_context
 from longspan.agents.memory import memory_agent
-from longspan.harness.documents import resolve_context
+from longspan.harness.datasets.documents import resolve_context
+from longspan.harness.datasets.records import Record, make_document, to_sample
 from longspan.harness.errors import DataError, SpecError
 from longspan.harness.prompts import render_prompt
-from longspan.harness.records import Record, make_document, to_sample
 from longspan.harness.spec import TaskSpec
 from tests.harness.words import WordTokens
 

@@ -16,7 +16,7 @@ from longspan.agents.retention import (
     noted_in,
     retention,
 )
-from longspan.harness.documents import Document, render_context
+from longspan.harness.datasets.documents import Document, render_context
 from longspan.harness.errors import DataError
 
 DOCUMENTS = (

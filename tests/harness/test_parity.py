@@ -15,7 +15,7 @@ from inspect_ai.scorer import Score, match, mean, scorer
 
 from longspan.harness import parity
 from longspan.harness.cli import load_command
-from longspan.harness.documents import Document
+from longspan.harness.datasets.documents import Document
 from longspan.harness.errors import DataError, ModelError
 from longspan.harness.evaluate import EvaluationSettings, evaluate
 from longspan.harness.generation import GenerationSettings
@@ -29,8 +29,8 @@ from longspan.harness.parity import (
 from longspan.harness.registry import SPECS, find_task, load_registry
 from longspan.harness.resolve import named_task
 from longspan.harness.taskset import SampleRow, write_taskset
-from tests.harness.test_benchmarks import DOCMATH, FRAMES, LONGBENCH, LONGBENCH_V2, TWOWIKI
-from tests.harness.test_conversations import CORPUSQA, LONGMEMEVAL, MRCR
+from tests.harness.datasets.test_benchmarks import DOCMATH, FRAMES, LONGBENCH, LONGBENCH_V2, TWOWIKI
+from tests.harness.datasets.test_conversations import CORPUSQA, LONGMEMEVAL, MRCR
 
 COMPLETIONS_PER_TASK = 20
 SHARED = Path(__file__).parents[3] / "shared" / "data"

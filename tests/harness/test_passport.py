@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from longspan.harness.documents import Document, context_offsets, render_context
+from longspan.harness.datasets.documents import Document, context_offsets, render_context
 from longspan.harness.passport import (
     EvidenceSpan,
     Passport,

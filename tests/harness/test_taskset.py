@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from longspan.harness.documents import Document, Triple, resolve_context
+from longspan.harness.datasets.documents import Document, Triple, resolve_context
 from longspan.harness.errors import DataError
 from longspan.harness.passport import EvidenceSpan, Passport, PathProof, ProofStep
 from longspan.harness.taskset import SampleRow, TaskSet, write_taskset

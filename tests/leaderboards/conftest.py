@@ -16,7 +16,7 @@ from inspect_ai.log import EvalLog
 
 from longspan.agents.full_context import full_context
 from longspan.agents.memory import memory_agent
-from longspan.harness.scorers import by_sample
+from longspan.harness.scoring.scorers import by_sample
 from tests.harness.scripted import Request, Script, scripted_model
 
 WORDS = ("Kukton", "Tastal", "Karo", "Dresex", "Melvar", "Opitz")

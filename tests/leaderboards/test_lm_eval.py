@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from longspan.harness.lm_eval_record import RECORD_FILE
+from longspan.harness.lm_eval.record import RECORD_FILE
 from longspan.leaderboards.lm_eval import read_lm_eval
 from longspan.leaderboards.logs import Logs, read_logs
 from longspan.leaderboards.site import board_command

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longspan.harness.documents import Document, render_context
+from longspan.harness.datasets.documents import Document, render_context
 from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.extend import TOLERANCE, Context, extend

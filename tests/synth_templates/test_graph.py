@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.harness.documents import Document, Triple
+from longspan.harness.datasets.documents import Document, Triple
 from longspan.synth_templates.graph import (
     Graph,
     find_mentions,

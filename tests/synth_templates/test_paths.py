@@ -3,7 +3,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longspan.harness.documents import Document, Triple
+from longspan.harness.datasets.documents import Document, Triple
 from longspan.synth_templates.graph import Graph
 from longspan.synth_templates.paths import PathSampler, is_unique
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from longspan.harness.cli import load_command
-from longspan.harness.documents import resolve_context
+from longspan.harness.datasets.documents import resolve_context
 from longspan.harness.errors import DataError, LongspanError, SynthesisError, describe
 from longspan.harness.taskset import TaskSet
 from longspan.harness.tokens import EstimatedTokens

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from longspan.harness.documents import Document, Triple
+from longspan.harness.datasets.documents import Document, Triple
 from longspan.synth_templates import world as w
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind import Kind, Kinds, world_relations

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from longspan.harness.documents import Triple
+from longspan.harness.datasets.documents import Triple
 from longspan.synth_templates.relations import (
     Lexicon,
     RelationForm,

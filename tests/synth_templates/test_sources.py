@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.harness.documents import Document
+from longspan.harness.datasets.documents import Document
 from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.kind import load_kinds
 from longspan.synth_templates.plan import WorldSource

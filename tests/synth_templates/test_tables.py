@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.harness.documents import Document
+from longspan.harness.datasets.documents import Document
 from longspan.synth_templates.tables import compute, find_tables, format_number, parse_number
 
 MARKDOWN = """Before.

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from longspan.harness.documents import Document, Triple
+from longspan.harness.datasets.documents import Document, Triple
 from longspan.harness.errors import DataError
 from longspan.harness.taskset import SampleRow, TaskSet
 from longspan.synth_templates.corpus import Corpus

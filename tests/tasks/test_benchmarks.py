@@ -9,15 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 from inspect_ai import eval
 
-from longspan.harness import hub, protocol
+from longspan.harness import protocol
 from longspan.harness.cli import main
-from longspan.harness.documents import resolve_context
+from longspan.harness.datasets import hub
+from longspan.harness.datasets.documents import resolve_context
 from longspan.harness.errors import DataError, SpecError
-from longspan.harness.grading import grade
 from longspan.harness.registry import EXTERNALS, SPECS, find_task
+from longspan.harness.scoring.grading import grade
+from tests.harness.datasets.test_benchmarks import DOCMATH, FRAMES, LONGBENCH, LONGBENCH_V2, TWOWIKI
+from tests.harness.datasets.test_conversations import CORPUSQA, LONGMEMEVAL, MRCR
 from tests.harness.scripted import scripted_model
-from tests.harness.test_benchmarks import DOCMATH, FRAMES, LONGBENCH, LONGBENCH_V2, TWOWIKI
-from tests.harness.test_conversations import CORPUSQA, LONGMEMEVAL, MRCR
 
 ROOT = Path(__file__).parents[2]
 LONGBENCH_TASKS = ("2wikimqa", "hotpotqa", "musique", "narrativeqa", "qasper")

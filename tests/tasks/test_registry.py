@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from longspan.harness.documents import Document, resolve_context
-from longspan.harness.generators import GENERATORS
-from longspan.harness.grading import grade
+from longspan.harness.datasets.documents import Document, resolve_context
+from longspan.harness.datasets.generators import GENERATORS
 from longspan.harness.registry import EXTERNALS, PROBLEMS, SPECS, find_task
+from longspan.harness.scoring.grading import grade
 from longspan.harness.taskset import SampleRow, write_taskset
 from longspan.tasks import registry
 

@@ -1,0 +1,1 @@
+"""From files and the hub to records: readers of every benchmark, and benchmarks made here."""

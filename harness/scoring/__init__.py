@@ -1,0 +1,1 @@
+"""What a completion is worth: answers, rules in two forms, Inspect scorers, the judge."""

@@ -1,0 +1,232 @@
+"""Inspect's scorers: grading as `longspan/<rule>`, with the judge where a run has one.
+
+`grade` (`scoring.grading`) says what a completion is worth by rule. Where the run has a model of
+role `grader` and the rule does not find the gold answer, the judge is asked (`fallback`), or always
+(`max`, the paper's evaluation); 1 if it says yes, else the rule's value.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, cast, get_args
+
+import anyio.to_thread
+from inspect_ai.scorer import Score, Scorer, Target, mean, scorer
+from inspect_ai.solver import TaskState
+from inspect_ai.util import sample_limits
+
+from longspan.harness.errors import SpecError
+from longspan.harness.scoring.aggregates import compat, mean_by_task_type, stderr
+from longspan.harness.scoring.canaries import QUALITY_KEY, judge_quality, measure
+from longspan.harness.scoring.compat import judged_value as compat_judged_value
+from longspan.harness.scoring.grading import (
+    Grade,
+    GradeOptions,
+    JudgeMode,
+    Scoring,
+    grade,
+    strict_answer,
+)
+from longspan.harness.scoring.judge import (
+    ROLE,
+    Verdict,
+    ask,
+    grader_or_none,
+    judge_record,
+    judged_value,
+)
+from longspan.harness.scoring.judge_prompts import Form, JudgeRequest, form_of, prompt_hash
+from longspan.harness.scoring.rules import RULES, Rule, is_abstention
+from longspan.harness.scoring.validity import stop_reason_of, validity_of
+from longspan.harness.tokens import TRUNCATION_KEY
+
+JUDGE_MODES = get_args(JudgeMode)
+
+
+async def score_state(state: TaskState, target: Target, name: str, options: GradeOptions) -> Score:
+    """Returns Inspect's score of a finished sample under a rule, and the judge where one is."""
+    ledger = state.store.get(TRUNCATION_KEY)
+    metadata: dict[str, Any] = {"scorer": name}
+    if ledger is not None:
+        metadata["truncation"] = ledger
+    if not state.output.choices:
+        if _at_its_limit():
+            return Score(value=0.0, metadata=metadata | {"validity": "cut_off"})
+        metadata["validity"] = "engine_failed"
+        return Score.unscored(
+            reason="scoring_failed", explanation="there is no model output", metadata=metadata
+        )
+    by_rule = partial(
+        grade,
+        name,
+        state.output.completion,
+        list(target),
+        stop_reason_of(state.output),
+        state.metadata,
+        options,
+    )
+    rule = RULES.get(name)
+    if rule is not None and rule.is_slow:  # seconds at worst: not on the event loop
+        given = await anyio.to_thread.run_sync(by_rule)
+    else:
+        given = by_rule()
+    if rule is not None:
+        given = await _judged(state, target, rule, given, options, metadata)
+    metadata |= {"validity": given.validity, "strict": given.strict, "compat": given.compat}
+    if given.value is None:
+        judge_failed = given.validity == "judge_failed"
+        return Score.unscored(
+            reason="grader_failed" if judge_failed else "scoring_failed",
+            answer=given.answer,
+            explanation=given.explanation,
+            metadata=metadata,
+        )
+    return Score(value=given.value, answer=given.answer, metadata=metadata)
+
+
+async def _judged(
+    state: TaskState,
+    target: Target,
+    rule: Rule,
+    given: Grade,
+    options: GradeOptions,
+    metadata: dict[str, Any],
+) -> Grade:
+    """Returns the grade after the judge, whose record it adds to the score's metadata."""
+    strict, answer = given.strict, _asked_answer(rule, given, state, options)
+    if options.judge == "none" or rule.judge == "no" or strict is None or answer is None:
+        return given
+    if given.validity not in ("answered", "unknown", "judge_failed"):
+        return given
+    model = grader_or_none()
+    always = options.judge == "max" or rule.judge == "should" or options.scoring == "compat"
+    if (model is None and given.validity != "judge_failed") or (strict >= 1.0 and not always):
+        return given
+    form = _form(state.metadata)
+    question = str(state.metadata.get("question") or state.input_text)
+    request = JudgeRequest(form, question, tuple(target), answer)
+    if model is None:
+        missing = f"there is no judge (model role {ROLE})"
+        verdict = Verdict(None, "", 0, 0, "", prompt_hash(form), failure=missing)
+        metadata["judge"] = judge_record(options.judge, request, strict, verdict)
+        return given
+    quality = await measure(model, form)
+    verdict = await ask(model, request)
+    metadata["judge"] = judge_record(options.judge, request, strict, verdict) | {
+        "rule_compat": given.compat,
+        "scoring": options.scoring,
+        QUALITY_KEY: quality.to_metadata(),
+    }
+    value = judged_value(strict, verdict)
+    if value is None or (verdict.value is None and options.scoring == "compat"):
+        return Grade(None, answer, "judge_failed", verdict.failure)
+    validity = validity_of(stop_reason_of(state.output), has_answer=True)
+    if verdict.value is None:  # the rule has found the gold answer: no verdict could change that
+        return Grade(value, answer, validity, None, value, given.compat)
+    theirs = compat_judged_value(metadata["scorer"], given.compat, verdict.reply)
+    chosen = theirs if options.scoring == "compat" else value
+    return Grade(chosen, answer, validity, None, value, theirs)
+
+
+def _asked_answer(rule: Rule, given: Grade, state: TaskState, options: GradeOptions) -> str | None:
+    """Returns the answer that the judge sees: the strict form's, whichever form is the score."""
+    if options.scoring == "strict":
+        return given.answer
+    return strict_answer(rule, state.output.completion, options.require_phrase)
+
+
+def _form(metadata: dict[str, Any]) -> Form:
+    kind = metadata.get("question_type")
+    return form_of(kind, is_abstention(metadata)) if isinstance(kind, str) else "equivalence"
+
+
+def _at_its_limit() -> bool:
+    """Returns whether the running sample used up one of its limits (tokens, messages, time).
+
+    Then a missing output is the model's own doing: it must not be able to leave the statistics by
+    writing too much. A log that is scored afterwards does not tell; such samples stay failures.
+    """
+    try:
+        limits = sample_limits()
+    except RuntimeError:  # no sample is running
+        return False
+    every = (limits.token, limits.message, limits.turn, limits.time, limits.working, limits.cost)
+    return any(one.remaining is not None and one.remaining <= 0 for one in every)
+
+
+def _make_scorer(name: str, rule: Rule) -> Any:
+    """Returns the function that makes a rule's scorer, registered as `longspan/<name>`."""
+
+    def make(
+        scoring: Scoring = "strict",
+        require_phrase: bool = True,
+        judge: JudgeMode = "fallback",
+        **rule_options: Any,
+    ) -> Scorer:
+        unknown = rule_options.keys() - set(rule.options)
+        if unknown:
+            raise TypeError(f"scorer {name} has no option {min(unknown)!r}")
+        options = _options(scoring, require_phrase, judge, rule_options)
+
+        async def score(state: TaskState, target: Target) -> Score:
+            return await score_state(state, target, name, options)
+
+        return score
+
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = f"Scores whether {rule.measures}."
+    metrics = [mean(), stderr()]
+    if rule.compat is not None:
+        metrics.append(compat())
+    if rule.judge != "no":
+        metrics.append(judge_quality())
+    return scorer(metrics=metrics, name=name)(make)
+
+
+@scorer(metrics=[mean(), stderr(), mean_by_task_type(), judge_quality()])
+def by_sample(
+    scoring: Scoring = "strict", require_phrase: bool = True, judge: JudgeMode = "fallback"
+) -> Scorer:
+    """Scores every sample with the scorer that its metadata names.
+
+    Args:
+        scoring: Which form of a rule is the score: `strict` or the authors' (`compat`).
+        require_phrase: Whether an answer needs the phrase "the answer is".
+        judge: When a run's grader is asked: `none`, `fallback` or `max`.
+    """
+    options = _options(scoring, require_phrase, judge, {})
+
+    async def score(state: TaskState, target: Target) -> Score:
+        return await score_state(state, target, str((state.metadata or {}).get("scorer")), options)
+
+    return score
+
+
+SCORERS: dict[str, Any] = {name: _make_scorer(name, rule) for name, rule in RULES.items()}
+"""Name -> Inspect scorer, registered as `longspan/<name>`."""
+SCORERS["by_sample"] = by_sample
+
+
+def find_scorer(name: str) -> Any:
+    """Returns the function that makes a scorer, by its name with or without `longspan/`.
+
+    Raises:
+        SpecError: no such scorer.
+    """
+    short = name.removeprefix("longspan/")
+    if short not in SCORERS:
+        raise SpecError(f"unknown scorer: {name}; choose one of {', '.join(SCORERS)}")
+    return SCORERS[short]
+
+
+def _options(
+    scoring: str, require_phrase: bool, judge: str, rule_options: dict[str, Any]
+) -> GradeOptions:
+    if scoring not in get_args(Scoring):
+        raise SpecError(f"scoring must be strict or compat: got {scoring!r}; use one of them")
+    if judge not in JUDGE_MODES:
+        known = ", ".join(JUDGE_MODES)
+        raise SpecError(f"judge must be one of {known}: got {judge!r}; use one of them")
+    return GradeOptions(
+        cast(Scoring, scoring), require_phrase, rule_options, cast(JudgeMode, judge)
+    )
