@@ -30,7 +30,7 @@ from longspan.harness.datasets.records import (
     text_id,
 )
 from longspan.harness.errors import DataError
-from longspan.harness.scoring.metrics import normalise
+from longspan.harness.scoring.normal import normalise
 from longspan.harness.tokens import EstimatedTokens, TokenCounter, active_counter
 
 

@@ -42,7 +42,12 @@ from longspan.harness.scoring.judge import (
     recorded_request,
 )
 from longspan.harness.scoring.judge_prompts import Form, JudgeRequest
-from longspan.harness.scoring.validity import stop_reason_of, validity_of
+from longspan.harness.scoring.validity import (
+    JUDGED,
+    VALIDITIES,
+    stop_reason_of,
+    validity_of,
+)
 
 EXIT_STILL_FAILED = 1
 AUTHOR = "longspan rejudge"
@@ -139,8 +144,13 @@ def edit_of(one: Pending, verdict: Verdict, quality: JudgeQuality) -> ScoreEdit:
     )
     mode = one.record.get("mode", "fallback")
     record = dict(one.record) | judge_record(mode, one.request, rule, verdict)
+    ended = one.record.get("ended")
+    if ended not in VALIDITIES:  # a log of before it was recorded
+        ended = validity_of(stop_reason_of(one.sample.output), bool(one.request.answer))
+    if ended not in JUDGED:
+        value = rule
     metadata |= {
-        "validity": validity_of(stop_reason_of(one.sample.output), bool(one.request.answer)),
+        "validity": ended,
         "strict": value,
         "compat": theirs,
         "judge": record | {QUALITY_KEY: quality.to_metadata()},

@@ -137,10 +137,10 @@ def rules_table() -> str:
     lines = []
     for name, rule in RULES.items():
         lines.append(f"{name}: {rule.measures}")
-        if rule.needs:
-            lines.append(f"    needs metadata: {', '.join(rule.needs)}")
-        if rule.uses:
-            lines.append(f"    uses metadata where given: {', '.join(rule.uses)}")
+        lines += [f"    needs metadata {key}: {what}" for key, what in rule.needs.items()]
+        lines += [
+            f"    uses metadata {key}, where given: {what}" for key, what in rule.uses.items()
+        ]
         if rule.options:
             lines.append(f"    options of the strict form: {', '.join(rule.options)}")
         lines.append(f"    --compat repeats: {rule.authors or 'nothing (no released code)'}")

@@ -37,7 +37,7 @@ from longspan.harness.scoring.judge import (
 )
 from longspan.harness.scoring.judge_prompts import Form, JudgeRequest, form_of, prompt_hash
 from longspan.harness.scoring.rules import RULES, Rule, is_abstention
-from longspan.harness.scoring.validity import stop_reason_of, validity_of
+from longspan.harness.scoring.validity import JUDGED, Validity, stop_reason_of, validity_of
 from longspan.harness.tokens import TRUNCATION_KEY
 
 JUDGE_MODES = get_args(JudgeMode)
@@ -92,11 +92,13 @@ async def _judged(
     options: GradeOptions,
     metadata: dict[str, Any],
 ) -> Grade:
-    """Returns the grade after the judge, whose record it adds to the score's metadata."""
-    strict, answer = given.strict, _asked_answer(rule, given, state, options)
+    """Returns the grade after the judge, whose record it adds to the score's metadata.
+
+    Under compat the judge is shown what the authors show theirs, and always: also "None" where
+    there is no answer, which then counts for their form alone.
+    """
+    strict, answer = given.strict, given.asked
     if options.judge == "none" or rule.judge == "no" or strict is None or answer is None:
-        return given
-    if given.validity not in ("answered", "unknown", "judge_failed"):
         return given
     model = grader_or_none()
     always = options.judge == "max" or rule.judge == "should" or options.scoring == "compat"
@@ -105,34 +107,37 @@ async def _judged(
     form = _form(state.metadata)
     question = str(state.metadata.get("question") or state.input_text)
     request = JudgeRequest(form, question, tuple(target), answer)
+    ended = _ended(state, target, rule, options)
     if model is None:
         missing = f"there is no judge (model role {ROLE})"
         verdict = Verdict(None, "", 0, 0, "", prompt_hash(form), failure=missing)
-        metadata["judge"] = judge_record(options.judge, request, strict, verdict)
+        metadata["judge"] = judge_record(options.judge, request, strict, verdict) | {"ended": ended}
         return given
     quality = await measure(model, form)
     verdict = await ask(model, request)
     metadata["judge"] = judge_record(options.judge, request, strict, verdict) | {
         "rule_compat": given.compat,
         "scoring": options.scoring,
+        "ended": ended,
         QUALITY_KEY: quality.to_metadata(),
     }
     value = judged_value(strict, verdict)
     if value is None or (verdict.value is None and options.scoring == "compat"):
         return Grade(None, answer, "judge_failed", verdict.failure)
-    validity = validity_of(stop_reason_of(state.output), has_answer=True)
     if verdict.value is None:  # the rule has found the gold answer: no verdict could change that
-        return Grade(value, answer, validity, None, value, given.compat)
+        return Grade(value, answer, ended, None, value, given.compat)
     theirs = compat_judged_value(metadata["scorer"], given.compat, verdict.reply)
+    if ended not in JUDGED:
+        value = strict
     chosen = theirs if options.scoring == "compat" else value
-    return Grade(chosen, answer, validity, None, value, theirs)
+    return Grade(chosen, given.answer or answer, ended, None, value, theirs)
 
 
-def _asked_answer(rule: Rule, given: Grade, state: TaskState, options: GradeOptions) -> str | None:
-    """Returns the answer that the judge sees: the strict form's, whichever form is the score."""
-    if options.scoring == "strict":
-        return given.answer
-    return strict_answer(rule, state.output.completion, options.require_phrase)
+def _ended(state: TaskState, target: Target, rule: Rule, options: GradeOptions) -> Validity:
+    """Returns how the sample ended, for the strict form and before the judge."""
+    completion = state.output.completion
+    answer = strict_answer(rule, completion, list(target), options.require_phrase)
+    return validity_of(stop_reason_of(state.output), answer is not None)
 
 
 def _form(metadata: dict[str, Any]) -> Form:

@@ -95,6 +95,36 @@ def test_the_authors_parser_reads_the_same_reply(tmp_path):
     assert corpus.metadata["compat"] == 0.0  # CorpusQA wants [[YES]]
 
 
+def test_under_compat_the_judge_is_shown_what_the_authors_show_theirs(tmp_path):
+    scorer = SCORERS["cover_exact_match"]
+    text = "the answer is Karo\nor Arnor"
+    shown, _ = run(tmp_path, scorer(scoring="compat"), text, "Belfalas", judge("[[NO]]"))
+    assert shown.metadata["judge"]["answer"] == "Karo\nor Arnor"
+    none, log = run(tmp_path, scorer(scoring="compat"), "Karo?", grader=judge("[[YES]]"))
+    assert none.metadata["judge"]["answer"] == "None"
+    assert (none.value, none.metadata["strict"], none.metadata["validity"]) == (
+        1.0,
+        0.0,
+        "no_answer",
+    )
+    empty, _ = run(tmp_path, scorer(scoring="compat"), "", grader=judge("[[YES]]"))
+    assert math.isnan(empty.value) and "judge" not in empty.metadata
+    number, _ = run(
+        tmp_path, SCORERS["docmath"](scoring="compat"), "It is 7.", "8", judge("[[NO]]")
+    )
+    assert number.metadata["judge"]["answer"] == "It is 7"
+
+
+def test_rejudging_an_output_without_an_answer_counts_for_the_authors_form_alone(tmp_path, capsys):
+    scorer = SCORERS["cover_exact_match"](scoring="compat")
+    _, log = run(tmp_path, scorer, "Karo?", grader=judge("?", name="mute4"))
+    judge("[[YES]]", name="sure")
+    assert main(["rejudge", log.location, "--grader", "scripted/sure"]) == 0
+    (mended,) = read_eval_log(log.location).samples[0].scores.values()
+    assert (mended.value, mended.metadata["strict"]) == (1.0, 0.0)
+    assert mended.metadata["validity"] == "no_answer"
+
+
 def test_longmemeval_asks_by_its_five_rules_and_some_need_a_judge(tmp_path):
     scorer = SCORERS["longmemeval"]
     temporal = {"question_type": "temporal-reasoning", "is_abstention": False}

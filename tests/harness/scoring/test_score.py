@@ -71,7 +71,7 @@ def test_rows_are_printed_as_json_lines_with_both_forms(tmp_path, capsys):
 def test_what_a_scorer_needs_is_listed_and_missed(tmp_path, capsys):
     assert main(["score", "--list"]) == 0
     listed = capsys.readouterr().out
-    assert "needs metadata: random_string_to_prepend" in listed
+    assert "needs metadata random_string_to_prepend: the characters" in listed
     assert all(f"{name}:" in listed for name in RULES)
     row = {"completion": "abcPoem", "target": "abcPoem"}
     path = write(
