@@ -16,12 +16,12 @@ from longspan.harness.scoring.numbers import MAX_EXTRA_WORDS
 
 _OPPOSITE = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
 _BEFORE_A_VERDICT = re.compile(
-    r"(?:(?:it|this|that|the|statement|claim|is|would|be|so|therefore|thus|answer|most|likely|"
+    r"(?:(?:it|this|that|the|statement|claim|is|was|would|be|so|therefore|thus|answer|most|likely|"
     r"probably|clearly|definitely)\b\s*)+",
     re.IGNORECASE,
 )
 _AFTER_A_VERDICT = (
-    r"\s*(?:$|[.,;:!()\u2013\u2014-]|(?:because|since|as|it|they|he|she|this|that|these|those|both|"
+    r"\s*(?:$|[.,;:!()\"'\u2013\u2014\u201d\u2019-]|(?:because|since|as|it|they|he|she|this|that|these|those|both|"
     r"neither|the)\b)"
 )
 _NEGATIONS = frozenset({"not", "isnt", "wasnt", "neither", "nor"})
