@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,18 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.reason}"
+
+
+def by_reason(problems: Sequence[Problem]) -> list[list[Problem]]:
+    """Returns the problems of each reason, the most frequent one first.
+
+    What follows the first colon of a reason is a value ("repeats id: 'a'"), and tells no reasons
+    apart.
+    """
+    found: dict[str, list[Problem]] = {}
+    for problem in problems:
+        found.setdefault(problem.reason.partition(": ")[0], []).append(problem)
+    return sorted(found.values(), key=len, reverse=True)
 
 
 def read_text(path: Path) -> str:

@@ -118,7 +118,7 @@ def kv_retrieval(rows: Sequence[Row], options: PairOptions) -> ReadRow:
         others = [pair for pair in pairs if pair[0] != key]
         if options.num_pairs is not None:
             if options.num_pairs > len(pairs):
-                raise ValueError(f"has {len(pairs)} pairs, asked for {options.num_pairs}")
+                raise ValueError(f"fewer pairs than num_pairs={options.num_pairs}: {len(pairs)}")
             rng = random.Random(f"{options.seed}/{key}")
             chosen = {key, *(name for name, _ in rng.sample(others, options.num_pairs - 1))}
             pairs = [pair for pair in pairs if pair[0] in chosen]
@@ -175,7 +175,7 @@ def _fill(
     kept: list[Document] = []
     size = counter.count(render_document(gold))
     if size > target:
-        raise ValueError(f"the gold passage has {size} tokens, more than target_tokens={target}")
+        raise ValueError(f"the gold passage exceeds target_tokens={target}: {size} tokens")
     for document in distractors:
         size += counter.count(f"{DOCUMENT_SEPARATOR}{render_document(document)}")
         if size > target:
