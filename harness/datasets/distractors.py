@@ -20,6 +20,7 @@ from longspan.harness.datasets.documents import (
     render_context,
     render_document,
 )
+from longspan.harness.datasets.drawing import shuffled
 from longspan.harness.datasets.records import (
     ReadRow,
     Record,
@@ -84,7 +85,7 @@ def nq_distractors(rows: Sequence[Row], options: DistractorOptions) -> ReadRow:
         rng = random.Random(f"{options.seed}/{question}")
         distractors = (
             document
-            for document in _drawn(pool, rng)
+            for document in shuffled(pool, rng)
             if document.title != gold.title
             and not any(answer in texts[document.id] for answer in answers)
         )
@@ -141,15 +142,6 @@ def _gold_passage(row: Row) -> Document | None:
         if isinstance(passage, dict) and passage.get("isgold") and passage.get("text"):
             return make_document(str(passage.get("title") or ""), str(passage["text"]))
     return None
-
-
-def _drawn(pool: list[Document], rng: random.Random) -> Iterator[Document]:
-    """Yields the pool in random order, drawing only as far as it is read."""
-    swapped: dict[int, int] = {}
-    for i in range(len(pool)):
-        j = rng.randrange(i, len(pool))
-        yield pool[swapped.get(j, j)]
-        swapped[j] = swapped.get(i, i)
 
 
 def _some(distractors: Iterator[Document], options: DistractorOptions) -> list[Document]:
