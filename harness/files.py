@@ -10,6 +10,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,9 @@ def parse_mapping(text: str, name: str) -> dict[str, Any]:
         DataError: it is empty, not YAML, or holds something else; the message begins with `name`.
     """
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)  # noqa: S506 (a safe loader)
+    except _RepeatedKeyError as error:
+        raise DataError(f"{name}: {error}") from error
     # ValueError: a date such as 2026-13-01.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = one_line(str(error), 200)
@@ -122,6 +125,23 @@ def parse_mapping(text: str, name: str) -> dict[str, Any]:
         kind = type(content).__name__
         raise DataError(f"{name} must be a mapping: got {kind}; write keys and values at its top")
     return content
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Gives a place to write to, which becomes the file; after a failure nothing is left.
+
+    Raises:
+        DataError: the path is a folder.
+    """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file in it, for example {path / 'rows.jsonl'}")
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def file_hash(path: Path) -> str:
@@ -138,6 +158,31 @@ def file_hash(path: Path) -> str:
     except OSError as error:
         raise _unreadable(path, error) from error
     return digest.hexdigest()
+
+
+class _RepeatedKeyError(ValueError):
+    """A key of a mapping stands twice."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key stands once, and nothing holds itself."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = True) -> Any:
+        # Deep, since what is filled in later may hold itself.
+        return super().construct_object(node, deep=True)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = True) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    raise _RepeatedKeyError(
+                        f"key {key.value!r} stands twice, in lines {lines[key.value]} and {line}; "
+                        "remove one of them"
+                    )
+                lines[key.value] = line
+        return super().construct_mapping(node, deep=True)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
