@@ -40,7 +40,6 @@ def fields(rows: Sequence[Row], mapping: Mapping[str, str]) -> ReadRow:
     texts, or a dictionary by letter) the template sees `options`, "Kukton (A), Tastal (B)", and
     the target becomes its letter. Further names are values that the template sees.
     """
-    check_mapping(mapping)
 
     def read(row: Row) -> Record:
         found = {name: _descend(row, path) for name, path in mapping.items()}
