@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -63,33 +62,6 @@ def read_text(path: Path) -> str:
             "example with iconv"
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def read_json_lines(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Problem]]:
-    """Returns the numbered rows of a JSON lines file (from 1), and the lines that are none.
-
-    Blank lines are not rows. A row must be a JSON object.
-
-    Raises:
-        DataError: the file cannot be read (see `read_text`), or none of its rows is a JSON object.
-    """
-    rows: list[tuple[int, dict[str, Any]]] = []
-    problems: list[Problem] = []
-    for number, line in _lines(read_text(path)):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            problems.append(Problem(f"{path.name} row {number}", f"not JSON ({error})"))
-            continue
-        if isinstance(row, dict):
-            rows.append((number, row))
-        else:
-            kind = type(row).__name__
-            problems.append(Problem(f"{path.name} row {number}", f"not a JSON object but {kind}"))
-    if not rows:
-        first = f" ({problems[0]})" if problems else ""
-        raise DataError(f"no rows in {path}{first}; expected one JSON object a line")
-    return rows, problems
 
 
 def read_mapping(path: Path, what: str) -> dict[str, Any]:
@@ -183,13 +155,6 @@ class _Loader(yaml.SafeLoader):
                     )
                 lines[key.value] = line
         return super().construct_mapping(node, deep=True)
-
-
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    # Not splitlines(): JSON strings may hold U+2028 and other separators unescaped.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line
 
 
 def _read_bytes(path: Path) -> bytes:

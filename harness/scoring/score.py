@@ -19,8 +19,9 @@ from typing import IO, Annotated, Any
 
 import typer
 
+from longspan.harness.datasets.rows import read_json_lines
 from longspan.harness.errors import DataError, SpecError
-from longspan.harness.files import Problem, read_json_lines, written_whole
+from longspan.harness.files import Problem, written_whole
 from longspan.harness.scoring.grading import STRICT, Grade, GradeOptions, grade
 from longspan.harness.scoring.rules import RULES
 from longspan.harness.scoring.validity import VALIDITIES, is_scored

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longspan.harness.datasets.rows import read_json_lines
 from longspan.harness.errors import DataError
 from longspan.harness.files import (
     file_hash,
     parse_mapping,
-    read_json_lines,
     read_mapping,
     read_text,
     written_whole,
