@@ -1,4 +1,4 @@
-"""Every shipped task: the gold answer scores 1, saying nothing 0, through its dataset and scorer."""
+"""Every shipped task, through its dataset and scorer: the gold answer scores 1, nothing 0."""
 
 from __future__ import annotations
 
