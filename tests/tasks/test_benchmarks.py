@@ -245,6 +245,8 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(mirror, monkeyp
     [
         ("frames", "official", "frames has no protocol 'official' .its spec declares no official"),
         ("frames", "mine", "it has: recipe$"),
+        ("ruler", "official", "ruler has no protocol 'official' .its spec declares no official"),
+        ("taskset", "official", "taskset has no protocol 'official'.*; it has: recipe$"),
         ("longbench_hotpotqa", "mine", "no protocol 'mine'; it has: recipe, official$"),
     ],
 )
@@ -305,6 +307,13 @@ def test_the_catalogue_says_what_is_here(mirror, capsys):
     table = capsys.readouterr().out
     assert table.splitlines()[0].split()[:4] == ["name", "task", "type", "size"]
     assert "longspan data fetch frames" in table
+
+
+def test_every_spec_without_an_official_prompt_says_why():
+    shipped = [f.spec for f in SPECS.values() if f.path.parent == tasks_folder()]
+    for spec in shipped:
+        if spec.name != "taskset":
+            assert (spec.official is None) == ("No official prompt:" in spec.notes), spec.name
 
 
 def test_every_shipped_spec_documents_itself():
