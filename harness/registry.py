@@ -38,6 +38,7 @@ from longspan.harness.scoring.scorers import find_scorer
 from longspan.harness.spec import (
     ExternalFile,
     ExternalSpec,
+    Protocol,
     SpecFile,
     TaskSpec,
     named_in,
@@ -142,7 +143,8 @@ def task_parameters(spec: TaskSpec) -> dict[str, Any]:
     None stands where an official prompt brings a setting of its own: the protocol says it then.
     """
     options = _options_of(spec)
-    own: dict[str, Any] = {} if options else {DATA: None, PROTOCOL: spec.protocol}
+    own: dict[str, Any] = {} if options else {DATA: None}
+    own[PROTOCOL] = spec.protocol  # always, since Inspect drops what a task does not take
     brought = spec.official.scorer_options if spec.official else {}
     takes = inspect.signature(find_scorer(spec.scorer)).parameters
     for name, default in SCORER_PARAMETERS.items():
@@ -174,6 +176,7 @@ def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
         raise SpecError(
             f"task {spec.name} has no parameter {sorted(unknown)[0]!r}; it has: {known}"
         )
+    protocol = check_protocol(spec, arguments.get(PROTOCOL, spec.protocol))
     if spec.dataset.reader == TASKSET_READER:
         samples, data_hash, facts = read_taskset(spec, _reader_options(arguments))
     elif spec.dataset.reader in GENERATORS:
@@ -182,8 +185,8 @@ def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
         samples = [to_sample(record, spec, clusters[record.id]) for record in made.records]
         data_hash, facts = made.hash, made.facts
     else:
-        samples, data_hash, facts = _from_file(file, arguments)
-    scored = under_protocol(spec, arguments.get(PROTOCOL))
+        samples, data_hash, facts = _from_file(file, protocol, arguments)
+    scored = under_protocol(spec, protocol)
     return Task(
         dataset=MemoryDataset(samples, name=spec.name),
         solver=_default_solver(spec),
@@ -197,6 +200,7 @@ def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
             "data_hash": data_hash,
             "groupings": spec.groupings,
             "scoring": _scoring(arguments),
+            "protocol": protocol,
         }
         | facts,
     )
@@ -303,9 +307,8 @@ def _scoring(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _from_file(
-    file: SpecFile, arguments: Mapping[str, Any]
+    file: SpecFile, protocol: Protocol, arguments: Mapping[str, Any]
 ) -> tuple[list[Sample], str, dict[str, Any]]:
-    protocol = check_protocol(file.spec, arguments.get(PROTOCOL, file.spec.protocol))
     read = make_reader(file, _reader_options(arguments))
     read = with_protocol(file.spec, protocol, read)
     data = find_data(file, arguments.get(DATA))

@@ -33,6 +33,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from longspan.harness.datasets.rows import read_json_lines
 from longspan.harness.environment import identify, solvers_of
 from longspan.harness.errors import DataError, ModelError
+from longspan.harness.prompts import identity_of
 from longspan.harness.resolve import TaskLike, resolve_task
 
 PROVIDER = "longspan-replay"
@@ -138,7 +139,7 @@ def _completions_of_log(path: Path) -> list[Completion]:
 
 
 class ReplayAPI(ModelAPI):
-    """Repeats the completion that was recorded for the sample that a message is tagged with."""
+    """Repeats the completion that was recorded for the sample that a call belongs to."""
 
     def __init__(
         self,
@@ -164,13 +165,12 @@ class ReplayAPI(ModelAPI):
         """Returns the recorded completion.
 
         Raises:
-            ModelError: no message says which sample it belongs to.
+            ModelError: nothing says which sample the call belongs to.
         """
-        tags = [(message.metadata or {}).get("longspan") for message in input]
-        tag = next((one for one in reversed(tags) if one), None)
-        if tag is None:
+        identity = identity_of(input)
+        if identity is None:
             raise ModelError("a solver drops the identity of its sample; replay another solver")
-        recorded = self.completions[tag["sample"]]
+        recorded = self.completions[identity["sample"]]
         message = ChatMessageAssistant(
             content=recorded.text, model=self.model_name, source="generate"
         )

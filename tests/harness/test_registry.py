@@ -85,7 +85,7 @@ def test_a_task_runs_with_its_solver_and_scorer(folder, tmp_path, answer, score)
     assert log.status == "success", log.error
     metrics = log.results.scores[0].metrics
     assert metrics["mean"].value == score
-    assert set(metrics) == {"mean", "stderr", "compat"}
+    assert set(metrics) == {"mean", "stderr", "compat", "compat_n"}
     assert log.eval.task_registry_name == "longspan/towns"
     validity = log.samples[0].scores["cover_exact_match"].metadata["validity"]
     assert validity == ("answered" if score else "no_answer")

@@ -137,13 +137,28 @@ def test_the_authors_form_can_be_the_score_and_may_leave_samples_out():
     assert math.isnan(run(numeric(scoring="compat"), SAY.format(1), target="1").value)
 
 
-def test_the_mean_of_the_authors_form_is_a_metric(tmp_path):
-    samples = [Sample(id=f"s{i}", input="q", target="A") for i in range(2)]
-    answers = iter(["The correct answer is Austria.", ""])
-    model = scripted_model(lambda prompt: next(answers))
-    log = eval(Task(dataset=samples, scorer=letter()), model=model, log_dir=str(tmp_path))[0]
-    metrics = log.results.scores[0].metrics
-    assert (metrics["mean"].value, metrics["compat"].value) == (0.0, 1.0)
+def metrics_of(answers, folder, epochs=1):
+    samples = [Sample(id=f"s{i}", input="q", target="A") for i in range(len(answers) // epochs)]
+    said = iter(answers)
+    model = scripted_model(lambda prompt: next(said))
+    task = Task(dataset=samples, scorer=letter(), epochs=epochs)
+    (log,) = eval(task, model=model, log_dir=str(folder), max_samples=1, display="none")
+    return {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+
+
+def test_the_mean_of_the_authors_form_and_its_number_of_samples_are_metrics(tmp_path):
+    austria = "The correct answer is Austria."
+    metrics = metrics_of([austria, "", "The correct answer is B", austria], tmp_path)
+    assert metrics["mean"] == 0.0 and metrics["compat"] == pytest.approx(2 / 3)
+    assert metrics["compat_n"] == 3  # their code leaves the empty one out
+    nothing = metrics_of(["", ""], tmp_path)
+    assert math.isnan(nothing["compat"]) and nothing["compat_n"] == 0
+
+
+def test_over_epochs_the_authors_form_is_that_of_the_first(tmp_path):
+    answers = ["The correct answer is (A)", "The correct answer is (B)"]
+    metrics = metrics_of(answers, tmp_path, epochs=2)
+    assert (metrics["mean"], metrics["compat"], metrics["compat_n"]) == (0.5, 1.0, 1)
 
 
 def test_by_sample_scores_with_the_samples_own_scorer():
