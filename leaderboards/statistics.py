@@ -4,7 +4,7 @@ Samples of one world or document are not independent, so errors are cluster-robu
 that few clusters of unequal size need (`leaderboards.jackknife`; for evaluations Miller 2024, arXiv
 2411.00640). Repeated attempts at a sample are averaged first: they are not new samples.
 
-Differences have the interval mean +- t_{0.975, df} * SE. Scores in [0, 1] have Wilson's interval,
+Differences and averages of suites have the interval mean +- t_{0.975, df} * SE. Scores in [0, 1] have Wilson's interval,
 which is not too narrow near 0 and 1, with the effective number of samples n* = p (1 - p) / SE^2 in
 the place of n and t in the place of z (Franco, Little, Louis and Slud 2019, J. Survey Stat.
 Methodol. 7, 334-364): all q with |p - q| <= t * sqrt(q (1 - q) / n*). Edge: values that are all
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -87,25 +87,28 @@ def estimate_mean(
     # Equal means of clusters tell as little about their spread as equal values.
     if np.ptp(data) <= NO_SPREAD or error.standard_error <= NO_SPREAD:
         return _without_spread(mean, sizes, bounds)
-    return with_interval(mean, error, sizes, bounds)
+    estimate = with_interval(mean, error, sizes, bounds)
+    return _with_wilson(estimate) if bounds == SCORES else estimate
 
 
 def with_interval(
     mean: float, error: Error, sizes: tuple[int, int | None], bounds: tuple[float, float]
 ) -> Estimate:
-    """Returns a mean with its interval: Wilson's for scores in [0, 1], else that of t."""
-    upper = float(stats.t.ppf(1 - ALPHA / 2, error.degrees))
-    half = upper * error.standard_error
+    """Returns a mean with the interval and p-value of t; sizes are samples and clusters."""
+    half = float(stats.t.ppf(1 - ALPHA / 2, error.degrees)) * error.standard_error
     low, high = max(bounds[0], mean - half), min(bounds[1], mean + half)
-    if bounds == SCORES and 0 < mean < 1:
-        effective = mean * (1 - mean) / error.standard_error**2
-        low, high = proportion_confint(
-            mean * effective, effective, alpha=2 * stats.norm.sf(upper), method="wilson"
-        )
     p_value = 2 * float(stats.t.sf(abs(mean) / error.standard_error, error.degrees))
-    return Estimate(
-        mean, float(low), float(high), *sizes, error.standard_error, p_value, error.degrees
+    return Estimate(mean, low, high, *sizes, error.standard_error, p_value, error.degrees)
+
+
+def _with_wilson(estimate: Estimate) -> Estimate:
+    """Returns a mean of scores in [0, 1], which are not all equal, with Wilson's interval."""
+    mean, upper = estimate.mean, float(stats.t.ppf(1 - ALPHA / 2, estimate.degrees))
+    effective = mean * (1 - mean) / estimate.standard_error**2
+    low, high = proportion_confint(
+        mean * effective, effective, alpha=2 * stats.norm.sf(upper), method="wilson"
     )
+    return replace(estimate, low=float(low), high=float(high))
 
 
 def estimate_difference(
