@@ -4,7 +4,7 @@ Samples of one world or document are not independent, so errors are cluster-robu
 that few clusters of unequal size need (`leaderboards.jackknife`; for evaluations Miller 2024, arXiv
 2411.00640). Repeated attempts at a sample are averaged first: they are not new samples.
 
-Differences and averages of suites have the interval mean +- t_{0.975, df} * SE. Scores in [0, 1] have Wilson's interval,
+Differences have the interval mean +- t_{0.975, df} * SE. Means of scores in [0, 1] have Wilson's,
 which is not too narrow near 0 and 1, with the effective number of samples n* = p (1 - p) / SE^2 in
 the place of n and t in the place of z (Franco, Little, Louis and Slud 2019, J. Survey Stat.
 Methodol. 7, 334-364): all q with |p - q| <= t * sqrt(q (1 - q) / n*). Edge: values that are all
