@@ -235,6 +235,8 @@ def _read(path: Path) -> list[Any]:
             return [content["text"]]
         if isinstance(content, dict) and isinstance(content.get("data"), list):
             return list(content["data"])
+        if isinstance(content, list):
+            return content
     return [row for _, row in read_rows(path)[0]]
 
 
