@@ -14,6 +14,7 @@ from longspan.harness.errors import one_line
 from longspan.harness.external import is_installed
 from longspan.harness.spec import ExternalFile, SpecFile
 from longspan.harness.suites import suites_of_tasks
+from longspan.harness.taskset_task import TASKSET_READER
 
 COLUMNS = ("name", "task_type", "size", "length", "licence", "scorer", "suites", "data")
 """Columns of the table; `--json` has everything."""
@@ -83,7 +84,7 @@ def _describe(file: SpecFile | ExternalFile, suites: list[str]) -> dict[str, Any
 
 
 def _data_state(file: SpecFile) -> str:
-    if file.spec.dataset.reader == registry.TASKSET_READER:
+    if file.spec.dataset.reader == TASKSET_READER:
         return "-T path=DIR"
     if file.spec.dataset.reader in GENERATORS:
         return "generated"

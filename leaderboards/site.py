@@ -44,6 +44,9 @@ def board_command(
     training: Annotated[
         Path | None, typer.Option(help="Folder of a training run (or a metrics.jsonl).")
     ] = None,
+    taskset: Annotated[
+        list[Path] | None, typer.Option(help="Task set for the data card (may be repeated).")
+    ] = None,
     extra: Annotated[
         Path | None, typer.Option(help='JSON file with {"notes": ["...", ...]} for the page.')
     ] = None,
@@ -53,7 +56,9 @@ def board_command(
     _require_replaceable(out)  # before the work, not after it
     curves = _training_folder(training)
     found = read_logs(logs)
-    board = build_board(found, title=title, baseline=baseline, training=curves)
+    board = build_board(
+        found, title=title, baseline=baseline, training=curves, tasksets=taskset or []
+    )
     board["notes"] = [*sampling_notes(board["sources"]), *notes]
     write_site(board, as_script(explorer_data(found, baseline)), out)
     num_left_out = len(board["skipped"])

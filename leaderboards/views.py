@@ -18,7 +18,9 @@ import pandas as pd
 
 from longspan.harness.errors import BoardError
 from longspan.leaderboards.breakdowns import breakdowns, retention, truncation_shares
+from longspan.leaderboards.data_card import read_data_cards
 from longspan.leaderboards.labels import Label, label_runs
+from longspan.leaderboards.lengths import by_length, heat_map
 from longspan.leaderboards.logs import Logs
 from longspan.leaderboards.rows import Run
 from longspan.leaderboards.statistics import (
@@ -64,8 +66,9 @@ def build_board(
     title: str | None = None,
     baseline: str | None = None,
     training: Path | None = None,
+    tasksets: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """Returns the board: title, baseline, numbers, cost, skipped logs and sources.
+    """Returns the board: title, baseline, numbers, cost, data, skipped logs and sources.
 
     Raises:
         BoardError: there is no run, or the baseline is none of the checkpoints.
@@ -81,7 +84,9 @@ def build_board(
         "breakdowns": {
             column: [item for entry in entries for item in breakdowns(entry, column)]
             for column in ("task_type", "kind", "hops")
-        },
+        }
+        | {"input_length": [item for entry in entries for item in by_length(entry)]},
+        "heat_maps": [found for entry in entries if (found := heat_map(entry)) is not None],
         "retention": [item for entry in entries for item in retention(entry)],
         "training": read_training(training),
     }
@@ -91,6 +96,7 @@ def build_board(
         "baseline": baseline,
         "numbers": rounded(numbers),
         "cost": rounded(_cost(entries)),
+        "data": read_data_cards(tasksets),
         "skipped": [{"place": one.place, "reason": one.reason} for one in logs.skipped],
         "sources": [_source(entry) for entry in entries],
     }

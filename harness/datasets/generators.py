@@ -11,17 +11,23 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from longspan.harness.datasets.data import mirrors
 from longspan.harness.datasets.generated.niah import NiahOptions, niah_records
-from longspan.harness.datasets.generated.ruler import TASK_NAMES, TASKS, RulerOptions, ruler_records
-from longspan.harness.datasets.records import Record
+from longspan.harness.datasets.generated.ruler import (
+    TASK_NAMES,
+    TASKS,
+    RulerOptions,
+    TaskName,
+    ruler_records,
+)
+from longspan.harness.datasets.records import Record, left_out_facts, warn_of_left_out
 from longspan.harness.datasets.rows import read_rows
 from longspan.harness.errors import DataError, SpecError
-from longspan.harness.files import file_hash, read_text
+from longspan.harness.files import Problem, file_hash, read_text
 from longspan.harness.spec import SpecFile, describe_validation
 from longspan.harness.tokens import TokenCounter, active_counter
 
@@ -34,33 +40,24 @@ MATERIALS: dict[str, tuple[str, ...]] = {
     ),
 }
 """What RULER draws from -> names of files looked for in LONGSPAN_DATA."""
-NIAH_ANSWER_TOKENS = 128
 
 
-class _Parameters(BaseModel):
+class _Sources(BaseModel):
+    """Where a run's tokens and texts come from."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    seed: int = 42
-    """Seed of all that is drawn."""
-    answer_tokens: int | None = Field(default=None, ge=1)
-    """Tokens kept free for the answer; models that think first need more."""
-    overhead_tokens: int = Field(default=32, ge=0)
-    """Tokens kept free for the chat template."""
     tokenizer: str | None = None
     """Tokenizer that counts, for models that do not bring their own."""
     essays: str | None = None
     """File of texts for haystacks."""
 
 
-class RulerParameters(_Parameters):
+class RulerParameters(RulerOptions, _Sources):
     """What `-T` may set for RULER."""
 
-    tasks: tuple[str, ...] = TASK_NAMES
+    tasks: tuple[TaskName, ...] = TASK_NAMES
     """Which of the 13 tasks."""
-    length_tokens: int = Field(default=4096, ge=256)
-    """Tokens of prompt, answer and chat template together."""
-    num_samples: int = Field(default=20, ge=1)
-    """Samples of each task."""
     squad: str | None = None
     """File of SQuAD, for qa_1."""
     hotpotqa: str | None = None
@@ -78,24 +75,20 @@ class RulerParameters(_Parameters):
         return tuple(dict.fromkeys(names))
 
 
-class NiahParameters(_Parameters):
+class NiahParameters(NiahOptions, _Sources):
     """What `-T` may set for the needle grid."""
 
-    lengths_tokens: tuple[Annotated[int, Field(ge=256)], ...] = Field(
-        default=(1024, 2048, 4096), min_length=1
-    )
-    """Lengths in tokens: prompt, answer and chat template together."""
-    num_depths: int = Field(default=11, ge=2)
-    """Depths, evenly spaced from the beginning to the end."""
-    num_repeats: int = Field(default=1, ge=1)
-    """Samples of a cell, each with another fact."""
     haystack: str = Field(default="noise", pattern="^(noise|essays)$")
     """What the needle is hidden in: `noise` or `essays`."""
 
-    @field_validator("lengths_tokens", mode="before")
+    @field_validator("lengths_tokens", "depths", mode="before")
     @classmethod
-    def _lengths(cls, value: Any) -> Any:
-        return tuple(dict.fromkeys(_listed(value)))
+    def _lists(cls, value: Any) -> Any:
+        return None if value is None else tuple(dict.fromkeys(_listed(value)))
+
+
+Made = tuple[list[Record], list[Path], list[Problem]]
+"""Records, the files that they were drawn from, and what was left out."""
 
 
 @dataclass(frozen=True)
@@ -112,51 +105,32 @@ class Generated:
 class Generator:
     """A family of generated tasks."""
 
-    parameters: type[_Parameters]
+    parameters: type[RulerParameters | NiahParameters]
     """What `-T` may set."""
-    make: Callable[[SpecFile, Any, TokenCounter], tuple[list[Record], list[Path]]]
+    make: Callable[[SpecFile, Any, TokenCounter], Made]
 
 
-def _ruler(
-    file: SpecFile, chosen: RulerParameters, counter: TokenCounter
-) -> tuple[list[Record], list[Path]]:
+def _ruler(file: SpecFile, chosen: RulerParameters, counter: TokenCounter) -> Made:
     given = {"essays": chosen.essays, "squad": chosen.squad, "hotpotqa": chosen.hotpotqa}
     found: dict[str, tuple[Path, list[Any]]] = {}
     records: list[Record] = []
+    left_out: list[Problem] = []
     for name in chosen.tasks:
         task = TASKS[name]
         if task.material and task.material not in found:
             found[task.material] = _material(file, task.material, given[task.material], name)
         corpus = found[task.material][1] if task.material else ()
-        options = RulerOptions(
-            task=name,  # type: ignore[arg-type]
-            length_tokens=chosen.length_tokens,
-            num_samples=chosen.num_samples,
-            seed=chosen.seed,
-            answer_tokens=chosen.answer_tokens,
-            overhead_tokens=chosen.overhead_tokens,
-        )
-        records += ruler_records(options, counter, corpus)
-    return records, [path for path, _ in found.values()]
+        fitting, too_long = ruler_records(name, chosen, counter, corpus)
+        records += fitting
+        left_out += too_long
+    return records, [path for path, _ in found.values()], left_out
 
 
-def _niah(
-    file: SpecFile, chosen: NiahParameters, counter: TokenCounter
-) -> tuple[list[Record], list[Path]]:
-    paths: list[Path] = []
-    texts: list[Any] = []
-    if chosen.haystack == "essays":
-        path, texts = _material(file, "essays", chosen.essays, "haystack=essays")
-        paths = [path]
-    options = NiahOptions(
-        lengths_tokens=chosen.lengths_tokens,
-        num_depths=chosen.num_depths,
-        num_repeats=chosen.num_repeats,
-        seed=chosen.seed,
-        overhead_tokens=chosen.overhead_tokens,
-        answer_tokens=chosen.answer_tokens or NIAH_ANSWER_TOKENS,
-    )
-    return niah_records(options, counter, texts), paths
+def _niah(file: SpecFile, chosen: NiahParameters, counter: TokenCounter) -> Made:
+    if chosen.haystack == "noise":
+        return niah_records(chosen, counter), [], []
+    path, texts = _material(file, "essays", chosen.essays, "haystack=essays")
+    return niah_records(chosen, counter, texts), [path], []
 
 
 GENERATORS: dict[str, Generator] = {
@@ -176,7 +150,8 @@ def generate(file: SpecFile, arguments: Mapping[str, Any]) -> Generated:
     generator = GENERATORS[file.spec.dataset.reader]
     chosen = check_parameters(file, arguments)
     counter = active_counter(chosen.tokenizer)
-    records, paths = generator.make(file, chosen, counter)
+    records, paths, left_out = generator.make(file, chosen, counter)
+    warn_of_left_out(file.spec.name, left_out)
     hashes = [file_hash(path) for path in paths]
     identity = [chosen.model_dump(mode="json"), hashes, counter.name]
     return Generated(
@@ -187,6 +162,7 @@ def generate(file: SpecFile, arguments: Mapping[str, Any]) -> Generated:
             "tokenizer": counter.name,
             "tokenizer_exact": counter.exact,
             "material": [path.name for path in paths],
+            **left_out_facts(left_out),
         },
     )
 

@@ -2,27 +2,32 @@ r"""Taking the final answer out of a completion.
 
 The protocol (reference code of QwenLong-L1): thinking is removed, and the answer is what follows
 the last "the answer is". Where ours differs: the phrase is found in any case, inside Markdown
-emphasis, and as "the correct answer is"; thinking that never ends is no answer (the reference
-falls back to it, so a model could be scored on its reasoning); the answer ends with its line; a
-leading dot stays (".5"). This module does not know what a right answer is.
+emphasis, and as "the correct answer is" or "the answer to the question is", but not where it only
+hopes ("I hope the answer is helpful"); thinking that never ends is no answer (the reference falls
+back to it, so a model could be scored on its reasoning); the answer ends with its line; a leading
+dot stays (".5"). This module does not know what a right answer is.
 """
 
 from __future__ import annotations
 
 import re
 
+from longspan.harness.scoring.normal import plain
+
 MAX_COMPLETION_CHARS = 200_000
 """Scorers look at this many characters at the end of a completion, so that they always finish."""
 
 PLACEHOLDER = "(insert answer here)"
-_THINKING_START = "<think>"
-_THINKING_END = "</think>"
+THINKING_START = "<think>"
+THINKING_END = "</think>"
 _PHRASE = re.compile(
-    r"\bthe[\s*_]{1,8}(?:(?:correct|final)[\s*_]{1,8})?answer[\s*_]{1,8}is\b", re.IGNORECASE
+    r"(?P<hope>\b(?:hope|hoping|wish|if|whether|unless)[\s*_]{1,8}(?:that[\s*_]{1,8})?)?"
+    r"\bthe[\s*_]{1,8}(?:(?:correct|final|right|best)[\s*_]{1,8}){0,2}answer[\s*_]{1,8}"
+    r"(?:to[\s*_]{1,8}(?:the|this|your)[\s*_]{1,8}question[\s*_]{1,8})?is\b",
+    re.IGNORECASE,
 )
 _FENCE = re.compile(r"^[ \t]*```\w*[ \t]*$\n?", re.MULTILINE)
 _BULLET = re.compile(r"[ \t]*(?:[-*•]|\d{1,3}[.)])[ \t]+")
-_BOXED = re.compile(r"\$*\\boxed\{([^{}]*)\}\$*")
 _EDGES = " \t\r*_`\"'“”‘’"
 
 
@@ -33,9 +38,9 @@ def cap(completion: str) -> str:
 
 def remove_thinking(completion: str) -> str:
     """Returns what follows the last `</think>`; nothing where thinking began and never ended."""
-    _, end, rest = completion.rpartition(_THINKING_END)
-    if _THINKING_START in rest:
-        rest = rest[: rest.index(_THINKING_START)]
+    _, end, rest = completion.rpartition(THINKING_END)
+    if THINKING_START in rest:
+        rest = rest[: rest.index(THINKING_START)]
     return rest.strip()
 
 
@@ -50,10 +55,11 @@ def extract_answer(completion: str, may_be_list: bool = False) -> str | None:
             items are then lines of the answer.
     """
     text = cap(remove_thinking(completion))
-    ends = [phrase.end() for phrase in _PHRASE.finditer(text)]
-    if not ends:
+    phrases = list(_PHRASE.finditer(text))
+    if not phrases:
         return None
-    rest = _FENCE.sub("", text[ends[-1] :])
+    stated = [phrase for phrase in phrases if not phrase["hope"]] or phrases
+    rest = _FENCE.sub("", text[stated[-1].end() :])
     items = _listed(rest) if may_be_list else None
     return items if items is not None else clean_answer(rest)
 
@@ -70,22 +76,23 @@ def _listed(text: str) -> str | None:
         if bullet is None and line.strip():
             break
         if bullet is not None:
-            items.append(line[bullet.end() :].strip(_EDGES))
+            items.append(_strip(plain(line[bullet.end() :])))
     return "\n".join(items) if len(items) > 1 else None
 
 
-def whole_answer(completion: str) -> str | None:
-    """Returns the whole completion without thinking, for tasks whose output *is* the answer."""
-    return cap(remove_thinking(completion)) or None
+def says_phrase(text: str) -> bool:
+    """Returns whether a text holds the phrase, so that a gold answer could not be said after it."""
+    return _PHRASE.search(text) is not None
 
 
 def clean_answer(text: str) -> str | None:
-    r"""Returns the first line of an answer without `:`, emphasis, quotes, `\boxed{}`, final dot."""
+    r"""Returns the first line of an answer without `:`, emphasis, quotes, mark-up and final dot."""
     lines = text.lstrip(" \t\r\n:*_").splitlines()
-    answer = lines[0].strip(_EDGES).rstrip(".").strip(_EDGES) if lines else ""
+    answer = _strip(plain(_strip(lines[0]))) if lines else ""
     if not answer:  # an answer may be a mark alone ("*")
         answer = text.strip().partition("\n")[0].rstrip(". ")
-    boxed = _BOXED.fullmatch(answer)
-    if boxed:
-        answer = boxed.group(1).strip()
     return None if answer.lower() == PLACEHOLDER else answer or None
+
+
+def _strip(text: str) -> str:
+    return text.strip(_EDGES).rstrip(".").strip(_EDGES)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from longspan.harness.scoring.metrics import sequence_ratio
+from longspan.harness.scoring.similarity import sequence_ratio
 
 Metadata = Mapping[str, Any]
 CompatRule = Callable[[str, Sequence[str], Metadata], "Compat"]
@@ -25,6 +25,7 @@ LEFT_OUT = "the released code leaves an empty output out of its average"
 ASK_JUDGE = "the released code asks a judge; give its reply as judge_reply"
 MRCR_PREFIX = "random_string_to_prepend"
 JUDGE_REPLY = "judge_reply"
+REFERENCE_RULE = "reference_rule"
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -41,6 +42,15 @@ class Compat:
     """The answer that it compared."""
     note: str | None = None
     """Why there is no value."""
+    shown: str | None = None
+    """What a judge is shown where that is not the answer."""
+
+    @property
+    def asked(self) -> str | None:
+        """What the released code shows a judge: "None" where it found no answer."""
+        if self.note == LEFT_OUT:
+            return None
+        return self.shown if self.shown is not None else str(self.answer)
 
 
 def qwenlong_cover(completion: str, targets: Sequence[str], metadata: Metadata) -> Compat:
@@ -127,11 +137,12 @@ def plain_ratio(completion: str, targets: Sequence[str], metadata: Metadata) -> 
 def ruler(completion: str, targets: Sequence[str], metadata: Metadata) -> Compat:
     """RULER: the share of references that are substrings of the output, in any case.
 
-    With `reference_rule` "part" (question answering), whether any of them is.
+    With `reference_rule` "part" (question answering), whether any of them is. The released code
+    knows no third rule.
     """
     text = re.sub(r"[\x00-\x1f]", "\n", completion.strip()).strip().lower()
     found = [reference.lower() in text for reference in targets]
-    if metadata.get("reference_rule") == "part":
+    if metadata.get(REFERENCE_RULE) == "part":
         return Compat(float(any(found)), completion)
     return Compat(sum(found) / len(found), completion)
 

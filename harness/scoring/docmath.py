@@ -11,13 +11,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from longspan.harness.scoring.compat import LEFT_OUT, Compat, Metadata, visible_response
-from longspan.harness.scoring.metrics import parse_answer_number, parse_number
+from longspan.harness.scoring.numbers import (
+    SCALES,
+    parse_answer_number,
+    parse_number,
+    same_number,
+)
 
 ROUNDING = 0.0015
 """Relative difference that passes as rounding (DocMath-Eval)."""
-_UNITS = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
+_UNIT = re.compile(r"\b(?:thousand|million|billion|trillion)s?\b")
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 
 _PHRASE = re.compile(r"the answer is (=?≈?`?%?\$?°?£?€?¥?-?[0-9.,]+)", re.IGNORECASE)
@@ -46,26 +52,25 @@ def docmath(answer: str, gold: str) -> float:
     given = parse_answer_number(answer)
     if given is None:
         return 0.0
-    candidates = [given.value]
-    if given.is_percent:
-        candidates.append(given.value / 100)
-    units = {word for word in _UNITS if re.search(rf"\b{word}s?\b", answer.lower())}
-    if len(units) == 1:
-        candidates.append(given.value * _UNITS[units.pop()])
-    return float(any(_close(value, wanted.value) for value in candidates))
+    units = {SCALES[word] for word in _UNIT.findall(answer.lower())}
+    if given.scale == 1 and len(units) == 1:
+        given = replace(given, scale=units.pop())
+    return float(same_number(given, wanted, _close))
 
 
 def compat_docmath(completion: str, targets: Sequence[str], metadata: Metadata) -> Compat:
     """QwenLong-L1's `judge` for DocMath: the first number after "the answer is", compared loosely.
 
     The gold goes through the same parser, so 1e-05 becomes 1; a gold without digits (True) makes
-    the released code fail, which is no value here.
+    the released code fail, which is no value here. Without a number its judge sees the response.
     """
     if completion == "":
         return Compat(None, None, LEFT_OUT)
-    answer = _matched(visible_response(completion))
+    response = visible_response(completion)
+    answer = _matched(response)
     if not answer:
-        return Compat(0.0, answer)
+        shown = response.replace("Therefore, the answer is", "").strip().rstrip(".").strip()
+        return Compat(0.0, answer, shown=shown)
     gold = _matched(f"Therefore, the answer is {targets[0]}.")
     if gold is None:
         return Compat(None, answer, "the released code fails on a gold answer without digits")

@@ -13,15 +13,17 @@ from typing import Any, Literal
 
 from longspan.harness.scoring.answers import (
     MAX_COMPLETION_CHARS,
+    THINKING_END,
+    THINKING_START,
     cap,
     clean_answer,
     extract_answer,
     remove_thinking,
-    whole_answer,
+    says_phrase,
 )
-from longspan.harness.scoring.compat import ASK_JUDGE
+from longspan.harness.scoring.compat import ASK_JUDGE, Compat
 from longspan.harness.scoring.rules import RULES, Rule
-from longspan.harness.scoring.validity import Validity, validity_of
+from longspan.harness.scoring.validity import JUDGED, Validity, validity_of
 
 Scoring = Literal["strict", "compat"]
 """Which form of a rule is the score; both are in the log."""
@@ -45,6 +47,8 @@ class Grade:
     """Value of the strict form."""
     compat: float | None = None
     """Value of the authors' form; None without one, or where it leaves the sample out."""
+    asked: str | None = None
+    """What a judge is to be shown; None where there is nothing to ask about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,9 @@ class GradeOptions:
 
 
 STRICT = GradeOptions()
+MAX_COMPAT_CHARS = 5_000_000
+"""The authors' forms see this many characters at the end of a completion: more than any output
+limit of theirs lets through."""
 NEEDS_JUDGE = "the gold answer is a rubric, which only a judge finds; name one as model role grader"
 
 
@@ -90,49 +97,71 @@ def grade(
         known = ", ".join(RULES)
         return Grade(None, None, "scorer_failed", f"unknown scorer {name!r}; choose one of {known}")
     metadata = metadata or {}
-    answer = strict_answer(rule, completion, options.require_phrase)
-    validity = validity_of(stop_reason, answer is not None)
+    answer = strict_answer(rule, completion, targets, options.require_phrase)
     problem = _problem(rule, targets, metadata)
-    if problem is None:
-        try:
-            # Also for a missing answer: bad gold is found whatever the completion, so a completion
-            # cannot choose whether the scorer fails.
-            strict = rule.strict(answer or "", targets, metadata, **options.rule_options)
-        except (ValueError, TypeError) as error:
-            problem = str(error)
     if problem is not None:
         return Grade(None, answer, "scorer_failed", problem)
-    if answer is None or validity in ("no_answer", "cut_off"):
+    theirs = rule.compat(_seen(rule, completion), targets, metadata) if rule.compat else None
+    validity = validity_of(stop_reason, answer is not None)
+    try:
+        # Also for a missing answer: bad gold is found whatever the completion, so a completion
+        # cannot choose whether the scorer fails.
+        strict = rule.strict(answer or "", targets, metadata, **options.rule_options)
+    except (ValueError, TypeError) as error:
+        value = theirs.value if theirs else None
+        if value is None or options.scoring == "strict":
+            return Grade(None, answer, "scorer_failed", str(error), compat=value)
+        return Grade(value, answer, validity, str(error), compat=value)
+    if answer is None or validity not in JUDGED:
         strict = 0.0
-    # A rule on the whole output looks at its beginning, where MRCR has its prefix.
-    text = completion[:MAX_COMPLETION_CHARS] if rule.answer == "whole" else cap(completion)
-    theirs = rule.compat(text, targets, metadata) if rule.compat else None
+    if options.scoring == "compat":
+        return _compat_grade(name, theirs, strict, validity)
     value = theirs.value if theirs else None
-    if options.scoring == "strict":
-        only = rule.only_judge(metadata) and strict < 1 and validity in ("answered", "unknown")
-        if only:
-            return Grade(None, answer, "judge_failed", NEEDS_JUDGE, 0.0, value)
-        return Grade(strict, answer, validity, None, strict, value)
+    asked = answer if validity in JUDGED else None
+    if asked is not None and strict < 1 and rule.only_judge(metadata):
+        return Grade(None, answer, "judge_failed", NEEDS_JUDGE, 0.0, value, asked)
+    return Grade(strict, answer, validity, None, strict, value, asked)
+
+
+def strict_answer(
+    rule: Rule, completion: str, targets: Sequence[str], require_phrase: bool
+) -> str | None:
+    """Returns what the strict form of a rule takes as the answer, None where there is none."""
+    if rule.answer in ("whole", "final_or_whole"):
+        # A gold text may hold what marks thinking or an answer: then nothing of it is a mark.
+        thinks = any(THINKING_START in gold or THINKING_END in gold for gold in targets)
+        whole = completion.strip() if thinks else remove_thinking(completion)
+        if rule.answer == "whole":
+            return whole[:MAX_COMPLETION_CHARS] or None
+        # The phrase marks the answer where a task asks for it; a task that does not gets all.
+        answer = None if any(map(says_phrase, targets)) else extract_answer(completion)
+        return answer if answer is not None else cap(whole) or None
+    answer = extract_answer(completion, may_be_list=rule.answer == "final_list")
+    if answer is None and not require_phrase:
+        whole = cap(remove_thinking(completion))
+        return clean_answer(whole)
+    return answer
+
+
+def _compat_grade(name: str, theirs: Compat | None, strict: float, validity: Validity) -> Grade:
+    """Returns the grade where the authors' form is the score."""
     if theirs is None:
         note = f"scorer {name} has no released code to be compatible with; use strict"
-        return Grade(None, answer, "scorer_failed", note, strict)
+        return Grade(None, None, "scorer_failed", note, strict)
     if theirs.note == ASK_JUDGE:
-        return Grade(None, theirs.answer, "judge_failed", theirs.note, strict)
-    return Grade(value, theirs.answer, validity, theirs.note, strict, value)
+        return Grade(None, theirs.answer, "judge_failed", theirs.note, strict, None, theirs.asked)
+    value, asked = theirs.value, theirs.asked
+    return Grade(value, theirs.answer, validity, theirs.note, strict, value, asked)
 
 
-def strict_answer(rule: Rule, completion: str, require_phrase: bool) -> str | None:
-    """Returns what the strict form of a rule takes as the answer, None where there is none."""
+def _seen(rule: Rule, completion: str) -> str:
+    """Returns what the authors' form sees of a completion: all but of very long ones.
+
+    A rule on the whole output looks at its beginning, where MRCR has its prefix.
+    """
     if rule.answer == "whole":
-        return remove_thinking(completion)[:MAX_COMPLETION_CHARS] or None
-    answer = extract_answer(completion, may_be_list=rule.answer == "final_list")
-    if rule.answer == "final_or_whole":
-        # The phrase marks the answer where a task asks for it; a task that does not gets all.
-        return answer if answer is not None else whole_answer(completion)
-    if answer is None and not require_phrase:
-        whole = whole_answer(completion)
-        return None if whole is None else clean_answer(whole)
-    return answer
+        return completion[:MAX_COMPLETION_CHARS]
+    return cap(completion) if rule.is_slow else completion[-MAX_COMPAT_CHARS:]
 
 
 def _problem(rule: Rule, targets: Sequence[str], metadata: Mapping[str, Any]) -> str | None:

@@ -30,6 +30,7 @@ from inspect_ai.model import Model, ModelConfig, get_model
 from inspect_ai.scorer import Score, ScoreEdit
 
 from longspan.harness.errors import DataError, ModelError, SpecError, one_line
+from longspan.harness.files import written_whole
 from longspan.harness.resolve import resolve_model
 from longspan.harness.scoring.canaries import QUALITY_KEY, JudgeQuality, measure
 from longspan.harness.scoring.compat import judged_value as compat_judged_value
@@ -42,7 +43,12 @@ from longspan.harness.scoring.judge import (
     recorded_request,
 )
 from longspan.harness.scoring.judge_prompts import Form, JudgeRequest
-from longspan.harness.scoring.validity import stop_reason_of, validity_of
+from longspan.harness.scoring.validity import (
+    JUDGED,
+    VALIDITIES,
+    stop_reason_of,
+    validity_of,
+)
 
 EXIT_STILL_FAILED = 1
 AUTHOR = "longspan rejudge"
@@ -139,8 +145,13 @@ def edit_of(one: Pending, verdict: Verdict, quality: JudgeQuality) -> ScoreEdit:
     )
     mode = one.record.get("mode", "fallback")
     record = dict(one.record) | judge_record(mode, one.request, rule, verdict)
+    ended = one.record.get("ended")
+    if ended not in VALIDITIES:  # a log of before it was recorded
+        ended = validity_of(stop_reason_of(one.sample.output), bool(one.request.answer))
+    if ended not in JUDGED:
+        value = rule
     metadata |= {
-        "validity": validity_of(stop_reason_of(one.sample.output), bool(one.request.answer)),
+        "validity": ended,
         "strict": value,
         "compat": theirs,
         "judge": record | {QUALITY_KEY: quality.to_metadata()},
@@ -229,9 +240,5 @@ def _read(path: Path) -> EvalLog:
 
 def _write(log: EvalLog, path: Path) -> None:
     """Writes the log; the file appears whole or the old one stays."""
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with written_whole(path) as partial:
         write_eval_log(log, partial, format="json" if path.suffix == ".json" else "eval")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

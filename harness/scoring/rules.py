@@ -8,24 +8,24 @@ with published numbers. `docs/scorers.md` is generated from here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from longspan.harness.scoring import compat
-from longspan.harness.scoring.compat import JUDGE_REPLY, MRCR_PREFIX, Metadata
+from longspan.harness.scoring.compat import JUDGE_REPLY, MRCR_PREFIX, REFERENCE_RULE, Metadata
 from longspan.harness.scoring.docmath import compat_docmath, docmath
 from longspan.harness.scoring.judge_prompts import form_of
+from longspan.harness.scoring.letters import letter
 from longspan.harness.scoring.lists import structured_match
 from longspan.harness.scoring.metrics import (
     cover_exact_match,
     exact_match,
     found_share,
-    letter,
-    numeric,
-    sequence_ratio,
     token_f1,
 )
+from longspan.harness.scoring.numbers import numeric
+from longspan.harness.scoring.similarity import sequence_ratio
 
 StrictRule = Callable[..., float]
 """(answer, gold answers, metadata, **options) -> fraction; ValueError where the gold is bad."""
@@ -49,10 +49,10 @@ class Rule:
     answer: AnswerForm = "final"
     """What strict compares: the final answer after the phrase (which may be a list over lines), the
     whole output, or the former and else the latter."""
-    needs: tuple[str, ...] = ()
-    """Metadata without which a sample cannot be scored."""
-    uses: tuple[str, ...] = ()
-    """Metadata that it takes into account where it is there."""
+    needs: Mapping[str, str] = field(default_factory=dict)
+    """Metadata without which a sample cannot be scored -> what it is."""
+    uses: Mapping[str, str] = field(default_factory=dict)
+    """Metadata that it takes into account where it is there -> what it is."""
     options: tuple[str, ...] = ()
     """Keyword options of the strict form."""
     enumeration: str = "0"
@@ -78,8 +78,12 @@ def _best(measure: Callable[..., float]) -> StrictRule:
 
 
 def _ruler(answer: str, targets: Sequence[str], metadata: Metadata, **options: Any) -> float:
-    answer = re.sub(r"[,;/]", " ", answer)  # values without a space between them are several
-    if metadata.get("reference_rule") == "part":
+    rule = metadata.get(REFERENCE_RULE) or "all"
+    if rule not in ("all", "part"):
+        raise ValueError(f"{REFERENCE_RULE} must be all or part: got {rule!r}")
+    # The numbers of a list may stand without spaces: "1234567,2345678", "12/34".
+    answer = re.sub(r"[,;/]", " ", answer)
+    if rule == "part":
         return max(cover_exact_match(answer, gold, **options) for gold in targets)
     return found_share(answer, targets, **options)
 
@@ -112,13 +116,15 @@ def _has_no_plain_gold(metadata: Metadata) -> bool:
     return metadata.get("question_type") == "single-session-preference" or is_abstention(metadata)
 
 
+_REPLY = "a judge's reply, which the authors' form reads"
+
 RULES: dict[str, Rule] = {
     "cover_exact_match": Rule(
         measures="the gold answer stands in the final answer",
         strict=_best(cover_exact_match),
         compat=compat.qwenlong_cover,
         authors="QwenLong-L1 (sub_em)",
-        changes="one direction, whole words, every gold, answer at most 12 words longer",
+        changes="one direction, whole words, every gold, at most 12 words more; yes/no as verdict",
         options=("max_extra_words",),
         enumeration="up to 1 within 12 extra words",
         echo="1 where the question holds the gold within 12 words",
@@ -129,7 +135,7 @@ RULES: dict[str, Rule] = {
         strict=_best(exact_match),
         compat=compat.exact_match,
         authors="SQuAD, HotpotQA",
-        changes="final answer instead of the whole output; punctuation of all scripts",
+        changes="final answer instead of the whole output; signs, decimals, C++; all scripts",
     ),
     "token_f1": Rule(
         measures="F1 of the words of final answer and gold answer",
@@ -181,7 +187,7 @@ RULES: dict[str, Rule] = {
         authors="openai/mrcr (data set card)",
         changes="without thinking and outer white space",
         answer="whole",
-        needs=(MRCR_PREFIX,),
+        needs={MRCR_PREFIX: "the characters that the output must start with"},
         enumeration="a fraction after the prefix: similarity",
         echo="0: the question does not start with the prefix",
         is_slow=True,
@@ -193,7 +199,7 @@ RULES: dict[str, Rule] = {
         answer="final_list",
         authors="RULER (string_match_all, string_match_part)",
         changes="final answer (lines too) instead of the whole output, whole words, bounded length",
-        uses=("reference_rule",),
+        uses={REFERENCE_RULE: 'how many references are asked for: "all" (the default) or "part"'},
         options=("max_extra_words",),
         enumeration="up to 1 within 12 extra words",
         echo="as far as the question holds references within 12 words",
@@ -205,7 +211,7 @@ RULES: dict[str, Rule] = {
         answer="final_list",
         authors="CorpusQA (judge)",
         changes="a rule first (lists in any order, over lines too), then the judge",
-        uses=(JUDGE_REPLY,),
+        uses={JUDGE_REPLY: _REPLY},
         judge="should",
     ),
     "longmemeval": Rule(
@@ -215,7 +221,12 @@ RULES: dict[str, Rule] = {
         authors="LongMemEval (judge)",
         changes="a rule first; a nonce and a well-formed verdict instead of any yes",
         answer="final_or_whole",
-        uses=(JUDGE_REPLY, "question_type", "is_abstention", "question_id"),
+        uses={
+            JUDGE_REPLY: _REPLY,
+            "question_type": "the kind of question, which names the judge's rule",
+            "is_abstention": "whether the question cannot be answered",
+            "question_id": "holds _abs where the question cannot be answered",
+        },
         only_judge=_has_no_plain_gold,
         options=("max_extra_words",),
         enumeration="up to 1 within 12 extra words",

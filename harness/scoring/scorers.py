@@ -7,6 +7,8 @@ role `grader` and the rule does not find the gold answer, the judge is asked (`f
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast, get_args
 
@@ -37,10 +39,15 @@ from longspan.harness.scoring.judge import (
 )
 from longspan.harness.scoring.judge_prompts import Form, JudgeRequest, form_of, prompt_hash
 from longspan.harness.scoring.rules import RULES, Rule, is_abstention
-from longspan.harness.scoring.validity import stop_reason_of, validity_of
+from longspan.harness.scoring.validity import JUDGED, Validity, stop_reason_of, validity_of
 from longspan.harness.tokens import TRUNCATION_KEY
 
 JUDGE_MODES = get_args(JudgeMode)
+RULE_OPTIONS: dict[str, tuple[Any, str]] = {
+    "max_extra_words": (int, "a whole number"),
+    "tolerance": (int | float, "a number"),
+}
+"""Options of rules -> their types, and how users say them; none may be negative."""
 
 
 async def score_state(state: TaskState, target: Target, name: str, options: GradeOptions) -> Score:
@@ -92,11 +99,13 @@ async def _judged(
     options: GradeOptions,
     metadata: dict[str, Any],
 ) -> Grade:
-    """Returns the grade after the judge, whose record it adds to the score's metadata."""
-    strict, answer = given.strict, _asked_answer(rule, given, state, options)
+    """Returns the grade after the judge, whose record it adds to the score's metadata.
+
+    Under compat the judge is shown what the authors show theirs, and always: also "None" where
+    there is no answer, which then counts for their form alone.
+    """
+    strict, answer = given.strict, given.asked
     if options.judge == "none" or rule.judge == "no" or strict is None or answer is None:
-        return given
-    if given.validity not in ("answered", "unknown", "judge_failed"):
         return given
     model = grader_or_none()
     always = options.judge == "max" or rule.judge == "should" or options.scoring == "compat"
@@ -105,34 +114,37 @@ async def _judged(
     form = _form(state.metadata)
     question = str(state.metadata.get("question") or state.input_text)
     request = JudgeRequest(form, question, tuple(target), answer)
+    ended = _ended(state, target, rule, options)
     if model is None:
         missing = f"there is no judge (model role {ROLE})"
         verdict = Verdict(None, "", 0, 0, "", prompt_hash(form), failure=missing)
-        metadata["judge"] = judge_record(options.judge, request, strict, verdict)
+        metadata["judge"] = judge_record(options.judge, request, strict, verdict) | {"ended": ended}
         return given
     quality = await measure(model, form)
     verdict = await ask(model, request)
     metadata["judge"] = judge_record(options.judge, request, strict, verdict) | {
         "rule_compat": given.compat,
         "scoring": options.scoring,
+        "ended": ended,
         QUALITY_KEY: quality.to_metadata(),
     }
     value = judged_value(strict, verdict)
     if value is None or (verdict.value is None and options.scoring == "compat"):
         return Grade(None, answer, "judge_failed", verdict.failure)
-    validity = validity_of(stop_reason_of(state.output), has_answer=True)
     if verdict.value is None:  # the rule has found the gold answer: no verdict could change that
-        return Grade(value, answer, validity, None, value, given.compat)
+        return Grade(value, answer, ended, None, value, given.compat)
     theirs = compat_judged_value(metadata["scorer"], given.compat, verdict.reply)
+    if ended not in JUDGED:
+        value = strict
     chosen = theirs if options.scoring == "compat" else value
-    return Grade(chosen, answer, validity, None, value, theirs)
+    return Grade(chosen, given.answer or answer, ended, None, value, theirs)
 
 
-def _asked_answer(rule: Rule, given: Grade, state: TaskState, options: GradeOptions) -> str | None:
-    """Returns the answer that the judge sees: the strict form's, whichever form is the score."""
-    if options.scoring == "strict":
-        return given.answer
-    return strict_answer(rule, state.output.completion, options.require_phrase)
+def _ended(state: TaskState, target: Target, rule: Rule, options: GradeOptions) -> Validity:
+    """Returns how the sample ended, for the strict form and before the judge."""
+    completion = state.output.completion
+    answer = strict_answer(rule, completion, list(target), options.require_phrase)
+    return validity_of(stop_reason_of(state.output), answer is not None)
 
 
 def _form(metadata: dict[str, Any]) -> Form:
@@ -163,9 +175,7 @@ def _make_scorer(name: str, rule: Rule) -> Any:
         judge: JudgeMode = "fallback",
         **rule_options: Any,
     ) -> Scorer:
-        unknown = rule_options.keys() - set(rule.options)
-        if unknown:
-            raise TypeError(f"scorer {name} has no option {min(unknown)!r}")
+        _check_rule_options(name, rule, rule_options)
         options = _options(scoring, require_phrase, judge, rule_options)
 
         async def score(state: TaskState, target: Target) -> Score:
@@ -219,6 +229,19 @@ def find_scorer(name: str) -> Any:
     return SCORERS[short]
 
 
+def _check_rule_options(name: str, rule: Rule, given: Mapping[str, Any]) -> None:
+    for option, value in given.items():
+        if option not in rule.options:
+            known = ", ".join(rule.options) or "none"
+            raise SpecError(f"scorer {name} has no option {option!r}; it has: {known}")
+        kind, what = RULE_OPTIONS[option]
+        fits = isinstance(value, kind) and not isinstance(value, bool)
+        if not fits or not 0 <= value < math.inf:
+            raise SpecError(
+                f"{option} of scorer {name} must be {what}, at least 0: got {value!r:.40}; mend it"
+            )
+
+
 def _options(
     scoring: str, require_phrase: bool, judge: str, rule_options: dict[str, Any]
 ) -> GradeOptions:
@@ -227,6 +250,10 @@ def _options(
     if judge not in JUDGE_MODES:
         known = ", ".join(JUDGE_MODES)
         raise SpecError(f"judge must be one of {known}: got {judge!r}; use one of them")
+    if not isinstance(require_phrase, bool):
+        raise SpecError(
+            f"require_phrase must be true or false: got {require_phrase!r:.40}; use one of them"
+        )
     return GradeOptions(
         cast(Scoring, scoring), require_phrase, rule_options, cast(JudgeMode, judge)
     )

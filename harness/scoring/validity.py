@@ -25,7 +25,10 @@ VALIDITIES: tuple[Validity, ...] = get_args(Validity)
 FAILURES: frozenset[Validity] = frozenset({"judge_failed", "scorer_failed", "engine_failed"})
 """Endings without a score."""
 
-_CUT_OFF = ("max_tokens", "model_length")
+JUDGED: frozenset[Validity] = frozenset({"answered", "unknown"})
+"""Endings that a verdict may turn into a score of the strict form."""
+
+_CUT_OFF = ("max_tokens", "model_length", "length")  # the last is OpenAI's own word
 
 
 def is_scored(validity: str) -> bool:

@@ -209,7 +209,7 @@ def test_a_question_cannot_pass_for_the_context(mirror, lm_eval):
     path.write_text(lines([{**row, "_id": str(n)} for n, row in enumerate(rows)]))
     task = find_task("longbench_hotpotqa", protocol="official", data=str(path))
     assert [sample.id for sample in task.dataset] == ["1"]
-    assert "shows the context 2 times, not once" in task.metadata["first_reasons"][0]
+    assert "shows the context 2 times, not once" in task.metadata["reasons_left_out"][0]["reason"]
 
 
 @pytest.mark.parametrize(
@@ -281,9 +281,17 @@ def test_bad_rows_are_counted_in_the_log(mirror):
     write(mirror / "LongBench-v2/data.json", rows)
     facts = find_task("longbench_v2").metadata
     assert (facts["num_samples"], facts["num_rows_left_out"]) == (1, 2)
-    assert facts["first_reasons"] == [
-        "data.json row 1: has choices ABC, expected ABCD",
-        "data.json row 3: gold answer 'F' is none of the choices ABCD",
+    assert facts["reasons_left_out"] == [
+        {
+            "reason": "has choices ABC, expected ABCD",
+            "num_rows": 1,
+            "first_rows": ["data.json row 1"],
+        },
+        {
+            "reason": "gold answer is none of the choices ABCD: 'F'",
+            "num_rows": 1,
+            "first_rows": ["data.json row 3"],
+        },
     ]
 
 

@@ -8,7 +8,6 @@ from longspan.harness.scoring.answers import (
     MAX_COMPLETION_CHARS,
     extract_answer,
     remove_thinking,
-    whole_answer,
 )
 
 
@@ -34,6 +33,14 @@ from longspan.harness.scoring.answers import (
         ("the answer is .", None),
         ("Therefore, the answer is (insert answer here).", None),
         ("the answers is A", None),
+        ("The answer is Karo. I hope the answer is helpful.", "Karo. I hope the answer is helpful"),
+        ("The answer is Karo.\nI hope that the answer is helpful.", "Karo"),
+        ("I hope the answer is Karo", "Karo"),
+        ("The correct final answer is Karo", "Karo"),
+        ("The answer to the question is Karo.", "Karo"),
+        ("The answer is <answer>Karo</answer><|im_end|>", "Karo"),
+        (r"The answer is $\boxed{\text{Karo}}$.", "Karo"),
+        (r"The answer is \(\boxed{12.5\%}\).", "12.5%"),
         ("breathe answer is A", None),
         ("", None),
     ],
@@ -56,8 +63,8 @@ def test_what_was_said_last_is_found_after_any_thinking(answer):
 
 def test_thinking_that_ended_is_removed_and_the_whole_rest_kept():
     assert remove_thinking("a</think>b</think> c d ") == "c d"
-    assert whole_answer("<think>x</think>\nline 1\nline 2\n") == "line 1\nline 2"
-    assert whole_answer("<think>x") is None
+    assert remove_thinking("<think>x</think>\nline 1\nline 2\n") == "line 1\nline 2"
+    assert remove_thinking("<think>x") == ""
 
 
 def test_only_the_end_of_a_very_long_completion_is_read():

@@ -1,5 +1,6 @@
 """Scorers with a judge: when it is asked, what counts, and that its failure is no zero."""
 
+import json
 import math
 
 import pytest
@@ -11,9 +12,11 @@ from inspect_ai.solver import generate
 from longspan.harness.cli import main
 from longspan.harness.errors import ModelError, SpecError
 from longspan.harness.evaluate import evaluate
-from longspan.harness.parity import Completion, replay_parity
+from longspan.harness.parity import replay_parity
+from longspan.harness.replay import Completion
 from longspan.harness.scoring.scorers import SCORERS
 from longspan.harness.unit import num_scored
+from tests.harness.datasets.test_conversations import LONGMEMEVAL
 from tests.harness.scripted import scripted_model
 
 SAY = "Therefore, the answer is {}."
@@ -95,6 +98,36 @@ def test_the_authors_parser_reads_the_same_reply(tmp_path):
     assert corpus.metadata["compat"] == 0.0  # CorpusQA wants [[YES]]
 
 
+def test_under_compat_the_judge_is_shown_what_the_authors_show_theirs(tmp_path):
+    scorer = SCORERS["cover_exact_match"]
+    text = "the answer is Karo\nor Arnor"
+    shown, _ = run(tmp_path, scorer(scoring="compat"), text, "Belfalas", judge("[[NO]]"))
+    assert shown.metadata["judge"]["answer"] == "Karo\nor Arnor"
+    none, log = run(tmp_path, scorer(scoring="compat"), "Karo?", grader=judge("[[YES]]"))
+    assert none.metadata["judge"]["answer"] == "None"
+    assert (none.value, none.metadata["strict"], none.metadata["validity"]) == (
+        1.0,
+        0.0,
+        "no_answer",
+    )
+    empty, _ = run(tmp_path, scorer(scoring="compat"), "", grader=judge("[[YES]]"))
+    assert math.isnan(empty.value) and "judge" not in empty.metadata
+    number, _ = run(
+        tmp_path, SCORERS["docmath"](scoring="compat"), "It is 7.", "8", judge("[[NO]]")
+    )
+    assert number.metadata["judge"]["answer"] == "It is 7"
+
+
+def test_rejudging_an_output_without_an_answer_counts_for_the_authors_form_alone(tmp_path, capsys):
+    scorer = SCORERS["cover_exact_match"](scoring="compat")
+    _, log = run(tmp_path, scorer, "Karo?", grader=judge("?", name="mute4"))
+    judge("[[YES]]", name="sure")
+    assert main(["rejudge", log.location, "--grader", "scripted/sure"]) == 0
+    (mended,) = read_eval_log(log.location).samples[0].scores.values()
+    assert (mended.value, mended.metadata["strict"]) == (1.0, 0.0)
+    assert mended.metadata["validity"] == "no_answer"
+
+
 def test_longmemeval_asks_by_its_five_rules_and_some_need_a_judge(tmp_path):
     scorer = SCORERS["longmemeval"]
     temporal = {"question_type": "temporal-reasoning", "is_abstention": False}
@@ -126,6 +159,19 @@ def test_reward_and_score_agree_where_a_judge_decides():
     assert (report.differences, report.num_scored) == ((), 3)
     mute = replay_parity(task, completions, model_roles={"grader": judge("unsure", "mute2")})
     assert (mute.differences, mute.num_scored) == ((), 2), "a failed judge is no score in both"
+
+
+def test_a_judged_task_is_replayed_with_the_judge_that_the_command_names(tmp_path, capsys):
+    row = {**LONGMEMEVAL, "question_type": "single-session-preference"}
+    (tmp_path / "rows.json").write_text(json.dumps([row]))
+    said = {"sample_id": row["question_id"], "text": SAY.format("whatever you like")}
+    (tmp_path / "said.jsonl").write_text(json.dumps(said))
+    judge(name="of_parity")
+    command = ["parity", "longmemeval_s", "-T", f"data={tmp_path / 'rows.json'}"]
+    command += ["--completions", str(tmp_path / "said.jsonl")]
+    assert main(command) == 2, "its gold is a rubric: without a judge nothing has a score"
+    assert main([*command, "--grader", "scripted/of_parity"]) == 0
+    assert "1 completions, 1 scored, 0 differences" in capsys.readouterr().out
 
 
 def test_benchmarks_whose_code_asks_a_judge_ask_always_so_that_compat_has_one_meaning(

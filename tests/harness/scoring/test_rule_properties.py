@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longspan.harness.scoring.grading import grade
-from longspan.harness.scoring.metrics import MAX_EXTRA_WORDS, normalise
+from longspan.harness.scoring.normal import normalise
+from longspan.harness.scoring.numbers import MAX_EXTRA_WORDS
 from longspan.harness.scoring.rules import RULES
 
 SAY = "Therefore, the answer is {}."
@@ -22,7 +23,19 @@ PREFIX = "aYoo"
 METADATA = {"random_string_to_prepend": PREFIX}
 MARKS = ("think>", "answer is", "\\")
 """What means something to the extraction of an answer; a gold answer does not hold it."""
-SPECIAL = {"yes", "no", "true", "false", "percent", "thousand", "million", "billion", "trillion"}
+SPECIAL = {
+    "the",
+    "an",
+    "yes",
+    "no",
+    "true",
+    "false",
+    "percent",
+    "thousand",
+    "million",
+    "billion",
+    "trillion",
+}
 
 edge = st.characters(categories=("Lu", "Ll", "Lo", "Nd"))
 inner = st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), max_size=30)

@@ -127,3 +127,36 @@ def test_an_unknown_kind_of_question_is_a_defect_of_the_record_whatever_is_said(
     metadata = {"question_type": "nonsense"}
     given_ = grade("longmemeval", completion, ["Karo"], metadata=metadata)
     assert (given_.value, given_.validity) == (None, "scorer_failed")
+
+
+def test_the_authors_form_is_kept_where_the_strict_one_finds_the_gold_malformed():
+    strict = grade("letter", "The correct answer is (B)", ["BB"])
+    assert (strict.value, strict.validity, strict.compat) == (None, "scorer_failed", 0.0)
+    theirs = grade("letter", "The correct answer is (B)", ["BB"], options=COMPAT)
+    assert (theirs.value, theirs.compat) == (0.0, 0.0)
+
+
+def test_the_authors_form_sees_the_beginning_of_a_very_long_completion():
+    text = "The correct answer is (B)" + "x" * 1_000_000 + "The correct answer is (C)"
+    assert grade("letter", text, ["B"], options=COMPAT).value == 1.0
+
+
+def test_a_reference_rule_that_nobody_knows_is_a_defect_of_the_record():
+    given_ = grade("ruler", SAY.format("7"), ["7"], metadata={"reference_rule": "any"})
+    assert given_.validity == "scorer_failed"
+    assert "reference_rule must be all or part: got 'any'" in given_.explanation
+
+
+@pytest.mark.parametrize(
+    "gold", ["I think the answer is no.", "He wrote <think>now</think> on it", "a</think>b"]
+)
+def test_a_gold_text_may_hold_what_marks_an_answer_or_thinking(gold):
+    assert grade("sequence_ratio", gold, [gold]).value == 1.0
+    prefixed = f"aYoo{gold}"
+    assert grade("mrcr", prefixed, [prefixed], metadata=METADATA).value == 1.0
+
+
+@pytest.mark.parametrize("reason", ["max_tokens", "model_length", "length"])
+def test_what_was_cut_off_scores_nothing(reason):
+    cut = graded("cover_exact_match", SAY.format("Karo"), stop=reason)
+    assert (cut.value, cut.validity, cut.asked) == (0.0, "cut_off", None)

@@ -101,10 +101,29 @@ def test_options_of_a_scorer_reach_the_measure():
 
 
 def test_an_option_that_a_scorer_does_not_take_is_refused():
-    with pytest.raises(TypeError, match="scorer letter has no option 'tolerance'"):
+    with pytest.raises(SpecError, match="scorer letter has no option 'tolerance'; it has: none"):
         letter(tolerance=0.1)
     with pytest.raises(SpecError, match="scoring must be strict or compat: got 'lenient'"):
         by_sample(scoring="lenient")
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (cover_exact_match, {"max_extra_words": "many"}, "must be a whole number.*: got 'many'"),
+        (cover_exact_match, {"max_extra_words": -1}, "at least 0: got -1"),
+        (cover_exact_match, {"max_extra_words": 1.5}, "a whole number, at least 0: got 1.5"),
+        (cover_exact_match, {"max_extra_words": True}, "a whole number, at least 0: got True"),
+        (numeric, {"tolerance": None}, "a number, at least 0: got None"),
+        (numeric, {"tolerance": float("nan")}, "a number, at least 0: got nan"),
+        (numeric, {"tolerance": float("inf")}, "a number, at least 0: got inf"),
+        (by_sample, {"require_phrase": "maybe"}, "must be true or false: got 'maybe'"),
+        (letter, {"require_phrase": 1}, "must be true or false: got 1"),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_refused_when_the_scorer_is_made(make, options, message):
+    with pytest.raises(SpecError, match=message):
+        make(**options)
 
 
 def test_the_authors_form_can_be_the_score_and_may_leave_samples_out():
