@@ -235,8 +235,9 @@ def _read(path: Path) -> tuple[list[tuple[str, Any]], list[Problem]]:
         if isinstance(content, dict) and isinstance(content.get("text"), str):
             return [(path.name, content["text"])], []
         if isinstance(content, dict) and isinstance(content.get("data"), list):
-            data = enumerate(content["data"], start=1)
-            return [(f"{path.name} row {number}", row) for number, row in data], []
+            content = content["data"]
+        if isinstance(content, list):
+            return [(f"{path.name} row {i}", row) for i, row in enumerate(content, start=1)], []
     rows, problems = read_rows(path)
     return [(f"{path.name} row {number}", row) for number, row in rows], problems
 

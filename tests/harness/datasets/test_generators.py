@@ -6,6 +6,7 @@ import json
 import pytest
 from inspect_ai import eval
 
+from longspan.harness.datasets import generators
 from longspan.harness.datasets.data import DATA_VARIABLE
 from longspan.harness.datasets.generated.ruler import TASK_NAMES, TASKS
 from longspan.harness.errors import DataError, SpecError
@@ -98,3 +99,11 @@ def test_tasks_without_material_need_no_data(monkeypatch):
     monkeypatch.delenv(DATA_VARIABLE, raising=False)
     task = find_task("ruler", tasks=",".join(FREE), length_tokens=1500, num_samples=1)
     assert len(task.dataset) == len(FREE) == 6
+
+
+def test_material_in_a_json_array_is_read_once(tmp_path, monkeypatch):
+    path = tmp_path / "hotpot_dev_distractor_v1.json"
+    path.write_text(json.dumps(hotpot_rows()))
+    monkeypatch.setattr(generators, "read_rows", lambda *arguments: pytest.fail("read again"))
+    task = find_task("ruler", tasks="qa_2", length_tokens=1024, num_samples=1, hotpotqa=str(path))
+    assert len(task.dataset) == 1
