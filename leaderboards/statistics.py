@@ -25,7 +25,6 @@ from typing import Literal
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from longspan.leaderboards.jackknife import Error, cluster_codes, error_of_mean
@@ -132,10 +131,16 @@ def estimate_difference(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns p-values adjusted for their number (Holm 1979), in the order given."""
-    if not p_values:
-        return []
-    return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
+    """Returns p-values adjusted for their number (Holm 1979), in the order given.
+
+    The k-th smallest of m becomes max_{j <= k} (m - j + 1) * p_j, at most 1. Not by `multipletests`
+    of statsmodels, which collects garbage at each call (0.1 to 0.4 s with a board in memory).
+    """
+    order = np.argsort(p_values, kind="stable")
+    scaled = np.asarray(p_values, dtype=float)[order] * np.arange(len(p_values), 0, -1)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
+    return adjusted.tolist()
 
 
 def holm_by_family(p_values: Sequence[float], families: Sequence[Hashable]) -> list[float]:

@@ -10,6 +10,7 @@ import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
@@ -154,6 +155,12 @@ def test_holm_by_hand():
     # Sorted 0.01, 0.03, 0.04 times 3, 2, 1, then made monotone: 0.03, 0.06, 0.06.
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert holm([]) == []
+
+
+@pytest.mark.parametrize("num", [1, 2, 12])
+def test_holm_is_that_of_statsmodels(num):
+    p_values = np.round(np.random.default_rng(num).random(num) ** 3, 2).tolist()  # some are equal
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
 
 
 def test_every_family_is_adjusted_by_itself():
