@@ -25,6 +25,7 @@ from typing import Literal
 
 import numpy as np
 from scipy import stats
+from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
 from longspan.leaderboards.jackknife import Error, cluster_codes, error_of_mean
@@ -176,19 +177,23 @@ def minimum_detectable_effect(estimate: Estimate) -> float | None:
 def num_samples_needed(estimate: Estimate, adjusted_p: float | None = None) -> int | None:
     """Returns about how many samples would find the difference seen, in 80% of repetitions.
 
-    None where no reasonable number would, or the spread is not known. The same spread and cluster
-    size are assumed; with an adjusted p-value, also the same number of comparisons.
+    The samples of a paired t test of that power (statsmodels), each independent unit (cluster) a
+    sample of it: the same spread and cluster size are assumed, with an adjusted p-value also the
+    same number of comparisons. None where no reasonable number would do, or the spread is unknown.
     """
     if not estimate.standard_error > 0 or estimate.mean == 0 or estimate.degrees < 1:
         return None
     alpha = ALPHA * min(1.0, estimate.p_value / adjusted_p) if adjusted_p else ALPHA
-    smallest = _quantiles(estimate.degrees, alpha) * estimate.standard_error
-    factor = (smallest / estimate.mean) ** 2
-    if factor > MAX_NEEDED_FACTOR:
+    units, factor = estimate.degrees + 1, 1.0
+    effect = abs(estimate.mean) / estimate.standard_error
+    if effect**2 * MAX_NEEDED_FACTOR < _quantiles(math.inf, alpha) ** 2:
         return None
-    needed = estimate.num_samples * max(factor, 1.0)
-    digits = max(0, int(math.log10(needed)) - 1)
-    return int(math.ceil(needed / 10**digits) * 10**digits)
+    if effect < _quantiles(estimate.degrees, alpha):
+        needed = TTestPower().solve_power(effect / math.sqrt(units), alpha=alpha, power=POWER)
+        factor = max(1.0, float(needed) / units)
+    num_samples = estimate.num_samples * factor
+    digits = max(0, int(math.log10(num_samples)) - 1)
+    return int(math.ceil(num_samples / 10**digits) * 10**digits)
 
 
 def _quantiles(degrees: float, alpha: float = ALPHA) -> float:
