@@ -203,7 +203,7 @@ def test_so_many_samples_would_tell():
     estimate = estimate_mean(values, bounds=(-9, 9))
     needed = num_samples_needed(estimate)
     exact = TTestPower().solve_power(0.1 / np.std(values, ddof=1), alpha=0.05, power=0.8)
-    assert exact <= needed <= 1.1 * exact
+    assert 0.99 * exact <= needed <= 1.1 * exact
     assert exact == pytest.approx(200 * (minimum_detectable_effect(estimate) / 0.1) ** 2, rel=0.02)
     # A third of the level, for three comparisons, needs more; at least as many as there are.
     assert num_samples_needed(estimate, min(1.0, 3 * estimate.p_value)) > needed
