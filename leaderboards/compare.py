@@ -13,15 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from longspan.harness.errors import BoardError
+from longspan.leaderboards.differences import checkpoint_differences
+from longspan.leaderboards.entries import Entry, make_entries, require_checkpoint
 from longspan.leaderboards.logs import Logs, read_logs
 from longspan.leaderboards.suite_comparison import boards_to_compare, compare_suite
-from longspan.leaderboards.views import (
-    Entry,
-    checkpoint_differences,
-    make_entries,
-    require_checkpoint,
-    rounded,
-)
+from longspan.leaderboards.views import rounded
 
 PLAIN_WIDTH = 140
 """Columns where the output is no terminal."""

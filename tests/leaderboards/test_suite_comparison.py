@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from longspan.leaderboards.declared import BoardSpec, find_board
+from longspan.leaderboards.entries import make_entries
 from longspan.leaderboards.suite_comparison import boards_to_compare, compare_suite, suite_tree
 from longspan.leaderboards.suites import leaf_weights
-from longspan.leaderboards.views import make_entries
 from tests.leaderboards.test_views import RUN, logs, rows
 
 SPEC = BoardSpec.model_validate(
@@ -34,7 +34,7 @@ def entries(*changes: dict[str, object]):
 
 
 def test_the_paper_s_board_has_the_shares_of_its_average():
-    spec, _ = find_board("paper_long_context")
+    spec = find_board("paper_long_context").spec
     shares = leaf_weights(suite_tree(spec))
     assert shares["docmath"] == pytest.approx(1 / 6)
     assert shares["mrcr_4needle"] == pytest.approx(1 / 18)

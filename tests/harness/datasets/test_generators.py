@@ -78,6 +78,22 @@ def test_mistakes_are_one_line(options, error, message, monkeypatch):
         find_task("ruler", **options)
 
 
+def test_questions_left_out_are_counted_in_the_log_and_said(mirror, tmp_path, caplog):
+    rows = squad_articles()
+    rows[0]["paragraphs"][0]["context"] += " It rains." * 1000
+    (tmp_path / "dev-v2.0.json").write_text(json.dumps({"data": rows}))
+    facts = find_task("ruler", tasks="qa_1", length_tokens=1000, num_samples=2).metadata
+    assert (facts["num_samples"], facts["num_rows_left_out"]) == (2, 1)
+    assert facts["reasons_left_out"][0]["first_rows"] == ["qa_1 question 1"]
+    assert "1 rows left out: its passages exceed 1000 tokens (qa_1 question 1)" in caplog.text
+    assert find_task("niah", lengths_tokens=400, num_depths=2).metadata["num_rows_left_out"] == 0
+
+
+def test_depths_of_the_needle_may_be_given():
+    task = find_task("niah", lengths_tokens=400, depths="0.25,0.5")
+    assert [sample.metadata["depth"] for sample in task.dataset] == [0.25, 0.5]
+
+
 def test_tasks_without_material_need_no_data(monkeypatch):
     monkeypatch.delenv(DATA_VARIABLE, raising=False)
     task = find_task("ruler", tasks=",".join(FREE), length_tokens=1500, num_samples=1)
