@@ -13,6 +13,8 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +23,7 @@ from scipy import stats
 
 from longspan.leaderboards.statistics import (
     ALPHA,
+    DIFFERENCES,
     Estimate,
     estimate_difference,
     estimate_mean,
@@ -35,7 +38,7 @@ CLUSTERS = (8, 20, 50)
 CORRELATIONS = (0.1, 0.3, 0.5)
 ATTEMPTS = 4
 SUITE = {"a": 1.0, "b": 1.0, "c": 0.2, "d": 0.2}
-GAIN, PILOT = 0.08, 100_000
+GAIN, PILOT = 0.08, 1_000_000
 
 Rng = np.random.Generator
 Board = Callable[[Rng], bool]
@@ -229,25 +232,25 @@ def _suite_board(shared: bool, paired: bool) -> Board:
 
 
 def _promised(cluster_size: int | None) -> Board:
-    def outcome(rng: Rng, n: int) -> Estimate | None:
+    def outcome(rng: Rng, n: int) -> Estimate:
         groups = np.arange(n) // (cluster_size or 1)
         hard = shares(rng, groups[-1] + 1, 0.2, 0.5)[groups]
         ours, other = pair(rng, np.minimum(1, hard + GAIN), hard)
-        clusters = _grouped(groups) if cluster_size else None
-        return estimate_difference(_scores(ours), _scores(other), clusters)
+        return estimate_mean((ours - other).tolist(), groups.tolist(), DIFFERENCES)
 
-    # A pilot so large that its spread and gain are the true ones, told as one of 100 samples.
-    pilot = outcome(np.random.default_rng(SEED), PILOT)
-    assert pilot is not None
-    small = Estimate(
-        **{name: getattr(pilot, name) for name in ("mean", "low", "high", "p_value")},
-        num_samples=100,
-        num_clusters=None,
-        standard_error=pilot.standard_error * math.sqrt(PILOT / 100),
-        degrees=100 / (cluster_size or 1) - 1,
-    )
-    needed = num_samples_needed(small) or 0
-    return lambda rng: _differs(outcome(rng, needed))
+    @cache
+    def needed() -> int:
+        # A pilot so large that its spread and gain are the true ones, told as one of 200 samples.
+        pilot = outcome(np.random.default_rng(SEED), PILOT)
+        small = replace(
+            pilot,
+            num_samples=200,
+            standard_error=pilot.standard_error * math.sqrt(PILOT / 200),
+            degrees=200 / (cluster_size or 1) - 1,
+        )
+        return num_samples_needed(small) or 0
+
+    return lambda rng: _differs(outcome(rng, needed()))
 
 
 def main() -> None:
