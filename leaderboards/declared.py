@@ -8,6 +8,7 @@ with.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -114,8 +115,21 @@ class ReportedFile(_Frozen):
     tables: Mapping[str, ReportedTable]
 
 
-def find_board(name: str) -> tuple[BoardSpec, Path]:
-    """Returns a declared board and its file, by name or path.
+@dataclass(frozen=True)
+class DeclaredBoard:
+    """A board with the file that declares it."""
+
+    spec: BoardSpec
+    path: Path
+
+    @property
+    def source(self) -> dict[str, str]:
+        """Name and hash of the file, which the page states."""
+        return {"name": self.path.name, "sha256": file_hash(self.path)}
+
+
+def find_board(name: str) -> DeclaredBoard:
+    """Returns a declared board, by name or path.
 
     Raises:
         BoardError: there is none, or it is malformed.
@@ -129,24 +143,20 @@ def find_board(name: str) -> tuple[BoardSpec, Path]:
                 "your own is given by its path"
             )
         path = BOARDS / f"{name}.yaml"
-    return _validated(BoardSpec, path), path
+    return DeclaredBoard(_validated(BoardSpec, path), path)
 
 
-def board_hash(path: Path) -> str:
-    """Returns the hash of a board's file, which the page states."""
-    return file_hash(path)
-
-
-def read_reported(spec: BoardSpec, board: Path) -> dict[str, Any] | None:
+def read_reported(board: DeclaredBoard) -> dict[str, Any] | None:
     """Returns the reported figures of a board as fractions, with their notes; None without any.
 
     Raises:
         BoardError: the file or the table is missing or malformed.
     """
+    spec = board.spec
     if spec.reported is None:
         return None
     name = spec.reported.file
-    path = board.parent / name if Path(name).suffix else REPORTED / f"{name}.yaml"
+    path = board.path.parent / name if Path(name).suffix else REPORTED / f"{name}.yaml"
     found = _validated(ReportedFile, path)
     table = found.tables.get(spec.reported.table)
     if table is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from longspan.leaderboards.breakdowns import Entry
+from longspan.leaderboards.entries import Entry
 from longspan.leaderboards.statistics import estimate_mean
 
 NUM_DEPTHS = 5

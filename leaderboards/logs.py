@@ -169,6 +169,7 @@ def _run(path: Path, log: EvalLog) -> Run:
         epochs=spec.config.epochs or 1,
         num_samples=max(total, len(log.samples or [])),
         seconds=_seconds(log),
+        task_args=spec.task_args or {},
     )
 
 

@@ -56,6 +56,8 @@ def page_model(board: Mapping[str, Any], plots: Sequence[Plot]) -> dict[str, Any
         "baseline": board["baseline"],
         "notes": board.get("notes", []),
         "headline": headline(numbers),
+        "suite": suite_model(numbers["suite"], board["baseline"]),
+        "declared": board["declared"],
         "overall": overall_rows(board),
         "solver_rows": [solver_row(row) for row in numbers["solver_differences"]],
         "breakdowns": [
@@ -110,6 +112,43 @@ def headline(numbers: Mapping[str, Any]) -> list[dict[str, str]]:
             what += f", {windows(longest)} the window"
         made.append(_card(what, row))
     return made
+
+
+def suite_model(suite: Mapping[str, Any] | None, baseline: str | None) -> dict[str, Any] | None:
+    """Returns the table of a declared board: header, rows, reported rows and footnotes."""
+    if suite is None or not suite["rows"]:
+        return None
+    differences = {row["checkpoint"]: row for row in suite["differences"]}
+    reported = suite["reported"] or {"rows": [], "notes": [], "table_notes": [], "source": ""}
+    return {
+        "title": suite["title"],
+        "description": suite["description"],
+        "columns": [column["name"] for column in suite["columns"]],
+        "has_average": suite["has_average"],
+        "has_difference": bool(differences),
+        "rows": [
+            {
+                "checkpoint": row["checkpoint"],
+                "is_baseline": row["checkpoint"] == baseline,
+                "average": _suite_cell(row["average"]),
+                "cells": [_suite_cell(cell) for cell in row["cells"]],
+                "difference": difference_cells(differences.get(row["checkpoint"])),
+            }
+            for row in suite["rows"]
+        ],
+        "source": reported["source"],
+        "reported": [
+            {
+                "name": row["name"],
+                "notes": ", ".join(map(str, row["notes"])),
+                "average": _reported_cell(row["average"]),
+                "cells": [_reported_cell(value) for value in row["values"]],
+            }
+            for row in reported["rows"]
+        ],
+        "notes": reported["notes"],
+        "table_notes": ", ".join(map(str, reported["table_notes"])),
+    }
 
 
 def overall_rows(board: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -307,6 +346,23 @@ def _cell(row: Row | None) -> dict[str, Any]:
         "value": row["accuracy"],
         "n": count(row["num_samples"]),
     }
+
+
+def _suite_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
+    if cell["mean"] is None:
+        return {"text": MISSING, "value": "", "interval": "", "missing": "; ".join(cell["missing"])}
+    return {
+        "text": percent(cell["mean"]),
+        "value": cell["mean"],
+        "interval": interval(cell["interval"]),
+        "missing": "",
+    }
+
+
+def _reported_cell(value: float | None) -> dict[str, Any]:
+    if value is None:
+        return {"text": MISSING, "value": ""}
+    return {"text": f"{100 * value:.2f}", "value": value}
 
 
 def _heat_cell(cell: Row | None) -> dict[str, Any]:

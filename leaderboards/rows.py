@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Run:
     """Samples and epochs that the log should hold."""
     seconds: float
     """Wall time of the evaluation, of its last start where it was resumed."""
+    task_args: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the task, defaults included."""
     generates: bool = True
     """Whether the model writes; a choice by likelihood is not sampled."""
 

@@ -20,6 +20,7 @@ import typer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from longspan.harness.errors import BoardError
+from longspan.leaderboards.declared import find_board
 from longspan.leaderboards.explorer import as_script, explorer_data
 from longspan.leaderboards.logs import read_logs
 from longspan.leaderboards.page import page_model
@@ -47,6 +48,10 @@ def board_command(
     taskset: Annotated[
         list[Path] | None, typer.Option(help="Task set for the data card (may be repeated).")
     ] = None,
+    declared: Annotated[
+        str | None,
+        typer.Option("--board", help="Declared board: its name or its file (columns, average)."),
+    ] = None,
     extra: Annotated[
         Path | None, typer.Option(help='JSON file with {"notes": ["...", ...]} for the page.')
     ] = None,
@@ -57,10 +62,15 @@ def board_command(
     curves = _training_folder(training)
     found = read_logs(logs)
     board = build_board(
-        found, title=title, baseline=baseline, training=curves, tasksets=taskset or []
+        found,
+        title=title,
+        baseline=baseline,
+        training=curves,
+        tasksets=taskset or (),
+        declared=None if declared is None else find_board(declared),
     )
     board["notes"] = [*sampling_notes(board["sources"]), *notes]
-    write_site(board, as_script(explorer_data(found, baseline)), out)
+    write_site(board, as_script(explorer_data(found, board["baseline"])), out)
     num_left_out = len(board["skipped"])
     left_out = f", {num_left_out} logs left out (the page says why)" if num_left_out else ""
     print(f"board: {out / 'index.html'} ({len(board['sources'])} logs{left_out})")

@@ -87,8 +87,17 @@ class NiahParameters(NiahOptions, _Sources):
         return None if value is None else tuple(dict.fromkeys(_listed(value)))
 
 
-Made = tuple[list[Record], list[Path], list[Problem]]
-"""Records, the files that they were drawn from, and what was left out."""
+@dataclass(frozen=True)
+class Material:
+    """What samples are drawn from: the texts or rows of a file, and what of it was left out."""
+
+    path: Path
+    rows: list[Any]
+    problems: list[Problem]
+
+
+Made = tuple[list[Record], list[Material], list[Problem]]
+"""Records, what they were drawn from, and the questions that were left out."""
 
 
 @dataclass(frozen=True)
@@ -108,34 +117,36 @@ class Generator:
     parameters: type[RulerParameters | NiahParameters]
     """What `-T` may set."""
     make: Callable[[SpecFile, Any, TokenCounter], Made]
+    materials: tuple[str, ...]
+    """What some of its tasks are made of (`MATERIALS`)."""
 
 
 def _ruler(file: SpecFile, chosen: RulerParameters, counter: TokenCounter) -> Made:
     given = {"essays": chosen.essays, "squad": chosen.squad, "hotpotqa": chosen.hotpotqa}
-    found: dict[str, tuple[Path, list[Any]]] = {}
+    found: dict[str, Material] = {}
     records: list[Record] = []
     left_out: list[Problem] = []
     for name in chosen.tasks:
         task = TASKS[name]
         if task.material and task.material not in found:
-            found[task.material] = _material(file, task.material, given[task.material], name)
-        corpus = found[task.material][1] if task.material else ()
+            found[task.material] = _read_material(file, task.material, given[task.material], name)
+        corpus = found[task.material].rows if task.material else ()
         fitting, too_long = ruler_records(name, chosen, counter, corpus)
         records += fitting
         left_out += too_long
-    return records, [path for path, _ in found.values()], left_out
+    return records, list(found.values()), left_out
 
 
 def _niah(file: SpecFile, chosen: NiahParameters, counter: TokenCounter) -> Made:
     if chosen.haystack == "noise":
         return niah_records(chosen, counter), [], []
-    path, texts = _material(file, "essays", chosen.essays, "haystack=essays")
-    return niah_records(chosen, counter, texts), [path], []
+    essays = _read_material(file, "essays", chosen.essays, "haystack=essays")
+    return niah_records(chosen, counter, essays.rows), [essays], []
 
 
 GENERATORS: dict[str, Generator] = {
-    "ruler": Generator(RulerParameters, _ruler),
-    "niah": Generator(NiahParameters, _niah),
+    "ruler": Generator(RulerParameters, _ruler, tuple(MATERIALS)),
+    "niah": Generator(NiahParameters, _niah, ("essays",)),
 }
 """Name of a reader in a spec -> generator."""
 
@@ -150,9 +161,10 @@ def generate(file: SpecFile, arguments: Mapping[str, Any]) -> Generated:
     generator = GENERATORS[file.spec.dataset.reader]
     chosen = check_parameters(file, arguments)
     counter = active_counter(chosen.tokenizer)
-    records, paths, left_out = generator.make(file, chosen, counter)
+    records, materials, left_out = generator.make(file, chosen, counter)
+    left_out = [*(problem for one in materials for problem in one.problems), *left_out]
     warn_of_left_out(file.spec.name, left_out)
-    hashes = [file_hash(path) for path in paths]
+    hashes = [file_hash(one.path) for one in materials]
     identity = [chosen.model_dump(mode="json"), hashes, counter.name]
     return Generated(
         records=records,
@@ -161,7 +173,7 @@ def generate(file: SpecFile, arguments: Mapping[str, Any]) -> Generated:
             "num_samples": len(records),
             "tokenizer": counter.name,
             "tokenizer_exact": counter.exact,
-            "material": [path.name for path in paths],
+            "material": [one.path.name for one in materials],
             **left_out_facts(left_out),
         },
     )
@@ -179,41 +191,55 @@ def check_parameters(file: SpecFile, arguments: Mapping[str, Any]) -> Any:
         raise SpecError(f"task {file.spec.name}: {describe_validation(error)}") from error
 
 
-def _material(file: SpecFile, name: str, given: str | None, task: str) -> tuple[Path, list[Any]]:
-    """Returns a file of the material and its texts or rows."""
-    if given:
-        path: Path | None = Path(given).expanduser()
-    else:
-        folders = [*mirrors(), file.path.parent]
-        places = [folder / one for folder in folders for one in MATERIALS[name]]
-        path = next((place for place in places if place.is_file()), None)
+def find_material(file: SpecFile, name: str) -> Path | None:
+    """Returns a file of the material in LONGSPAN_DATA or beside the spec, None if there is none."""
+    folders = [*mirrors(), file.path.parent]
+    places = [folder / one for folder in folders for one in MATERIALS[name]]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _read_material(file: SpecFile, name: str, given: str | None, task: str) -> Material:
+    path = Path(given).expanduser() if given else find_material(file, name)
     if path is None:
         raise DataError(
             f"{task} needs {name}: none of {', '.join(MATERIALS[name])} in LONGSPAN_DATA; "
             f"pass -T {name}=FILE, or choose tasks that need none"
         )
-    rows = _read(path)
+    rows, problems = _read(path)
     if name == "essays":
-        rows = [row.get("text") if isinstance(row, dict) else row for row in rows]
-    return path, rows
+        texts = [(place, row.get("text") if isinstance(row, dict) else row) for place, row in rows]
+        problems = [
+            *problems,
+            *(Problem(place, 'no text in "text"') for place, text in texts if not _is_text(text)),
+        ]
+        rows = [(place, text) for place, text in texts if _is_text(text)]
+    return Material(path, [row for _, row in rows], problems)
 
 
-def _read(path: Path) -> list[Any]:
-    """Returns the rows of a file; texts, and the two formats that RULER has, are rows as well."""
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _read(path: Path) -> tuple[list[tuple[str, Any]], list[Problem]]:
+    """Returns the rows of a file, each with its place, and what is none.
+
+    Texts, and the two formats that RULER has, are rows as well.
+    """
     if path.suffix in (".txt", ".md"):
-        return [read_text(path)]
+        return [(path.name, read_text(path))], []
     if path.suffix == ".json":
         try:
             content = json.loads(read_text(path))
-        except ValueError as error:
-            raise DataError(f"not JSON: {path} ({error}); fetch it again") from error
+        except (ValueError, RecursionError):
+            content = None  # JSON lines, perhaps; else their reader says what is wrong
         if isinstance(content, dict) and isinstance(content.get("text"), str):
-            return [content["text"]]
+            return [(path.name, content["text"])], []
         if isinstance(content, dict) and isinstance(content.get("data"), list):
-            return list(content["data"])
-        if isinstance(content, list):
-            return content
-    return [row for _, row in read_rows(path)[0]]
+            content = content["data"]
+        if isinstance(content, list) and all(isinstance(row, dict) for row in content):
+            return [(f"{path.name} row {number}", row) for number, row in enumerate(content, 1)], []
+    rows, problems = read_rows(path)
+    return [(f"{path.name} row {number}", row) for number, row in rows], problems
 
 
 def _listed(value: Any) -> Sequence[Any]:

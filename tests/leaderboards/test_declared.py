@@ -22,10 +22,11 @@ def write(folder: Path, **changes: object) -> str:
 
 @pytest.mark.parametrize("name", PACKAGED)
 def test_a_packaged_board_names_registered_tasks_and_reported_figures(name: str):
-    spec, path = find_board(name)
+    board = find_board(name)
+    spec = board.spec
     tasks = {task for column in spec.columns for task in column.tasks}
     assert tasks <= {one.stem for one in (Path(__file__).parents[2] / "tasks").glob("*.yaml")}
-    reported = read_reported(spec, path)
+    reported = read_reported(board)
     assert reported is not None
     for row in reported["rows"]:
         assert len(row["values"]) == len(spec.columns)
@@ -34,11 +35,11 @@ def test_a_packaged_board_names_registered_tasks_and_reported_figures(name: str)
 
 
 def test_reported_averages_are_those_that_are_printed():
-    spec, path = find_board("paper_long_context")
-    rows = {row["name"]: row for row in (read_reported(spec, path) or {})["rows"]}
+    board = find_board("paper_long_context")
+    rows = {row["name"]: row for row in (read_reported(board) or {})["rows"]}
     ours = rows["QwenLong-L1.5-30B-A3B"]
     assert ours["average"] == pytest.approx(0.7182)
-    weighted = sum(w * v for w, v in zip(spec.weights.values(), ours["values"], strict=True))
+    weighted = sum(w * v for w, v in zip(board.spec.weights.values(), ours["values"], strict=True))
     assert weighted == pytest.approx(ours["average"], abs=2e-4)
     printed = rows["GPT-5"]  # its printed average is not the mean of its columns, which a note says
     assert abs(sum(printed["values"]) / 6 - printed["average"]) > 1e-3
@@ -73,9 +74,9 @@ def test_what_is_not_there_is_named_with_what_is(tmp_path: Path):
         find_board("papr")
     with pytest.raises(LongspanError, match="nowhere.yaml"):
         find_board("nowhere.yaml")
-    spec, path = find_board(write(tmp_path, reported={"file": "qwenlong_l1_5", "table": "x"}))
+    board = find_board(write(tmp_path, reported={"file": "qwenlong_l1_5", "table": "x"}))
     with pytest.raises(BoardError, match="has no table 'x'; choose one of general"):
-        read_reported(spec, path)
+        read_reported(board)
 
 
 def test_figures_of_ones_own_stand_beside_the_board(tmp_path: Path):
@@ -84,5 +85,5 @@ def test_figures_of_ones_own_stand_beside_the_board(tmp_path: Path):
         "tables": {"t": {"where": "p. 1", "rows": [{"name": "m", "values": {"A": 50, "B": 1}}]}},
     }
     (tmp_path / "figures.yaml").write_text(yaml.safe_dump(figures))
-    spec, path = find_board(write(tmp_path, reported={"file": "figures.yaml", "table": "t"}))
-    assert (read_reported(spec, path) or {})["rows"][0]["values"] == [0.5]
+    board = find_board(write(tmp_path, reported={"file": "figures.yaml", "table": "t"}))
+    assert (read_reported(board) or {})["rows"][0]["values"] == [0.5]

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.power import TTestPower
+from statsmodels.stats.proportion import proportion_confint
 
 from longspan.leaderboards.statistics import (
     estimate_difference,
     estimate_mean,
     holm,
+    holm_by_family,
     minimum_detectable_effect,
     num_samples_needed,
     verdict,
@@ -39,14 +41,28 @@ def test_the_cluster_robust_interval_is_the_formula_by_hand():
     assert estimate.high - estimate.mean == pytest.approx(12.7062 * 0.25, abs=1e-4)
 
 
-def test_with_clusters_it_agrees_with_statsmodels():
+def test_clusters_of_one_size_have_the_classical_cluster_robust_error():
     values, groups = clustered(1)
     fit = sm.OLS(values, np.ones_like(values)).fit(
         cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
     )
-    estimate = estimate_mean(values, groups)
+    estimate = estimate_mean(values, groups, bounds=(-9, 9))
     assert (estimate.low, estimate.high) == pytest.approx(tuple(fit.conf_int()[0]))
-    assert estimate.p_value == pytest.approx(fit.pvalues[0])
+    assert estimate.p_value == pytest.approx(fit.pvalues[0]) and estimate.degrees == pytest.approx(
+        29
+    )
+
+
+def test_independent_right_and_wrong_answers_have_wilsons_interval():
+    # n* = p (1 - p) / SE^2 = n - 1, and t in the place of z.
+    estimate = estimate_mean([1.0] * 18 + [0.0] * 2)
+    level = 2 * stats.norm.cdf(stats.t.ppf(0.975, 19)) - 1
+    low, high = proportion_confint(0.9 * 19, 19, 1 - level, method="wilson")
+    assert (estimate.low, estimate.high) == pytest.approx((low, high))
+    # For many samples it is scipy's.
+    exact = stats.binomtest(900, 1000).proportion_ci(0.95, method="wilson")
+    estimate = estimate_mean([1.0] * 900 + [0.0] * 100)
+    assert (estimate.low, estimate.high) == pytest.approx((exact.low, exact.high), abs=1e-4)
 
 
 @pytest.mark.parametrize("groups", [None, ["only"] * 5, ["a", None, "a", "b", "b"]])
@@ -138,6 +154,13 @@ def test_holm_by_hand():
     # Sorted 0.01, 0.03, 0.04 times 3, 2, 1, then made monotone: 0.03, 0.06, 0.06.
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert holm([]) == []
+
+
+def test_every_family_is_adjusted_by_itself():
+    p_values = [0.04, 0.01, 0.03, 0.02]
+    assert holm_by_family(p_values, ["a", "b", "a", "b"]) == pytest.approx([0.06, 0.02, 0.06, 0.02])
+    assert holm_by_family(p_values, ["one"] * 4) == pytest.approx(holm(p_values))
+    assert holm_by_family([], []) == []
 
 
 def test_verdicts_need_the_adjusted_p_value():

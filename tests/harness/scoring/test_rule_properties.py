@@ -23,19 +23,9 @@ PREFIX = "aYoo"
 METADATA = {"random_string_to_prepend": PREFIX}
 MARKS = ("think>", "answer is", "\\")
 """What means something to the extraction of an answer; a gold answer does not hold it."""
-SPECIAL = {
-    "the",
-    "an",
-    "yes",
-    "no",
-    "true",
-    "false",
-    "percent",
-    "thousand",
-    "million",
-    "billion",
-    "trillion",
-}
+SPECIAL = {"the", "an", "not", "nor", "neither", "isnt", "wasnt", "yes", "no", "true", "false"}
+SPECIAL |= {"percent", "thousand", "million", "billion", "trillion"}
+"""Words that mean something to a rule; a candidate is none of them."""
 
 edge = st.characters(categories=("Lu", "Ll", "Lo", "Nd"))
 inner = st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), max_size=30)
