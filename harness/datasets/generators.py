@@ -236,8 +236,8 @@ def _read(path: Path) -> tuple[list[tuple[str, Any]], list[Problem]]:
             return [(path.name, content["text"])], []
         if isinstance(content, dict) and isinstance(content.get("data"), list):
             content = content["data"]
-        if isinstance(content, list):
-            return [(f"{path.name} row {i}", row) for i, row in enumerate(content, start=1)], []
+        if isinstance(content, list) and all(isinstance(row, dict) for row in content):
+            return [(f"{path.name} row {number}", row) for number, row in enumerate(content, 1)], []
     rows, problems = read_rows(path)
     return [(f"{path.name} row {number}", row) for number, row in rows], problems
 

@@ -69,7 +69,9 @@ def test_samples_without_a_score_are_no_zeros():
 def test_the_command_fails_where_the_control_does(monkeypatch, capsys, scoring, code):
     monkeypatch.setattr(fuzzing, "named_task", lambda *args: made_up(scoring()))
     assert main(["fuzz-scorer", "lands", "--json"]) == code
-    first = json.loads(capsys.readouterr().out)[0]
+    printed = capsys.readouterr().out
+    assert printed.startswith("["), printed
+    first = json.loads(printed)[0]
     assert (first["exploit"], first["mean"]) == (CONTROL, 1.0 if code == 0 else None)
     assert main(["fuzz-scorer", "lands"]) == code
     assert "every candidate" in capsys.readouterr().out

@@ -21,7 +21,7 @@ from longspan.harness.scoring.rules import RULES
 SAY = "Therefore, the answer is {}."
 PREFIX = "aYoo"
 METADATA = {"random_string_to_prepend": PREFIX}
-MARKS = ("think>", "answer is", "\\")
+MARKS = ("think>", "answer is", "<｜", "\\")
 """What means something to the extraction of an answer; a gold answer does not hold it."""
 SPECIAL = {"the", "an", "not", "nor", "neither", "isnt", "wasnt", "yes", "no", "true", "false"}
 SPECIAL |= {"percent", "thousand", "million", "billion", "trillion"}
