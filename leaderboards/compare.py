@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from longspan.harness.errors import BoardError
+from longspan.leaderboards.cache import default_cache
 from longspan.leaderboards.logs import read_logs
+from longspan.leaderboards.notes import comparison_notes
 from longspan.leaderboards.views import (
     Entry,
     checkpoint_differences,
@@ -27,13 +28,19 @@ STYLES = {"better": "green", "worse": "red", "cannot tell": "yellow"}
 
 def compare_command(
     logs: Annotated[
-        list[Path], typer.Argument(help="Logs of Inspect, results of lm-eval, or folders.")
+        list[str],
+        typer.Argument(
+            help="Logs of Inspect, results of lm-eval, folders, patterns, or URLs of such."
+        ),
     ],
     a: Annotated[str, typer.Argument(help="Checkpoint that is judged.")],
     b: Annotated[str, typer.Argument(help="Checkpoint that it is compared with.")],
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Read every log anew and keep nothing.")
+    ] = False,
 ) -> None:
     """Compare checkpoint A with checkpoint B on the samples that both have answered."""
-    read = read_logs(logs)
+    read = read_logs(logs, None if no_cache else default_cache())
     entries = make_entries(read, baseline=b)
     require_checkpoint([entry.label for entry in entries], a)
     chosen = [entry for entry in entries if entry.label.checkpoint in (a, b)]
@@ -51,6 +58,8 @@ def compare_command(
         "samples would show a difference of this size.",
         style="dim",
     )
+    for note in comparison_notes([entry.run for entry in chosen]):
+        console.print(Text(note, style="dim"))
     if read.skipped:
         console.print(f"{len(read.skipped)} logs left out; the first: ", style="dim", end="")
         console.print(Text(str(read.skipped[0])))
