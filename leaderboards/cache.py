@@ -17,18 +17,23 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from longspan.harness.scoring import validity
 from longspan.leaderboards.rows import SCHEMA, Run
 
 CACHE_VARIABLE = "LONGSPAN_CACHE"
 ENDING = ".parquet"
-READERS = ("inspect_logs.py", "lm_eval.py", "rows.py", "cache.py")
+READERS = (
+    *("longspan.leaderboards.inspect_logs", "longspan.leaderboards.lm_eval"),
+    *("longspan.leaderboards.rows", "longspan.leaderboards.cache"),
+    *("longspan.harness.scoring.validity", "longspan.harness.scoring.rules"),
+)
+"""Modules that decide what a row holds; they are not imported for a look at their text."""
 _KEY = b"longspan"
 _DIGEST = b"longspan-digest"
 
@@ -101,9 +106,10 @@ def default_cache() -> RowCache:
 def reader_version() -> str:
     """Returns what entries depend on beside the log: our code that reads it, and Inspect's."""
     digest = hashlib.sha256(version("inspect_ai").encode())
-    here = Path(__file__).parent
-    for path in (*(here / name for name in READERS), Path(str(validity.__file__))):
-        digest.update(path.read_bytes())
+    for name in READERS:
+        found = find_spec(name)
+        if found is not None and found.origin:
+            digest.update(Path(found.origin).read_bytes())
     return digest.hexdigest()
 
 

@@ -59,11 +59,11 @@ def _task(
     results: dict[int, dict[str, list[dict[str, Any]]]] = {index: {} for index in order}
     kept = _kept(frame, share)
     row: Any
-    for row in frame.itertuples():
+    for row in frame[frame["sample"].isin(kept)].itertuples():
         name = str(row.sample)
-        if name in kept:
-            samples.setdefault(name, _sample(row, chars))
-            results[int(row.run)].setdefault(name, []).append(_attempt(row, chars))
+        if name not in samples:
+            samples[name] = _sample(row, chars)
+        results[int(row.run)].setdefault(name, []).append(_attempt(row, chars))
     return {
         "label": labels[0].task,
         "num_samples": int(frame["sample"].nunique()),

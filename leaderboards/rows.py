@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -142,14 +143,26 @@ def to_frame(tables: Sequence[pa.Table]) -> pd.DataFrame:
     """Returns the rows of runs, in the order of their runs, with `run` as their index in it."""
     if not tables:
         return pd.DataFrame(columns=COLUMNS)
-    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    table = pa.concat_tables(tables)
+    # Plain objects, each text once: the strings of Arrow are slow to go through one by one.
+    frame = pd.DataFrame(
+        {name: _column(table.column(name)) for name in SCHEMA.names}, columns=SCHEMA.names
+    )
     sizes = [table.num_rows for table in tables]
     frame.insert(0, "run", [index for index, size in enumerate(sizes) for _ in range(size)])
     for name in RECORDS:
-        texts = frame[name].astype(object)
-        records = [json.loads(text) if isinstance(text, str) else None for text in texts]
+        records = [json.loads(text) if isinstance(text, str) else None for text in frame[name]]
         frame[name] = pd.Series(records, index=frame.index, dtype=object)
     return frame.sort_values(["run", "sample", "epoch"], kind="stable", ignore_index=True)
+
+
+def _column(values: pa.ChunkedArray) -> pd.Series:
+    if not pa.types.is_string(values.type):
+        return pd.Series(values.to_numpy())
+    encoded = values.combine_chunks().dictionary_encode()
+    words = np.append(encoded.dictionary.to_numpy(zero_copy_only=False), None)
+    places = encoded.indices.fill_null(len(words) - 1).to_numpy()
+    return pd.Series(words[places], dtype=object)
 
 
 def sample_set(ids: Iterable[str]) -> str:
