@@ -13,9 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from longspan.harness.errors import BoardError
+from longspan.leaderboards.cache import default_cache
 from longspan.leaderboards.differences import checkpoint_differences
 from longspan.leaderboards.entries import Entry, make_entries, require_checkpoint
 from longspan.leaderboards.logs import Logs, read_logs
+from longspan.leaderboards.notes import comparison_notes
 from longspan.leaderboards.suite_comparison import boards_to_compare, compare_suite
 from longspan.leaderboards.views import rounded
 
@@ -28,7 +30,10 @@ WORSE = 1
 
 def compare_command(
     logs: Annotated[
-        list[Path], typer.Argument(help="Logs of Inspect, results of lm-eval, or folders.")
+        list[str],
+        typer.Argument(
+            help="Logs of Inspect, results of lm-eval, folders, patterns, or URLs of such."
+        ),
     ],
     a: Annotated[str, typer.Argument(help="Checkpoint that is judged.")],
     b: Annotated[str, typer.Argument(help="Checkpoint that it is compared with.")],
@@ -42,6 +47,9 @@ def compare_command(
     check: Annotated[
         bool, typer.Option("--check", help="Exit with 1 where A is worse on a task or an average.")
     ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Read every log anew and keep nothing.")
+    ] = False,
 ) -> None:
     """Compare checkpoint A with checkpoint B on the samples that both have answered.
 
@@ -49,7 +57,7 @@ def compare_command(
     """
     logs, a, b = _ordered(logs, a, b)
     specs = boards_to_compare(board)
-    read = read_logs(logs)
+    read = read_logs(logs, None if no_cache else default_cache())
     entries = make_entries(read, baseline=b)
     require_checkpoint([entry.label for entry in entries], a)
     chosen = [entry for entry in entries if entry.label.checkpoint in (a, b)]
@@ -60,10 +68,11 @@ def compare_command(
         )
     suites = [compare_suite(spec, chosen, a, b) for spec in specs]
     suites = [suite for suite in suites if suite["difference"] or board]
+    notes = comparison_notes([entry.run for entry in chosen])
     if as_json:
-        print(json.dumps(_as_json(a, b, rows, suites, read), indent=1, allow_nan=False))
+        print(json.dumps(_as_json(a, b, rows, suites, read, notes), indent=1, allow_nan=False))
     else:
-        _show(comparison_table(rows, chosen, a, b, suites), len(rows), suites, read)
+        _show(comparison_table(rows, chosen, a, b, suites), len(rows), suites, read, notes)
     found = [row["verdict"] for row in [*rows, *(s["difference"] for s in suites)] if row]
     if check and "worse" in found:
         raise typer.Exit(WORSE)
@@ -114,7 +123,13 @@ def _add(
     )
 
 
-def _show(table: Table, num_rows: int, suites: Sequence[Mapping[str, Any]], read: Logs) -> None:
+def _show(
+    table: Table,
+    num_rows: int,
+    suites: Sequence[Mapping[str, Any]],
+    read: Logs,
+    notes: Sequence[str],
+) -> None:
     console = Console()
     console = console if console.is_terminal else Console(width=PLAIN_WIDTH)
     console.print(table)
@@ -128,6 +143,8 @@ def _show(table: Table, num_rows: int, suites: Sequence[Mapping[str, Any]], read
         if suite["missing"]:
             names = ", ".join(suite["missing"])
             console.print(Text(f"No average of {suite['board']}; it lacks: {names}", style="dim"))
+    for note in notes:
+        console.print(Text(note, style="dim"))
     if read.skipped:
         console.print(f"{len(read.skipped)} logs left out; the first: ", style="dim", end="")
         console.print(Text(str(read.skipped[0])))
@@ -139,17 +156,19 @@ def _as_json(
     rows: Sequence[Mapping[str, Any]],
     suites: Sequence[Mapping[str, Any]],
     read: Logs,
+    notes: Sequence[str],
 ) -> Any:
     skipped = [{"place": one.place, "reason": one.reason} for one in read.skipped]
-    content = {"a": a, "b": b, "tasks": list(rows), "averages": list(suites), "skipped": skipped}
+    content = {"a": a, "b": b, "tasks": list(rows), "averages": list(suites)}
+    content |= {"notes": list(notes), "skipped": skipped}
     return rounded(content)
 
 
-def _ordered(logs: Sequence[Path], a: str, b: str) -> tuple[list[Path], str, str]:
+def _ordered(logs: Sequence[str], a: str, b: str) -> tuple[list[str], str, str]:
     """Returns logs and names, also where the names stand first: what is no path is a name."""
     given = [*map(str, logs), a, b]
     if Path(given[-1]).exists() and not Path(given[0]).exists():
-        return [Path(one) for one in given[2:]], given[0], given[1]
+        return given[2:], given[0], given[1]
     return list(logs), a, b
 
 

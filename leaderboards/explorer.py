@@ -15,12 +15,12 @@ import pandas as pd
 
 from longspan.leaderboards.labels import Label, label_runs
 from longspan.leaderboards.logs import Logs
+from longspan.leaderboards.rows import MAX_TEXT_CHARS, shorten
 from longspan.leaderboards.wording import solver_name
 
-MAX_TEXT_CHARS = 1600
 MIN_TEXT_CHARS = 120
-"""Longest question, answer or completion on the page; the middle of a longer one is left out. The
-more attempts there are, the shorter."""
+"""Longest question, answer or completion on a page with very many attempts; the middle of a longer
+one is left out. On a page with fewer it is `MAX_TEXT_CHARS`."""
 MAX_TOTAL_CHARS = 8_000_000
 MAX_ATTEMPTS = 40_000
 """What a page can hold. Of more attempts, samples on which runs disagree are kept first."""
@@ -59,11 +59,11 @@ def _task(
     results: dict[int, dict[str, list[dict[str, Any]]]] = {index: {} for index in order}
     kept = _kept(frame, share)
     row: Any
-    for row in frame.itertuples():
+    for row in frame[frame["sample"].isin(kept)].itertuples():
         name = str(row.sample)
-        if name in kept:
-            samples.setdefault(name, _sample(row, chars))
-            results[int(row.run)].setdefault(name, []).append(_attempt(row, chars))
+        if name not in samples:
+            samples[name] = _sample(row, chars)
+        results[int(row.run)].setdefault(name, []).append(_attempt(row, chars))
     return {
         "label": labels[0].task,
         "num_samples": int(frame["sample"].nunique()),
@@ -77,7 +77,8 @@ def _task(
 
 def _kept(frame: pd.DataFrame, share: float) -> set[str]:
     """Returns a share of the sample ids, those on which runs differ most first."""
-    spread = frame.groupby("sample")["value"].agg(lambda part: part.max() - part.min()).fillna(0)
+    values = frame.groupby("sample")["value"]
+    spread = (values.max() - values.min()).fillna(0)
     ids = sorted(spread.index, key=lambda name: (-spread[name], name))
     return {str(name) for name in ids[: max(1, int(share * len(ids)))]}
 
@@ -113,15 +114,6 @@ def _attempt(row: Any, chars: int) -> dict[str, Any]:
         "completion": shorten(row.completion, chars),
         "error": shorten(row.error, chars),
     }
-
-
-def shorten(text: object, chars: int) -> str:
-    """Returns a text of about `chars` characters at most: its beginning and its end."""
-    whole = str(text)
-    if len(whole) <= chars:
-        return whole
-    half = chars // 2
-    return f"{whole[:half]} [... {len(whole) - 2 * half} characters left out ...] {whole[-half:]}"
 
 
 def _text_or_none(value: Any) -> str | None:

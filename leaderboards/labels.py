@@ -1,7 +1,8 @@
 """Names of the board's rows: what tells two runs apart is written out, so none are mixed.
 
-Runs of one task in several versions, of one checkpoint name with several weights, or under several
-settings get the difference into their names; differences that nobody varied stay out of sight.
+Runs of one task in several versions, by several judges or scorings, of one checkpoint name with
+several weights, or under several settings get the difference into their names; differences that
+nobody varied stay out of sight.
 """
 
 from __future__ import annotations
@@ -44,7 +45,11 @@ class Label:
 
 def label_runs(runs: Sequence[Run]) -> list[Label]:
     """Returns the label of each run; no two are equal."""
-    tasks = _named(runs, lambda run: run.task, lambda run: _short(run.task_version))
+    versions = _named(runs, lambda run: run.task, lambda run: _short(run.task_version))
+    conflicts = conflicting_prompts(runs)
+    tasks = _with_differences(
+        runs, versions, lambda i: versions[i], lambda run: _measure(run, conflicts)
+    )
     names = _named(runs, lambda run: run.checkpoint, lambda run: _short(run.checkpoint_hash))
     solvers = _with_differences(
         runs, [run.solver for run in runs], lambda i: (tasks[i], runs[i].solver), _condition
@@ -55,6 +60,27 @@ def label_runs(runs: Sequence[Run]) -> list[Label]:
     ]
     names = _with_differences(runs, names, lambda i: keys[i], _repeat)
     return [Label(names[i], *key[1:]) for i, key in enumerate(keys)]
+
+
+def conflicting_prompts(runs: Sequence[Run]) -> set[str]:
+    """Returns the forms of the judge's prompt of which the runs used several wordings.
+
+    A form that a run never needed says nothing: which are used depends on the answers.
+    """
+    hashes: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        for form, prompt_hash in run.judge_prompts.items():
+            hashes[form].add(prompt_hash)
+    return {form for form, known in hashes.items() if len(known) > 1}
+
+
+def _measure(run: Run, conflicts: set[str]) -> dict[str, Any]:
+    """Returns what makes a score another measurement of the same task."""
+    prompts = {
+        f"{form} prompt": run.judge_prompts.get(form, "unused")[:SHOWN_HASH_CHARS]
+        for form in sorted(conflicts)
+    }
+    return {"judge": run.judge or "none", **run.scoring, **prompts}
 
 
 def _condition(run: Run) -> dict[str, Any]:

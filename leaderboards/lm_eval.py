@@ -15,6 +15,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from longspan.harness.datasets.rows import read_json_lines
 from longspan.harness.errors import DataError, one_line
 from longspan.harness.files import file_hash
 from longspan.harness.lm_eval.record import COUNTS_KEY, LmEvalRecord, TokenCounts, read_record
-from longspan.leaderboards.rows import COLUMNS, SET_ASIDE, Row, Run, short_name
+from longspan.leaderboards.rows import SET_ASIDE, Row, Run, sample_set, short_name
 
 Outcome = tuple[Run, list[Row]] | str
 """A run with its rows, or why it is left out."""
@@ -51,6 +52,12 @@ SHOWN_HASH_CHARS = 8
 def is_results_file(path: Path) -> bool:
     """Returns whether a file is named like the results of lm-eval."""
     return RESULTS.fullmatch(path.name) is not None
+
+
+def results_time(path: Path) -> str:
+    """Returns the time in the name of a results file, which its samples have in theirs."""
+    match = RESULTS.fullmatch(path.name)
+    return match["time"] if match else ""
 
 
 def find_lm_eval(folder: Path) -> Iterator[tuple[Path, str | None]]:
@@ -86,8 +93,7 @@ def read_lm_eval(path: Path) -> list[tuple[str, Outcome]]:
         return [(path.name, str(error))]
     if record is not None and path.name not in record.files:
         record = None  # another run's
-    match = RESULTS.fullmatch(path.name)
-    time = match["time"] if match else ""
+    time = results_time(path)
     return [
         (name, _read_task(results, task, path.parent / Path(name).name, record))
         for task in tasks
@@ -115,8 +121,9 @@ def _read_task(
             return (
                 f"no metric is better when higher and in [0, 1] for every sample (it has {known})"
             )
+        made = [_row(row, metric) for row in rows]
         run = _run(results, task, path, record, metric, rows)
-        return run, [_row(row, metric) for row in rows]
+        return replace(run, sample_set=sample_set(row["sample"] for row in made)), made
     except Exception as error:  # files of other programs and versions hold what they please
         return f"cannot be read as samples of lm-eval ({_brief(error)})"
 
@@ -200,7 +207,7 @@ def _settings(
 
 
 def _row(row: Mapping[str, Any], metric: str) -> Row:
-    """Returns the values of `COLUMNS` behind `run`."""
+    """Returns the values of a row of the board."""
     value = row.get(metric)
     score = math.nan if value is None else float(value)
     scored = math.isfinite(score)
@@ -210,20 +217,21 @@ def _row(row: Mapping[str, Any], metric: str) -> Row:
     values = {
         "sample": f"{int(row['doc_id']):05d}-{str(row.get('doc_hash', ''))[:SHOWN_HASH_CHARS]}",
         "epoch": 1,
-        "value": score if scored else math.nan,
+        "value": score if scored else None,
         "document_group": doc.get("document_group"),
+        "input_length": None if counts is None else counts.input_tokens / max(1, counts.calls),
+        "depth": doc.get("depth"),
         "question": question if isinstance(question, str) else _prompt(row)[-MAX_QUESTION_CHARS:],
-        "input_tokens": math.nan if counts is None else counts.input_tokens,
-        "output_tokens": math.nan if counts is None else counts.output_tokens,
+        "input_tokens": None if counts is None else counts.input_tokens,
+        "output_tokens": None if counts is None else counts.output_tokens,
         "calls": len(row["arguments"]),
-        "seconds": math.nan,
         "truncation": counts and {"tokens_dropped": counts.tokens_dropped},
         "error": "" if scored else f"lm-eval gave no value of {metric}",
         **(_choices(row) or _texts(row)),
     }
     if not scored:
         values["validity"] = "scorer_failed"
-    return tuple(values.get(name) for name in COLUMNS[1:])
+    return values
 
 
 def _requests(row: Mapping[str, Any]) -> list[tuple[str, Any]]:

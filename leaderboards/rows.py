@@ -1,24 +1,69 @@
-"""What every harness's results become: one run, and one row per sample and epoch."""
+"""What every harness's results become: one run, and one row per sample and epoch.
+
+Rows are kept as Arrow tables of one schema, so that what was read from a log and what was kept from
+it earlier (`leaderboards.cache`) are the same to the last bit. Long texts lose their middle here: a
+board shows the ends, and a hundred logs of long completions would not fit into memory.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-Row = tuple[Any, ...]
-"""The values of `COLUMNS` behind `run`."""
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+Row = Mapping[str, Any]
+"""Values by the names of `SCHEMA`; what is not given is missing."""
 
 SET_ASIDE = (".damaged", ".failed")
 """Endings of logs and folders that `longspan eval` and `longspan lm-eval` have set aside."""
 
-COLUMNS = (
-    *("run", "sample", "epoch", "value", "validity", "task_type", "kind", "hops", "document_group"),
-    *("truncation", "memory", "question", "answer", "completion", "target"),
-    *("input_tokens", "output_tokens", "calls", "seconds", "error"),
+SCHEMA = pa.schema(
+    [
+        ("sample", pa.string()),
+        ("epoch", pa.int64()),
+        ("value", pa.float64()),
+        ("validity", pa.string()),
+        ("task_type", pa.string()),
+        ("kind", pa.string()),
+        ("hops", pa.float64()),
+        ("document_group", pa.string()),
+        ("input_length", pa.float64()),
+        ("depth", pa.float64()),
+        ("truncation", pa.string()),
+        ("memory", pa.string()),
+        ("question", pa.string()),
+        ("answer", pa.string()),
+        ("completion", pa.string()),
+        ("target", pa.string()),
+        ("input_tokens", pa.float64()),
+        ("output_tokens", pa.float64()),
+        ("calls", pa.int64()),
+        ("seconds", pa.float64()),
+        ("error", pa.string()),
+    ]
 )
+"""Columns of a row.
+
+`input_length`: tokens of the context before any cut. `depth`: where the evidence stands in the
+context, a fraction in [0, 1]; the mean where it stands in several places. `truncation` and
+`memory`: records of the solvers, as JSON without what is nested in them.
+"""
+RECORDS = ("truncation", "memory")
+TEXTS = ("question", "answer", "completion", "target")
+COLUMNS = ("run", *SCHEMA.names)
+MAX_TEXT_CHARS = 1600
+"""Longest text that is kept of `TEXTS`; the middle of a longer one is left out."""
+
+_LEFT_OUT = re.compile(r" \[\.\.\. (\d+) characters left out \.\.\.\] ")
 
 
 @dataclass(frozen=True)
@@ -50,13 +95,82 @@ class Run:
     """Arguments of the task, defaults included."""
     generates: bool = True
     """Whether the model writes; a choice by likelihood is not sampled."""
+    judge: str | None = None
+    """Model that judged, several joined by " + "; None where no judge had a say."""
+    judge_prompts: Mapping[str, str] = field(default_factory=dict)
+    """Form of the judge's prompt -> its hash, for the forms that were used."""
+    scoring: Mapping[str, Any] = field(default_factory=dict)
+    """How rules were applied, where not by default: `scoring`, `judge_mode`."""
+    sample_set: str = ""
+    """Hash of the ids of the samples; equal for runs of the same samples."""
+    suite: str | None = None
+    """Suite that the run was part of."""
 
     @property
     def identity(self) -> str:
-        """What makes two logs the same evaluation; the later one counts then."""
+        """What makes two logs the same evaluation; one of them counts then.
+
+        Not the samples: of a trial on a few samples and a run on all, the latter counts. Not the
+        judge's prompts: which were used depends on the answers.
+        """
         parts = [self.task, self.task_version, self.checkpoint, self.checkpoint_hash, self.solver]
         more = [self.solver_args, self.input_over_window, self.settings, self.epochs]
-        return json.dumps([*parts, *more], sort_keys=True, default=str)
+        return json.dumps([*parts, *more, self.judge, self.scoring], sort_keys=True, default=str)
+
+    def to_json(self) -> str:
+        """Returns the fields as JSON."""
+        return json.dumps(asdict(self), sort_keys=True, default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Run:
+        """Returns the run that `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+def to_table(rows: Iterable[Row]) -> pa.Table:
+    """Returns rows as a table of `SCHEMA`; a value of the wrong kind becomes a missing one."""
+    rows = list(rows)
+    return pa.table(
+        {
+            column.name: pa.array(
+                [_cell(row.get(column.name), column) for row in rows], column.type
+            )
+            for column in SCHEMA
+        },
+        schema=SCHEMA,
+    )
+
+
+def to_frame(tables: Sequence[pa.Table]) -> pd.DataFrame:
+    """Returns the rows of runs, in the order of their runs, with `run` as their index in it."""
+    if not tables:
+        return pd.DataFrame(columns=COLUMNS)
+    table = pa.concat_tables(tables)
+    # Plain objects, each text once: the strings of Arrow are slow to go through one by one.
+    frame = pd.DataFrame(
+        {name: _column(table.column(name)) for name in SCHEMA.names}, columns=SCHEMA.names
+    )
+    sizes = [table.num_rows for table in tables]
+    frame.insert(0, "run", [index for index, size in enumerate(sizes) for _ in range(size)])
+    for name in RECORDS:
+        records = [json.loads(text) if isinstance(text, str) else None for text in frame[name]]
+        frame[name] = pd.Series(records, index=frame.index, dtype=object)
+    return frame.sort_values(["run", "sample", "epoch"], kind="stable", ignore_index=True)
+
+
+def _column(values: pa.ChunkedArray) -> pd.Series:
+    if not pa.types.is_string(values.type):
+        return pd.Series(values.to_numpy())
+    encoded = values.combine_chunks().dictionary_encode()
+    words = np.append(encoded.dictionary.to_numpy(zero_copy_only=False), None)
+    places = encoded.indices.fill_null(len(words) - 1).to_numpy()
+    return pd.Series(words[places], dtype=object)
+
+
+def sample_set(ids: Iterable[str]) -> str:
+    """Returns the hash of a set of sample ids."""
+    text = json.dumps(sorted(set(ids)))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def short_name(name: str) -> str:
@@ -64,3 +178,48 @@ def short_name(name: str) -> str:
     inner = name.removeprefix("longspan-local/")
     is_path = inner.startswith(("/", ".", "~")) or inner.count("/") > 2
     return Path(inner).name or name if is_path else inner
+
+
+def shorten(text: object, chars: int = MAX_TEXT_CHARS) -> str:
+    """Returns a text of about `chars` characters at most: its beginning and its end.
+
+    What was left out of the text before is counted as left out.
+    """
+    whole = str(text)
+    if len(whole) <= chars:
+        return whole
+    half = chars // 2
+    head, middle, tail = whole[:half], whole[half:-half], whole[-half:]
+    earlier = _LEFT_OUT.search(middle)
+    num_left_out = len(middle)
+    if earlier is not None:
+        num_left_out += int(earlier[1]) - len(earlier[0])
+    return f"{head} [... {num_left_out} characters left out ...] {tail}"
+
+
+def scalars(record: object) -> dict[str, Any] | None:
+    """Returns the entries of a record that are single values; None where it is no record."""
+    if not isinstance(record, Mapping):
+        return None
+    return {str(k): v for k, v in record.items() if v is None or isinstance(v, str | int | float)}
+
+
+def finite(value: Any) -> float | None:
+    """Returns a finite number, None for anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _cell(value: Any, column: pa.Field) -> Any:
+    if column.name in RECORDS:
+        record = scalars(value)
+        return None if record is None else json.dumps(record, sort_keys=True)
+    if pa.types.is_string(column.type):
+        text = shorten(value) if column.name in TEXTS and value is not None else value
+        # A lone surrogate, which JSON may hold, is no UTF-8.
+        return None if text is None else str(text).encode("utf-8", "replace").decode()
+    number = finite(value)
+    return int(number or 0) if pa.types.is_integer(column.type) else number

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,13 +19,16 @@ import typer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from longspan.harness.errors import BoardError
+from longspan.leaderboards.cache import default_cache
 from longspan.leaderboards.declared import find_board
 from longspan.leaderboards.explorer import as_script, explorer_data
 from longspan.leaderboards.logs import read_logs
+from longspan.leaderboards.notes import comparison_notes, sampling_notes
 from longspan.leaderboards.page import page_model
 from longspan.leaderboards.plots import draw_plots
 from longspan.leaderboards.tables import to_csv, to_markdown
 from longspan.leaderboards.views import build_board
+from longspan.leaderboards.watch import BuiltBoard, look, watch_logs
 
 HERE = Path(__file__).parent
 STATIC = ("board.css", "board.js")
@@ -35,7 +37,10 @@ PLOTS = "plots"
 
 def board_command(
     logs: Annotated[
-        list[Path], typer.Argument(help="Logs of Inspect, results of lm-eval, or folders.")
+        list[str],
+        typer.Argument(
+            help="Logs of Inspect, results of lm-eval, folders, patterns, or URLs of such."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("site"),
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
@@ -55,25 +60,54 @@ def board_command(
     extra: Annotated[
         Path | None, typer.Option(help='JSON file with {"notes": ["...", ...]} for the page.')
     ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Read every log anew and keep nothing.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, and build again whenever the logs change.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between two looks at the logs.")
+    ] = 10.0,
 ) -> None:
-    """Build the leaderboard from eval logs: a page that opens from disk, JSON, CSV and Markdown."""
-    notes = _read_notes(extra)
+    """Build the leaderboard from eval logs: a page that opens from disk, JSON, CSV and Markdown.
+
+    Rows that were read are kept (in LONGSPAN_CACHE, or the user's folder for caches), so that only
+    new logs are read the next time.
+    """
     _require_replaceable(out)  # before the work, not after it
-    curves = _training_folder(training)
-    found = read_logs(logs)
-    board = build_board(
-        found,
-        title=title,
-        baseline=baseline,
-        training=curves,
-        tasksets=taskset or (),
-        declared=None if declared is None else find_board(declared),
-    )
-    board["notes"] = [*sampling_notes(board["sources"]), *notes]
-    write_site(board, as_script(explorer_data(found, board["baseline"])), out)
+    cache = None if no_cache else default_cache()
+
+    def build() -> BuiltBoard:
+        notes = _read_notes(extra)
+        curves = _training_folder(training)
+        found = read_logs(logs, cache)
+        board = build_board(
+            found,
+            title=title,
+            baseline=baseline,
+            training=curves,
+            tasksets=taskset or (),
+            declared=None if declared is None else find_board(declared),
+        )
+        board["notes"] = [*comparison_notes(found.runs), *sampling_notes(board["sources"]), *notes]
+        if watch:
+            board["refresh_seconds"] = max(1, round(every))
+        return BuiltBoard(board, as_script(explorer_data(found, board["baseline"])))
+
+    if watch:
+        others = [path for path in (training, extra) if path is not None]
+        watch_logs(build, lambda built: _publish(built, out), lambda: look(logs, others), every)
+    else:
+        _publish(build(), out)
+
+
+def _publish(built: BuiltBoard, out: Path) -> None:
+    board = built.board
+    write_site(board, built.samples_script, out)
     num_left_out = len(board["skipped"])
     left_out = f", {num_left_out} logs left out (the page says why)" if num_left_out else ""
-    print(f"board: {out / 'index.html'} ({len(board['sources'])} logs{left_out})")
+    print(f"board: {out / 'index.html'} ({len(board['sources'])} logs{left_out})", flush=True)
 
 
 def write_site(board: Mapping[str, Any], samples_script: str, out: Path) -> None:
@@ -97,7 +131,12 @@ def write_site(board: Mapping[str, Any], samples_script: str, out: Path) -> None
         old = out.with_name(f".{out.name}.old-{os.getpid()}")
         if out.exists():
             out.rename(old)
-        staging.rename(out)
+        try:
+            staging.rename(out)
+        except BaseException:  # Ctrl-C between the two
+            if old.exists() and not out.exists():
+                old.rename(out)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -144,35 +183,6 @@ def _training_folder(path: Path | None) -> Path | None:
     if path is not None and not path.exists():
         raise BoardError(f"no such training run: {path}; give its folder, or leave --training out")
     return path.parent if path is not None and path.is_file() else path
-
-
-def sampling_notes(sources: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Returns a note for each sampling setting in which the board's evaluations differ.
-
-    It names the tasks; where one task was sampled in two ways, solvers and checkpoints as well.
-    Evaluations in which nothing is generated do not count, nor greedy ones for what cuts the
-    distribution.
-    """
-    generated, notes = [source for source in sources if source["generates"]], []
-    for name in ("temperature", "top_p", "top_k"):
-        sources = generated
-        if name != "temperature":
-            sources = [one for one in generated if one["settings"].get("temperature") != 0]
-        if len({source["settings"].get(name) for source in sources}) <= 1:
-            continue
-        for parts in (("task",), ("task", "solver"), ("task", "checkpoint", "solver")):
-            found: dict[Any, set[str]] = defaultdict(set)
-            for source in sources:
-                label = " / ".join(str(source[part]) for part in parts)
-                found[source["settings"].get(name)].add(label)
-            if len(set.union(*found.values())) == sum(map(len, found.values())):
-                break
-        shown = [
-            f"{'default' if value is None else value} for {', '.join(sorted(labels))}"
-            for value, labels in sorted(found.items(), key=lambda item: sorted(item[1]))
-        ]
-        notes.append(f"Not all evaluations were sampled alike: {name} {'; '.join(shown)}.")
-    return notes
 
 
 def _read_notes(path: Path | None) -> list[str]:

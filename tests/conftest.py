@@ -14,3 +14,11 @@ settings.load_profile("longspan")
 def _no_grader_of_an_earlier_evaluation():
     """Inspect leaves the model roles of the last evaluation to whatever runs in the process."""
     init_model_roles({})
+
+
+@pytest.fixture(autouse=True)
+def _rows_of_logs_are_not_kept_in_the_users_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+):
+    """A board in a test neither reads nor fills the cache of whoever runs the tests."""
+    monkeypatch.setenv("LONGSPAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
