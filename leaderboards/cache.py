@@ -21,8 +21,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import platformdirs
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from longspan.leaderboards.rows import SCHEMA, Run
 

@@ -32,7 +32,11 @@ UNREAD_FIELDS = {"events", "events_data", "messages", "attachments", "timelines"
 MEMORY_KEY = "longspan:memory"
 UNJUDGED = frozenset(name for name, rule in RULES.items() if rule.judge == "no")
 """Scorers in which a judge has no say, even if the run has one."""
-DEFAULT_SCORING: Mapping[str, Any] = {"scoring": "strict", "judge": "fallback"}
+DEFAULT_SCORING: Mapping[str, Any] = {
+    "scoring": "strict",
+    "judge": "fallback",
+    "require_phrase": True,
+}
 
 
 def read_inspect(path: Path) -> Outcome:

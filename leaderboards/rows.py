@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]
 
 Row = Mapping[str, Any]
 """Values by the names of `SCHEMA`; what is not given is missing."""
@@ -100,7 +100,7 @@ class Run:
     judge_prompts: Mapping[str, str] = field(default_factory=dict)
     """Form of the judge's prompt -> its hash, for the forms that were used."""
     scoring: Mapping[str, Any] = field(default_factory=dict)
-    """How rules were applied, where not by default: `scoring`, `judge_mode`."""
+    """How rules were applied, where not by default: `scoring`, `judge_mode`, `require_phrase`."""
     sample_set: str = ""
     """Hash of the ids of the samples; equal for runs of the same samples."""
     suite: str | None = None
@@ -162,7 +162,7 @@ def _column(values: pa.ChunkedArray) -> pd.Series:
     if not pa.types.is_string(values.type):
         return pd.Series(values.to_numpy())
     encoded = values.combine_chunks().dictionary_encode()
-    words = np.append(encoded.dictionary.to_numpy(zero_copy_only=False), None)
+    words = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
     places = encoded.indices.fill_null(len(words) - 1).to_numpy()
     return pd.Series(words[places], dtype=object)
 
