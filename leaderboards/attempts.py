@@ -46,13 +46,18 @@ def pass_at_k(attempts: pd.DataFrame, k: int, success: float = SUCCESS) -> Attem
         k: Attempts that are allowed, at least 1.
         success: Score from which on an attempt has passed.
     """
+    return _over_samples(attempts, passes_of_samples(attempts, k, success), k)
+
+
+def passes_of_samples(attempts: pd.DataFrame, k: int, success: float = SUCCESS) -> pd.Series:
+    """Returns sample -> chance that one of k attempts passes; arguments as for `pass_at_k`."""
     _require_attempts(k)
     scored = attempts.dropna(subset=["value"])
     passed = (scored["value"] >= success).groupby(scored["sample"], sort=True)
     counts = passed.agg(["size", "sum"])
     counts = counts[counts["size"] >= k]
     values = stats.hypergeom.sf(0, counts["size"], counts["sum"], k)
-    return _over_samples(attempts, pd.Series(values, index=counts.index), k)
+    return pd.Series(values, index=counts.index, dtype=float)
 
 
 def average_at_k(attempts: pd.DataFrame, k: int) -> AttemptsEstimate:

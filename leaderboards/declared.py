@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from longspan.harness.errors import BoardError
 from longspan.harness.files import file_hash, read_mapping
 from longspan.harness.spec import describe_validation
+
+METRIC = r"^(score|compat|pass@[1-9]\d{0,3})$"
+"""What a column may show."""
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
@@ -40,6 +43,8 @@ class Column(_Frozen):
     """Task arguments that a run must have, for tasks that are run in several ways."""
     solver: str | None = None
     """Solver where it is not the board's."""
+    metric: str | None = Field(default=None, pattern=METRIC)
+    """Metric where it is not the board's."""
     weight: float = Field(default=1.0, ge=0)
     """Weight in the average; 0: shown beside it."""
 
@@ -64,8 +69,9 @@ class BoardSpec(_Frozen):
     """What the columns and the average are, below the title."""
     solver: str = "full_context"
     """Solver whose runs fill the columns."""
-    metric: Literal["score", "compat"] = "score"
-    """`score`: the score of the log; `compat`: what the authors' released code gives."""
+    metric: str = Field(default="score", pattern=METRIC)
+    """`score`: the mean score of the log, over attempts (avg@k); `compat`: what the authors'
+    released code gives; `pass@K`: the chance that one of K attempts passes."""
     baseline: str | None = None
     """Checkpoint that the others are compared with, unless the command names one."""
     columns: tuple[Column, ...] = Field(min_length=1)

@@ -10,7 +10,7 @@ from longspan.leaderboards.labels import Label
 from longspan.leaderboards.statistics import (
     Estimate,
     estimate_difference,
-    holm,
+    holm_by_family,
     minimum_detectable_effect,
     num_samples_needed,
     verdict,
@@ -68,13 +68,15 @@ def describe_difference(estimate: Estimate, adjusted_p: float) -> dict[str, Any]
 
 
 def _differences(pairs: Sequence[tuple[Entry, Entry, dict[str, str]]]) -> list[dict[str, Any]]:
-    """Returns the differences of pairs; p-values are adjusted for all of them together."""
+    """Returns the differences of pairs; p-values are adjusted for all of one checkpoint's."""
     found = []
     for ours, other, names in pairs:
         estimate = estimate_difference(ours.scores, other.scores, ours.groups)
         if estimate is not None:
             found.append((ours.label.as_dict() | names, estimate))
-    adjusted = holm([estimate.p_value for _, estimate in found])
+    adjusted = holm_by_family(
+        [estimate.p_value for _, estimate in found], [names["checkpoint"] for names, _ in found]
+    )
     return [
         names | describe_difference(estimate, p)
         for (names, estimate), p in zip(found, adjusted, strict=True)

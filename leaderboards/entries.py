@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from longspan.harness.errors import BoardError
+from longspan.leaderboards.attempts import passes_of_samples
 from longspan.leaderboards.labels import Label, label_runs
 from longspan.leaderboards.logs import Logs
 from longspan.leaderboards.rows import Run
@@ -28,6 +29,17 @@ class Entry:
         """Sample id -> score, mean over the attempts that have one."""
         valid = self.rows.dropna(subset=["value"])
         return {str(k): float(v) for k, v in valid.groupby("sample")["value"].mean().items()}
+
+    def values_of(self, metric: str) -> dict[str, float]:
+        """Returns sample id -> value of a metric of declared boards (`declared.METRIC`)."""
+        if metric == "score":
+            return self.scores
+        if metric == "compat":
+            known = self.rows.dropna(subset=["compat"])
+            means = known.groupby("sample")["compat"].mean()
+        else:
+            means = passes_of_samples(self.rows, int(metric.removeprefix("pass@")))
+        return {str(key): float(value) for key, value in means.items()}
 
     @cached_property
     def groups(self) -> dict[str, Any]:

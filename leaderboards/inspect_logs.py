@@ -167,6 +167,7 @@ def _row(sample: EvalSample) -> Row:
         "sample": str(sample.id),
         "epoch": sample.epoch,
         "value": value,
+        "compat": finite(details.get("compat")),
         "validity": validity,
         "task_type": metadata.get("task_type"),
         "kind": metadata.get("kind"),

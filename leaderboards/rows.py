@@ -31,6 +31,7 @@ SCHEMA = pa.schema(
         ("sample", pa.string()),
         ("epoch", pa.int64()),
         ("value", pa.float64()),
+        ("compat", pa.float64()),
         ("validity", pa.string()),
         ("task_type", pa.string()),
         ("kind", pa.string()),
@@ -53,9 +54,10 @@ SCHEMA = pa.schema(
 )
 """Columns of a row.
 
-`input_length`: tokens of the context before any cut. `depth`: where the evidence stands in the
-context, a fraction in [0, 1]; the mean where it stands in several places. `truncation` and
-`memory`: records of the solvers, as JSON without what is nested in them.
+`compat`: what the authors' released code gives, where the scorer knows it. `input_length`: tokens
+of the context before any cut. `depth`: where the evidence stands in the context, a fraction in
+[0, 1]; the mean where it stands in several places. `truncation` and `memory`: records of the
+solvers, as JSON without what is nested in them.
 """
 RECORDS = ("truncation", "memory")
 TEXTS = ("question", "answer", "completion", "target")

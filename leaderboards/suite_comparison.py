@@ -24,7 +24,7 @@ from longspan.leaderboards.suites import (
 
 
 def boards_to_compare(name: str | None) -> list[BoardSpec]:
-    """Returns the board of a name or path, or of all packaged ones those that average scores.
+    """Returns the board of a name or path, or of all packaged ones those that average.
 
     Of several that average the same tasks in the same way only the first is returned.
 
@@ -33,9 +33,9 @@ def boards_to_compare(name: str | None) -> list[BoardSpec]:
     """
     names = [name] if name else sorted(path.stem for path in BOARDS.glob("*.yaml"))
     specs = [find_board(one).spec for one in names]
-    fit = [spec for spec in specs if spec.weights and spec.metric == "score"]
+    fit = [spec for spec in specs if spec.weights]
     if name and not fit:
-        raise BoardError(f"board {name!r} has no average of scores; choose one with weights")
+        raise BoardError(f"board {name!r} has no average; choose one with weights")
     distinct: dict[object, BoardSpec] = {}
     for spec in fit:
         key = (spec.solver, tuple(sorted(leaf_weights(suite_tree(spec)).items())))
@@ -89,7 +89,7 @@ def paired_scores(
             pair = _pair(matching(spec, column, task, entries), a, b)
             if pair is not None:
                 leaf = leaf_name(spec, column, task)
-                ours[leaf], theirs[leaf] = (TaskScores(one.scores, one.groups) for one in pair)
+                ours[leaf], theirs[leaf] = (task_scores(spec, column, one) for one in pair)
     return ours, theirs
 
 
@@ -102,6 +102,11 @@ def matching(spec: BoardSpec, column: Column, task: str, entries: Iterable[Entry
         if (entry.run.task, entry.run.solver) == (task, solver)
         and all(entry.run.task_args.get(key) == value for key, value in column.args.items())
     ]
+
+
+def task_scores(spec: BoardSpec, column: Column, entry: Entry) -> TaskScores:
+    """Returns what a column shows of a run, by sample."""
+    return TaskScores(entry.values_of(column.metric or spec.metric), entry.groups)
 
 
 def leaf_name(spec: BoardSpec, column: Column, task: str) -> str:

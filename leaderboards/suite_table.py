@@ -19,6 +19,7 @@ from longspan.leaderboards.suite_comparison import (
     matching,
     paired_scores,
     suite_tree,
+    task_scores,
 )
 from longspan.leaderboards.suites import (
     TaskScores,
@@ -44,7 +45,7 @@ def suite_table(
         "board": spec.name,
         "title": spec.title,
         "description": spec.description,
-        "columns": [_column(column) for column in spec.columns],
+        "columns": [_column(spec, column) for column in spec.columns],
         "has_average": bool(spec.weights),
         "rows": [_row(spec, entries, name) for name in names],
         "differences": _differences(spec, entries, names, baseline),
@@ -52,12 +53,13 @@ def suite_table(
     }
 
 
-def _column(column: Column) -> dict[str, Any]:
+def _column(spec: BoardSpec, column: Column) -> dict[str, Any]:
     return {
         "name": column.name,
         "tasks": list(column.tasks),
         "args": dict(column.args),
         "solver": column.solver,
+        "metric": column.metric or spec.metric,
         "weight": column.weight,
     }
 
@@ -99,7 +101,7 @@ def _parts(
     for task in column.tasks:
         found = matching(spec, column, task, own)
         if len(found) == 1:
-            parts[leaf_name(spec, column, task)] = TaskScores(found[0].scores, found[0].groups)
+            parts[leaf_name(spec, column, task)] = task_scores(spec, column, found[0])
         else:
             reasons.append(f"{task}: {len(found)} runs, ambiguous" if found else f"{task}: no run")
     return parts, reasons

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from longspan.leaderboards.attempts import pass_at_k
 from longspan.leaderboards.breakdowns import breakdowns, retention, truncation_shares
 from longspan.leaderboards.data_card import read_data_cards
 from longspan.leaderboards.declared import DeclaredBoard
@@ -83,6 +84,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         **entry.label.as_dict(),
         "accuracy": estimate.mean,
         "interval": [estimate.low, estimate.high],
+        "pass_at_k": _pass_at_k(entry),
         "num_samples": estimate.num_samples,
         "num_clusters": estimate.num_clusters,
         "epochs": entry.run.epochs,
@@ -90,6 +92,17 @@ def _row(entry: Entry) -> dict[str, Any]:
         "endings": {name: int(endings[name]) for name in sorted(endings.index)},
         **truncation_shares(rows),
     }
+
+
+def _pass_at_k(entry: Entry) -> dict[str, Any] | None:
+    """Returns pass@k of a run with k attempts; None for one, or without samples with all k."""
+    if entry.run.epochs < 2:
+        return None
+    estimate = pass_at_k(entry.rows, entry.run.epochs).estimate
+    if estimate is None:
+        return None
+    interval = [estimate.low, estimate.high]
+    return {"k": entry.run.epochs, "mean": estimate.mean, "interval": interval}
 
 
 def _checkpoints(entries: Sequence[Entry]) -> list[dict[str, Any]]:

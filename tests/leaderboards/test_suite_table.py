@@ -123,3 +123,18 @@ def test_rows_follow_the_declared_order_then_the_training_steps(board, tmp_path)
         parts.append(part(number, name, "a", [1.0, 0.0, 1.0, 0.0], step=step))
     table = suite_table(dataclasses.replace(board, spec=spec), make_entries(logs(*parts)), None)
     assert [row["checkpoint"] for row in table["rows"]] == ["last", "first", "s3", "s20"]
+
+
+def test_a_column_may_show_what_the_authors_code_gives_or_what_one_of_k_attempts_achieves(board):
+    columns = [
+        board.spec.columns[0].model_copy(update={"name": name, "metric": metric})
+        for name, metric in (("score", None), ("compat", "compat"), ("pass", "pass@2"))
+    ]
+    spec = board.spec.model_copy(update={"columns": tuple(columns), "reported": None})
+    run, first = part(0, "nano", "a", [1.0, 0.0, 0.0, 0.0])
+    second = [row | {"epoch": 2, "value": 1.0 - row["value"]} for row in first]
+    both = [row | {"compat": 0.25} for row in [*first, *second]]
+    table = suite_table(
+        dataclasses.replace(board, spec=spec), make_entries(logs((run, both))), None
+    )
+    assert [cell["mean"] for cell in table["rows"][0]["cells"]] == [0.5, 0.25, 1.0]

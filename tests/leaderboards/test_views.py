@@ -97,13 +97,28 @@ def test_attempts_at_a_sample_are_averaged_before_they_count():
     assert (row["accuracy"], row["num_samples"], row["coverage"]) == (0.75, 2, 1.0)
 
 
-def test_verdicts_are_corrected_for_the_number_of_comparisons():
-    better = [(run(checkpoint=f"c{i}"), rows(0, [1.0] * 9 + [0.0] * 3)) for i in range(3)]
-    base = (RUN, rows(0, [0.0] * 12))
-    differences = build_board(logs(base, *better), baseline="nano")["numbers"]["differences"]
-    assert len(differences) == 3
+def test_verdicts_are_corrected_for_the_comparisons_of_their_checkpoint():
+    scores = {"nano": [0.0] * 12, "a": [1.0] * 9 + [0.0] * 3, "b": [1.0] * 9 + [0.0] * 3}
+    parts = [
+        (run(checkpoint=name, task=f"t{i}"), rows(0, values))
+        for name, values in scores.items()
+        for i in range(3)
+    ]
+    differences = build_board(logs(*parts), baseline="nano")["numbers"]["differences"]
+    assert len(differences) == 6
     for row in differences:
         assert row["p_adjusted"] == pytest.approx(min(1.0, 3 * row["p_value"]), abs=1e-5)
+
+
+def test_several_attempts_show_what_one_of_them_achieves():
+    attempts = [
+        row | {"epoch": epoch}
+        for epoch, values in ((1, [1.0, 0.0, 0.0, 0.0]), (2, [0.0, 1.0, 0.0, 0.0]))
+        for row in rows(0, values)
+    ]
+    (row,) = build_board(logs((run(epochs=2), attempts)))["numbers"]["rows"]
+    assert row["accuracy"] == 0.25
+    assert (row["pass_at_k"]["k"], row["pass_at_k"]["mean"]) == (2, 0.5)
 
 
 @pytest.mark.parametrize(
