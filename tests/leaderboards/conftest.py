@@ -173,6 +173,8 @@ def hostile_logs(
                     "question": text,
                     "kind": text,
                     "task_type": HOSTILE[number % 3],
+                    "depth": number / 12,
+                    "num_tokens": 900 * (1 + number % 3),
                 }
             run_log(
                 folder / f"<b>{side}&{windows}",

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from longspan.leaderboards.site import board_command
+from tests.leaderboards.conftest import HOSTILE
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -23,8 +25,27 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, hostile_logs: tuple[Path, str, str]) -> Path:
     folder, baseline, title = hostile_logs
-    out = tmp_path_factory.mktemp("browser") / "board"
-    board_command(logs=[folder], out=out, baseline=baseline, title=title)
+    work = tmp_path_factory.mktemp("browser")
+    out = work / "board"
+    task = f"<b>task</b>{HOSTILE[1]}-1x"
+    columns = [{"name": HOSTILE[0], "tasks": [task]}, {"name": HOSTILE[4], "tasks": [HOSTILE[2]]}]
+    declared = {"name": "hostile", "title": HOSTILE[6], "description": HOSTILE[3]}
+    rows = [{"name": HOSTILE[1], "average": 50, "values": {HOSTILE[0]: 50}, "notes": ["n"]}]
+    figures = {"source": HOSTILE[11], "notes": {"n": HOSTILE[2]}}
+    figures["tables"] = {"t": {"where": HOSTILE[0], "rows": rows}}
+    (work / "figures.yaml").write_text(yaml.safe_dump(figures))
+    reported = {"file": "figures.yaml", "table": "t"}
+    (work / "board.yaml").write_text(
+        yaml.safe_dump(declared | {"columns": columns, "reported": reported})
+    )
+    board_command(
+        logs=[str(folder)],
+        out=out,
+        baseline=baseline,
+        title=title,
+        declared=str(work / "board.yaml"),
+        no_cache=True,
+    )
     return out
 
 
@@ -88,6 +109,30 @@ def test_a_click_sorts_a_table_both_ways(page: Any):
     head.locator("button").press("Enter")
     assert head.get_attribute("aria-sort") == "ascending"
     assert values() == sorted(values())
+
+
+def test_a_declared_board_shows_hostile_names_and_what_is_missing_as_text(page: Any):
+    text = page.locator("#suite").inner_text()
+    assert all(one in text for one in (HOSTILE[0], HOSTILE[4], HOSTILE[3], HOSTILE[11]))
+    assert f"{HOSTILE[2]}: no run" in text
+    assert page.locator("#suite table").nth(1).inner_text().count(HOSTILE[1]) == 1
+
+
+def test_the_heat_map_is_a_picture_and_a_table(page: Any):
+    page.locator("#depth summary").click()
+    cells = page.locator("#depth table").first.locator("tbody td")
+    shades = {cell.get_attribute("class") for cell in cells.all()}
+    assert len(shades) > 1 and all(one.startswith("n") for one in shades)
+    assert page.locator("#depth img").first.is_visible()
+
+
+def test_rows_of_a_table_can_be_filtered(page: Any):
+    table = page.locator("#kind table").first
+    all_rows = table.locator("tbody tr:visible").count()
+    page.locator("#kind input[type=search]").first.fill("iframe srcdoc")
+    assert table.locator("tbody tr:visible").count() == 1 < all_rows
+    page.locator("#kind input[type=search]").first.fill("")
+    assert table.locator("tbody tr:visible").count() == all_rows
 
 
 def test_wins_and_losses_are_told_apart(page: Any):
