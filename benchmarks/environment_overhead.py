@@ -1,7 +1,6 @@
 """CPU time that the environment costs per rollout, measured with a model that answers at once.
 
-    PYTHONPATH=. python benchmarks/environment_overhead.py [--samples N] [--group-size N]
-        [--steps N] [--turns N]
+    python benchmarks/environment_overhead.py [--samples N] [--group-size N] [--steps N] [--turns N]
 
 One step of the laptop recipe is 16 x 8 single-turn rollouts. Budget: at most 8 ms of CPU each.
 """
@@ -11,18 +10,56 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from typing import Any
 
 from inspect_ai import Task
 from inspect_ai.dataset import Sample
-from inspect_ai.model import ChatMessageUser
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageUser,
+    GenerateConfig,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+    get_model,
+    modelapi,
+)
 from inspect_ai.scorer import Score, Scorer, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from longspan.harness.environment import Environment
-from tests.harness.scripted import scripted_model
+from longspan.harness.rollout import Call, record_call
 
 DOCUMENT = " ".join(f"word{i}" for i in range(180))
 TARGET_MILLISECONDS = 8.0
+
+
+@modelapi(name="at-once")
+class AtOnce(ModelAPI):
+    """Says yes at once, and records the call as an engine does: a character is a token."""
+
+    def __init__(self, model_name: str, **settings: Any) -> None:
+        super().__init__(model_name, **settings)
+
+    async def count_text_tokens(self, text: str) -> int:
+        """Returns a quarter of the characters: Inspect's own count would need the network."""
+        return max(1, len(text) // 4)
+
+    async def generate(
+        self, input: list[ChatMessage], tools: Any, tool_choice: Any, config: GenerateConfig
+    ) -> ModelOutput:
+        """Returns yes."""
+        prompt, sampled = tuple(range(len(input[-1].text))), tuple(b"yes")
+        output = ModelOutput.from_content(self.model_name, "yes", "stop")
+        num_prompt, num_sampled = len(prompt), len(sampled)
+        output.usage = ModelUsage(
+            input_tokens=num_prompt,
+            output_tokens=num_sampled,
+            total_tokens=num_prompt + num_sampled,
+        )
+        call = Call(prompt, sampled, (-0.5,) * num_sampled, "stop", policy_version=0)
+        output.metadata = record_call(call) or None
+        return output
 
 
 @scorer(metrics=[mean()])
@@ -56,7 +93,7 @@ def measure(num_samples: int, group_size: int, num_steps: int, num_turns: int) -
         for i in range(num_samples)
     ]
     task = Task(dataset=samples, solver=reader(num_turns), scorer=exact(), name="read")
-    environment = Environment([task], scripted_model("yes"))
+    environment = Environment([task], get_model("at-once/model", memoize=False))
     costs = []
     for step in range(num_steps + 1):
         cpu, wall = time.process_time(), time.perf_counter()

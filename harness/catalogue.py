@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from longspan.harness import definitions, registry
-from longspan.harness.datasets.data import DATA_VARIABLE, find_locally
-from longspan.harness.datasets.generators import GENERATORS
+from longspan.harness.datasets.state import data_state
 from longspan.harness.errors import one_line
 from longspan.harness.external import is_installed
 from longspan.harness.spec import ExternalFile, SpecFile
@@ -75,24 +74,11 @@ def _describe(file: SpecFile | ExternalFile, suites: list[str]) -> dict[str, Any
     return about | {
         "task_type": file.spec.task_type,
         "scorer": file.spec.scorer,
-        "data": _data_state(file),
+        "data": data_state(file).cell,
         "parameters": registry.task_parameters(file.spec),
         "hub": hub.model_dump() if hub else None,
         "protocols": ["recipe", "official"] if file.spec.official else ["recipe"],
     }
-
-
-def _data_state(file: SpecFile) -> str:
-    if file.spec.dataset.reader == registry.TASKSET_READER:
-        return "-T path=DIR"
-    if file.spec.dataset.reader in GENERATORS:
-        return "generated"
-    found = find_locally(file)
-    if found is not None:
-        return found.names
-    if file.spec.dataset.hub is not None:
-        return f"missing: longspan data fetch {file.spec.name}"
-    return f"missing: set {DATA_VARIABLE} or -T data=FILE"
 
 
 def _shortened(row: dict[str, Any]) -> dict[str, str]:

@@ -71,6 +71,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longspan.leaderboards.compare:compare_command",
         "Compare two checkpoints on the same samples.",
     ),
+    "merge": (
+        "longspan.trainers.merge_files:merge_command",
+        "Merge checkpoints that were trained from one base (SCE).",
+    ),
     "convert-gguf": (
         "longspan.trainers.local.checkpoint:convert_gguf_command",
         "Convert a GGUF file to an ordinary checkpoint.",

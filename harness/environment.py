@@ -28,6 +28,7 @@ from inspect_ai.solver import Generate, Solver, SolverSpec, TaskState, solver
 from longspan.harness.errors import DataError, ModelError, RecipeError
 from longspan.harness.generation import GenerationSettings
 from longspan.harness.harvest import NAME_KEY, Collector
+from longspan.harness.prompts import IDENTITY_KEY
 from longspan.harness.resolve import TaskLike, resolve_model, resolve_task, with_settings
 from longspan.harness.rollout import Rollout, recording
 
@@ -168,13 +169,14 @@ def identify() -> Solver:
 
     Local engines derive the seed of a call from it, so that a resumed run repeats an uninterrupted
     one. Our own solvers tag the messages that they write; this serves solvers that know nothing of
-    us, for the messages that the sample brings.
+    us: for the messages that the sample brings, and in the store for those that they write anew.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         identity = {"sample": str(state.sample_id), "epoch": state.epoch, "turn": 0}
+        state.store.set(IDENTITY_KEY, identity)
         for message in state.messages:
-            message.metadata = {**(message.metadata or {}), "longspan": identity}
+            message.metadata = {**(message.metadata or {}), IDENTITY_KEY: identity}
         return state
 
     return solve

@@ -94,7 +94,7 @@ def eval_command(
     display: Display = "none" if quiet else "rich" if sys.stdout.isatty() else "plain"
     resolved = functools.cache(lambda: resolve_model(model))
     with counting_for(resolved):
-        units = _units(suite, split, available)
+        units = _units(suite, model, split, available)
     failures: list[str] = []
     for one, made in units:
         generation, num_epochs = merged(suite, one, given)
@@ -131,7 +131,9 @@ def eval_command(
         )
 
 
-def _units(suite: Suite, split: str | None, available: bool) -> list[tuple[SuiteTask, Any]]:
+def _units(
+    suite: Suite, model: str, split: str | None, available: bool
+) -> list[tuple[SuiteTask, Any]]:
     """Returns the tasks of a suite, made; all of them before the first one runs.
 
     Raises:
@@ -140,7 +142,7 @@ def _units(suite: Suite, split: str | None, available: bool) -> list[tuple[Suite
     made, missing = [], []
     for one in suite.tasks:
         try:
-            made.append((one, named_task(one.task, split, one.args)))
+            made.append((one, named_task(one.task, split, one.arguments(model))))
         except DataError as error:
             if len(suite.tasks) == 1:
                 raise

@@ -48,7 +48,7 @@ def make_external(spec: ExternalSpec, arguments: Mapping[str, Any]) -> Task:
     except Exception as error:  # no network, a gated data set, a missing first phase: theirs to say
         raise DataError(
             f"task {spec.name}: {package} cannot make it ({one_line(_root_cause(error), 300)}); "
-            "its data are fetched where there is internet and kept"
+            f"{spec.remedy}"
         ) from error
     if not isinstance(task, Task):
         raise SpecError(f"{spec.external} is no task but a {type(task).__name__}; mend the spec")

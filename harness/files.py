@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,18 @@ class Problem:
         return f"{self.place}: {self.reason}"
 
 
+def by_reason(problems: Sequence[Problem]) -> list[list[Problem]]:
+    """Returns the problems of each reason, the most frequent one first.
+
+    What follows the first colon of a reason is a value ("repeats id: 'a'"), and tells no reasons
+    apart.
+    """
+    found: dict[str, list[Problem]] = {}
+    for problem in problems:
+        found.setdefault(problem.reason.partition(": ")[0], []).append(problem)
+    return sorted(found.values(), key=len, reverse=True)
+
+
 def read_text(path: Path) -> str:
     """Returns the text of a UTF-8 file, `.gz` decompressed, with line ends made equal.
 
@@ -50,33 +62,6 @@ def read_text(path: Path) -> str:
             "example with iconv"
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def read_json_lines(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Problem]]:
-    """Returns the numbered rows of a JSON lines file (from 1), and the lines that are none.
-
-    Blank lines are not rows. A row must be a JSON object.
-
-    Raises:
-        DataError: the file cannot be read (see `read_text`), or none of its rows is a JSON object.
-    """
-    rows: list[tuple[int, dict[str, Any]]] = []
-    problems: list[Problem] = []
-    for number, line in _lines(read_text(path)):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            problems.append(Problem(f"{path.name} row {number}", f"not JSON ({error})"))
-            continue
-        if isinstance(row, dict):
-            rows.append((number, row))
-        else:
-            kind = type(row).__name__
-            problems.append(Problem(f"{path.name} row {number}", f"not a JSON object but {kind}"))
-    if not rows:
-        first = f" ({problems[0]})" if problems else ""
-        raise DataError(f"no rows in {path}{first}; expected one JSON object a line")
-    return rows, problems
 
 
 def read_mapping(path: Path, what: str) -> dict[str, Any]:
@@ -99,7 +84,9 @@ def parse_mapping(text: str, name: str) -> dict[str, Any]:
         DataError: it is empty, not YAML, or holds something else; the message begins with `name`.
     """
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)  # noqa: S506 (a safe loader)
+    except _RepeatedKeyError as error:
+        raise DataError(f"{name}: {error}") from error
     # ValueError: a date such as 2026-13-01.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = one_line(str(error), 200)
@@ -110,6 +97,23 @@ def parse_mapping(text: str, name: str) -> dict[str, Any]:
         kind = type(content).__name__
         raise DataError(f"{name} must be a mapping: got {kind}; write keys and values at its top")
     return content
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Gives a place to write to, which becomes the file; after a failure nothing is left.
+
+    Raises:
+        DataError: the path is a folder.
+    """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file in it, for example {path / 'rows.jsonl'}")
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def file_hash(path: Path) -> str:
@@ -128,11 +132,29 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    # Not splitlines(): JSON strings may hold U+2028 and other separators unescaped.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line
+class _RepeatedKeyError(ValueError):
+    """A key of a mapping stands twice."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key stands once, and nothing holds itself."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = True) -> Any:
+        # Deep, since what is filled in later may hold itself.
+        return super().construct_object(node, deep=True)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = True) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    raise _RepeatedKeyError(
+                        f"key {key.value!r} stands twice, in lines {lines[key.value]} and {line}; "
+                        "remove one of them"
+                    )
+                lines[key.value] = line
+        return super().construct_mapping(node, deep=True)
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -7,58 +7,50 @@ the two are one definition of a task. Whether the number is right is not judged 
 
 from __future__ import annotations
 
-import copy
 import itertools
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from inspect_ai import Task, eval, task_with
-from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.log import EvalSample, read_eval_log
-from inspect_ai.model import (
-    ChatCompletionChoice,
-    ChatMessage,
-    ChatMessageAssistant,
-    GenerateConfig,
-    Model,
-    ModelAPI,
-    ModelOutput,
-    ModelUsage,
-    get_model,
-    modelapi,
+from inspect_ai import Task
+from inspect_ai.model import Model
+
+from longspan.harness.environment import Environment
+from longspan.harness.errors import DataError
+from longspan.harness.harvest import sample_outcome
+from longspan.harness.replay import Completion, evaluated, read_completions, replay
+from longspan.harness.resolve import (
+    TaskLike,
+    named_task,
+    parse_arguments,
+    resolve_model,
+    resolve_task,
 )
-from inspect_ai.tool import ToolChoice, ToolInfo
+from longspan.harness.scoring.exploits import EXPLOITS, VARIANTS, cases_of
 
-from longspan.harness.environment import Environment, identify, solvers_of
-from longspan.harness.errors import DataError, ModelError
-from longspan.harness.files import read_json_lines
-from longspan.harness.harvest import choose_value, read_value
-from longspan.harness.resolve import TaskLike, named_task, parse_arguments, resolve_task
-
-PROVIDER = "longspan-replay"
 DEFAULT_COMPLETIONS_PER_TASK = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
-    """A recorded completion of a sample."""
+class Worth:
+    """What a completion is worth: its number, if it has one, and how it ended."""
 
-    sample_id: str
-    text: str
-    stop_reason: Literal["stop", "max_tokens"] = "stop"
+    value: float | None
+    validity: str
+
+    def __str__(self) -> str:
+        return f"{'no score' if self.value is None else self.value} ({self.validity})"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A completion that evaluation and training value differently; None: no value."""
+    """A completion that evaluation and training value differently."""
 
     completion: Completion
-    score: float | None
-    reward: float | None
+    score: Worth
+    reward: Worth
 
     def __str__(self) -> str:
         return (
@@ -86,12 +78,15 @@ def replay_parity(
 ) -> ParityReport:
     """Returns where evaluation and training disagree about completions of a task's samples.
 
+    They agree where number and validity are equal: a sample that one of them leaves out of the
+    statistics, since its judge failed, is a difference even if both hold the same number.
+
     Raises:
         DataError: a completion of a sample that the task does not have, or none at all.
         ModelError: not one completion was scored.
     """
     name, task = resolve_task(task)
-    samples, model = _replay(name, task, completions)
+    samples, model = replay(name, task, completions)
     environment = Environment(
         [task],
         model,
@@ -100,83 +95,28 @@ def replay_parity(
     )
     (batch_name,) = environment.tasks
     rewards = {one.sample_id: one for one in environment.rollouts({batch_name: samples}, 1)}
-    scores = {str(one.id): one for one in _evaluated(task, samples, model, model_roles)}
+    scores = {str(one.id): one for one in evaluated(task, samples, model, model_roles)}
     differences, num_scored = [], 0
     for number, completion in enumerate(completions):
-        score = _score(scores[f"{number}"], reward_key)
-        reward = rewards[f"{number}"].reward
-        num_scored += score is not None
+        outcome, rollout = sample_outcome(scores[f"{number}"], reward_key), rewards[f"{number}"]
+        score = Worth(outcome.reward, outcome.validity)
+        reward = Worth(rollout.reward, rollout.validity)
+        num_scored += score.value is not None
         if score != reward:
             differences.append(Difference(completion, score, reward))
     return ParityReport(name, len(completions), num_scored, tuple(differences))
 
 
-def evaluated_completions(
-    task: TaskLike,
-    completions: Sequence[Completion],
-    *,
-    model_roles: Mapping[str, Model | str] | None = None,
-) -> list[EvalSample]:
-    """Returns what an evaluation makes of completions, one log sample each, in their order.
-
-    Raises:
-        DataError: a completion of a sample that the task does not have, or none at all.
-    """
-    name, task = resolve_task(task)
-    samples, model = _replay(name, task, completions)
-    found = {str(one.id): one for one in _evaluated(task, samples, model, model_roles)}
-    return [found[f"{number}"] for number in range(len(completions))]
-
-
 def hostile_completions(task: Task, count: int) -> list[Completion]:
     """Returns completions of a task's samples, from right answers to texts that break parsers."""
-    makers = itertools.cycle(range(len(_texts("", []))))
-    samples = itertools.cycle(list(task.dataset))
+    makers = itertools.cycle([*VARIANTS.values(), *EXPLOITS.values()])
+    samples = list(task.dataset)[:count]
+    pairs = itertools.cycle(zip(samples, cases_of(samples), strict=True))
     found = []
-    for number, sample in zip(range(count), samples, strict=False):
-        targets = [sample.target] if isinstance(sample.target, str) else list(sample.target)
-        options = [str(one.target) for one in itertools.islice(task.dataset, 4)]
-        text = _texts(targets[0] if targets else "", options)[next(makers)]
+    for number, make, (sample, case) in zip(range(count), makers, pairs, strict=False):
         stop: Literal["stop", "max_tokens"] = "max_tokens" if number % 13 == 12 else "stop"
-        found.append(Completion(str(sample.id), text, stop))
+        found.append(Completion(str(sample.id), make(case), stop))
     return found
-
-
-def read_completions(path: Path) -> list[Completion]:
-    """Returns the completions of an eval log, or of JSON lines (sample_id, text, stop_reason).
-
-    Raises:
-        DataError: the file cannot be read, a line is no completion, or a log has none.
-    """
-    if path.suffix == ".eval":
-        return _completions_of_log(path)
-    rows, problems = read_json_lines(path)
-    try:
-        completions = [Completion(**row) for _, row in rows]
-    except TypeError as error:
-        raise DataError(f"not a completion in {path}: {error}; give sample_id and text") from error
-    if problems:
-        raise DataError(f"{problems[0]}; mend that line")
-    return completions
-
-
-def _completions_of_log(path: Path) -> list[Completion]:
-    try:
-        samples = read_eval_log(str(path)).samples or []
-    except Exception as error:  # a damaged zip or JSON raises what its reader pleases
-        raise DataError(f"cannot read eval log {path}: {error}; give a whole log") from error
-    completions = [
-        Completion(
-            str(sample.id),
-            sample.output.completion,
-            "max_tokens" if sample.output.stop_reason == "max_tokens" else "stop",
-        )
-        for sample in samples
-        if sample.error is None
-    ]
-    if not completions:
-        raise DataError(f"no completion in {path}: it holds no finished sample; replay another log")
-    return completions
 
 
 def parity_command(
@@ -190,17 +130,19 @@ def parity_command(
     task_args: Annotated[
         list[str] | None, typer.Option("--task-arg", "-T", help="Task argument: name=value.")
     ] = None,
+    grader: Annotated[str | None, typer.Option(help="Model of the judge.")] = None,
 ) -> None:
     """Check that training rewards equal evaluation scores; the exit code is 1 if any differs."""
     if completions is not None and len(tasks) > 1:
         raise DataError(f"completions belong to one task: got {len(tasks)} tasks; name one")
+    roles = {"grader": resolve_model(grader)} if grader else None
     num_differences = 0
     for name in tasks:
         task = named_task(name, None, parse_arguments(task_args))
         replayed = (
             read_completions(completions) if completions else hostile_completions(task, count)
         )
-        report = replay_parity(task, replayed)
+        report = replay_parity(task, replayed, model_roles=roles)
         num_differences += len(report.differences)
         print(
             f"{name}: {report.num_completions} completions, {report.num_scored} scored, "
@@ -210,132 +152,3 @@ def parity_command(
             print(f"  {difference}")
     if num_differences:
         raise typer.Exit(1)
-
-
-class ReplayAPI(ModelAPI):
-    """Repeats the completion that was recorded for the sample that a message is tagged with."""
-
-    def __init__(
-        self,
-        model_name: str,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        config: GenerateConfig | None = None,
-    ) -> None:
-        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
-        self.completions: dict[str, Completion] = {}
-
-    async def count_text_tokens(self, text: str) -> int:
-        """Returns a quarter of the characters; Inspect's own count would need the network."""
-        return max(1, len(text) // 4)
-
-    async def generate(
-        self,
-        input: list[ChatMessage],
-        tools: list[ToolInfo],
-        tool_choice: ToolChoice,
-        config: GenerateConfig,
-    ) -> ModelOutput:
-        """Returns the recorded completion.
-
-        Raises:
-            ModelError: no message says which sample it belongs to.
-        """
-        tags = [(message.metadata or {}).get("longspan") for message in input]
-        tag = next((one for one in reversed(tags) if one), None)
-        if tag is None:
-            raise ModelError("a solver drops the identity of its sample; replay another solver")
-        recorded = self.completions[tag["sample"]]
-        message = ChatMessageAssistant(
-            content=recorded.text, model=self.model_name, source="generate"
-        )
-        return ModelOutput(
-            model=self.model_name,
-            choices=[ChatCompletionChoice(message=message, stop_reason=recorded.stop_reason)],
-            usage=ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2),
-        )
-
-
-@modelapi(name=PROVIDER)
-def replay_provider() -> type[ModelAPI]:
-    """Registers the provider of replays."""
-    return ReplayAPI
-
-
-def _replay(name: str, task: Task, completions: Sequence[Completion]) -> tuple[list[Sample], Model]:
-    """Returns a sample for each completion, and the model that repeats them."""
-    samples = _one_sample_each(task, completions)
-    model = get_model(f"{PROVIDER}/{name.replace('/', '-')}", memoize=False)
-    model.api.completions = {f"{i}": one for i, one in enumerate(completions)}  # type: ignore[attr-defined]
-    return samples, model
-
-
-def _one_sample_each(task: Task, completions: Sequence[Completion]) -> list[Sample]:
-    """Returns a copy of the sample for every completion, numbered like it."""
-    by_id = {str(sample.id): sample for sample in task.dataset}
-    missing = next((one.sample_id for one in completions if one.sample_id not in by_id), None)
-    if missing is not None:
-        raise DataError(f"task {task.name} has no sample {missing!r}; replay its own completions")
-    if not completions:
-        raise DataError(f"no completion to replay for {task.name}; give at least one")
-    return [
-        by_id[one.sample_id].model_copy(update={"id": f"{number}"}, deep=True)
-        for number, one in enumerate(completions)
-    ]
-
-
-def _evaluated(
-    task: Task,
-    samples: list[Sample],
-    model: Model,
-    model_roles: Mapping[str, Model | str] | None,
-) -> list[EvalSample]:
-    """Returns the samples as an evaluation's log on disk has them."""
-    setup = [identify(), *solvers_of(task.setup)]
-    task = task_with(copy.copy(task), dataset=MemoryDataset(samples), setup=setup)
-    with tempfile.TemporaryDirectory() as log_dir:
-        (log,) = eval(
-            task,
-            model=model,
-            model_roles=dict(model_roles or {}) or None,
-            fail_on_error=False,
-            display="none",
-            log_dir=log_dir,
-            log_level="error",
-            log_realtime=False,
-            ctl_server=False,
-        )
-        return read_eval_log(log.location).samples or []
-
-
-def _score(sample: EvalSample, reward_key: str | None) -> float | None:
-    if sample.error is not None or not sample.scores:
-        return None
-    return read_value(choose_value(sample.scores, reward_key)[0])
-
-
-def _texts(target: str, others: Sequence[str]) -> list[str]:
-    """Returns answers to a question with this gold answer, given those of other samples."""
-    phrase = "Therefore, the answer is"
-    return [
-        f"It says so. {phrase} {target}.",
-        target,
-        "",
-        f"{phrase}",
-        f"{phrase} {' '.join(others)} {target}.",
-        f"{phrase} (A) (B) (C) (D).",
-        f"{phrase} ({target}).",
-        f"{phrase} NaN.",
-        f"{phrase} inf.",
-        f"{phrase} 1e999.",
-        f"{phrase} nothing. {phrase} {target}.",
-        "I do not know.",
-        f"<think>{phrase} {target}.</think>",
-        f"{phrase} \u200b{target}\u00a0。",
-        f"{phrase} \ud83d\ude00 ١٢٣ {target}".encode("utf-16", "surrogatepass").decode("utf-16"),
-        f"{phrase} {target.upper()}!!!",
-        "word " * 20_000 + f"{phrase} {target}.",
-        f"{phrase} " * 500,
-        "\\boxed{" * 200 + target + "}" * 200,
-        "\x00\x1b[31m" + f"{phrase} {target}.",
-    ]

@@ -19,12 +19,13 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.solver import Solver
 from inspect_ai.util import registry_create
+from pydantic import BaseModel
 
 from longspan.harness.datasets.data import find_data
 from longspan.harness.datasets.generators import GENERATORS, check_parameters, generate
 from longspan.harness.datasets.readers import READERS, make_reader
 from longspan.harness.datasets.records import document_groups, read_samples, to_sample
-from longspan.harness.errors import DataError, LongspanError, SpecError
+from longspan.harness.errors import LongspanError, SpecError
 from longspan.harness.external import make_external
 from longspan.harness.files import Problem
 from longspan.harness.protocol import (
@@ -33,10 +34,11 @@ from longspan.harness.protocol import (
     under_protocol,
     with_protocol,
 )
-from longspan.harness.scoring.scorers import SCORERS, find_scorer
+from longspan.harness.scoring.scorers import find_scorer
 from longspan.harness.spec import (
     ExternalFile,
     ExternalSpec,
+    Protocol,
     SpecFile,
     TaskSpec,
     named_in,
@@ -44,15 +46,14 @@ from longspan.harness.spec import (
     user_folders,
 )
 from longspan.harness.suites import suite_files
-from longspan.harness.taskset import TaskSet
+from longspan.harness.taskset_task import (
+    TASKSET_READER,
+    TaskSetOptions,
+    check_options,
+    read_taskset,
+)
 
 PACKAGE = "longspan"
-TASKSET_READER = "taskset"
-TASKSET_PARAMETERS = {
-    **{"path": None, "split": "test", "target_tokens": None},
-    **{"task_types": None, "kinds": None, "limit": None},
-}
-"""What a task over a task set takes; a spec may give other defaults."""
 DATA = "data"
 """Parameter: the data file of a task that reads one."""
 PROTOCOL = "protocol"
@@ -141,18 +142,24 @@ def task_parameters(spec: TaskSpec) -> dict[str, Any]:
 
     None stands where an official prompt brings a setting of its own: the protocol says it then.
     """
-    has_file = spec.dataset.reader != TASKSET_READER and spec.dataset.reader not in GENERATORS
-    own: dict[str, Any] = {DATA: None, PROTOCOL: spec.protocol} if has_file else {}
+    options = _options_of(spec)
+    own: dict[str, Any] = {} if options else {DATA: None}
+    own[PROTOCOL] = spec.protocol  # always, since Inspect drops what a task does not take
     brought = spec.official.scorer_options if spec.official else {}
     takes = inspect.signature(find_scorer(spec.scorer)).parameters
     for name, default in SCORER_PARAMETERS.items():
         if name in takes:
             own[name] = None if name in brought else spec.scorer_options.get(name, default)
-    defaults = TASKSET_PARAMETERS if spec.dataset.reader == TASKSET_READER else {}
-    if spec.dataset.reader in GENERATORS:
-        fields = GENERATORS[spec.dataset.reader].parameters.model_fields
-        defaults = {name: field.default for name, field in fields.items()}
-    return {**defaults, **spec.parameters, **own}
+    fields = options.model_fields if options else {}
+    return {**{name: field.default for name, field in fields.items()}, **spec.parameters, **own}
+
+
+def _options_of(spec: TaskSpec) -> type[BaseModel] | None:
+    """Returns what `-T` may set of a task without a data file; None for one that reads a file."""
+    if spec.dataset.reader == TASKSET_READER:
+        return TaskSetOptions
+    generator = GENERATORS.get(spec.dataset.reader)
+    return generator.parameters if generator else None
 
 
 def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
@@ -169,16 +176,17 @@ def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
         raise SpecError(
             f"task {spec.name} has no parameter {sorted(unknown)[0]!r}; it has: {known}"
         )
+    protocol = check_protocol(spec, arguments.get(PROTOCOL, spec.protocol))
     if spec.dataset.reader == TASKSET_READER:
-        samples, data_hash, facts = _from_taskset(spec, arguments)
+        samples, data_hash, facts = read_taskset(spec, _reader_options(arguments))
     elif spec.dataset.reader in GENERATORS:
         made = generate(file, _reader_options(arguments))
         clusters = document_groups(made.records)
         samples = [to_sample(record, spec, clusters[record.id]) for record in made.records]
         data_hash, facts = made.hash, made.facts
     else:
-        samples, data_hash, facts = _from_file(file, arguments)
-    scored = under_protocol(spec, arguments.get(PROTOCOL))
+        samples, data_hash, facts = _from_file(file, protocol, arguments)
+    scored = under_protocol(spec, protocol)
     return Task(
         dataset=MemoryDataset(samples, name=spec.name),
         solver=_default_solver(spec),
@@ -192,6 +200,7 @@ def make_task(file: SpecFile, arguments: Mapping[str, Any]) -> Task:
             "data_hash": data_hash,
             "groupings": spec.groupings,
             "scoring": _scoring(arguments),
+            "protocol": protocol,
         }
         | facts,
     )
@@ -259,18 +268,16 @@ def _leave_out(problem: Problem) -> None:
 
 
 def _check(file: SpecFile) -> None:
-    """Raises SpecError if the spec names something that does not exist."""
+    """Raises SpecError if the spec names something that does not exist or cannot be."""
     spec = file.spec
-    if spec.scorer.removeprefix(f"{PACKAGE}/") in SCORERS:
+    for protocol in ("recipe", "official"):
+        scored = under_protocol(spec, protocol)
         try:
-            find_scorer(spec.scorer)(**spec.scorer_options)
-        except TypeError as error:
-            raise SpecError(f"scorer_options of {spec.name}: {error}") from error
-    else:
-        find_scorer(spec.scorer)
+            find_scorer(scored.scorer)(**scored.scorer_options)
+        except (TypeError, SpecError) as error:
+            raise SpecError(f"scorer of {spec.name}: {error}") from error
     if spec.dataset.reader == TASKSET_READER:
-        if unknown := spec.parameters.keys() - TASKSET_PARAMETERS:
-            raise SpecError(f"unknown parameter {min(unknown)!r}; known: {[*TASKSET_PARAMETERS]}")
+        check_options(spec, spec.parameters)
         return
     if spec.dataset.reader in GENERATORS:
         check_parameters(file, spec.parameters)
@@ -299,30 +306,9 @@ def _scoring(arguments: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _from_taskset(
-    spec: TaskSpec, arguments: Mapping[str, Any]
-) -> tuple[list[Sample], str, dict[str, Any]]:
-    path = arguments["path"]
-    if not path:
-        raise DataError(
-            f"task {spec.name} needs a task set; pass -T path=DIR (build one with `longspan synth`)"
-        )
-    taskset = TaskSet.open(Path(str(path)).expanduser().absolute())
-    samples = taskset.samples(
-        arguments["split"],
-        target_tokens=arguments["target_tokens"],
-        task_types=_names(arguments["task_types"]),
-        kinds=_names(arguments["kinds"]),
-        limit=arguments["limit"],
-    )
-    facts = {"taskset": taskset.name, "taskset_hash": taskset.hash, "num_samples": len(samples)}
-    return samples, taskset.hash, facts
-
-
 def _from_file(
-    file: SpecFile, arguments: Mapping[str, Any]
+    file: SpecFile, protocol: Protocol, arguments: Mapping[str, Any]
 ) -> tuple[list[Sample], str, dict[str, Any]]:
-    protocol = check_protocol(file.spec, arguments.get(PROTOCOL, file.spec.protocol))
     read = make_reader(file, _reader_options(arguments))
     read = with_protocol(file.spec, protocol, read)
     data = find_data(file, arguments.get(DATA))
@@ -334,11 +320,3 @@ def _from_file(
 def _reader_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     own = (DATA, PROTOCOL, *SCORER_PARAMETERS)
     return {name: value for name, value in arguments.items() if name not in own}
-
-
-def _names(value: Any) -> list[str] | None:
-    if value is None:
-        return None
-    return (
-        [str(item) for item in value] if isinstance(value, list | tuple) else str(value).split(",")
-    )

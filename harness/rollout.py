@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from longspan.harness.errors import DataError
+from longspan.harness.files import written_whole
 
 CALL_KEY = "longspan_call"
 """Key of `ModelOutput.metadata` under which a recorded call's id stands."""
@@ -166,10 +167,8 @@ class Rollout:
 
 def write_rollouts(path: Path, rollouts: Iterable[Rollout]) -> None:
     """Writes rollouts as JSON lines; the file appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
+    with written_whole(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.writelines(rollout.to_json() + "\n" for rollout in rollouts)
-    partial.replace(path)
 
 
 def read_rollouts(path: Path) -> list[Rollout]:

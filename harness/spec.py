@@ -12,7 +12,7 @@ import json
 import os
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -39,6 +39,7 @@ Parameter = bool | int | float | str | None
 Protocol = Literal["recipe", "official"]
 """Whose prompt is used: the recipe's form, or the benchmark's own."""
 _HASH_CHARS = 12
+_REPOSITORY = r"^\w[\w.-]*/\w[\w.-]*$"
 
 
 class _Frozen(BaseModel):
@@ -48,7 +49,7 @@ class _Frozen(BaseModel):
 class HubFiles(_Frozen):
     """Files of a data set on the Hugging Face hub."""
 
-    repository: str = Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$")
+    repository: str = Field(pattern=_REPOSITORY)
     """Repository, "owner/name"."""
     revision: str | None = Field(pattern=r"^[0-9a-f]{40}$")
     """Commit (40 hexadecimal digits): a branch would change under the results. None: not pinned by
@@ -78,6 +79,9 @@ class DatasetSpec(_Frozen):
     """Names of files looked for in LONGSPAN_DATA and beside the spec; the first one is read."""
     hub: HubFiles | None = None
     """Files of the hub, looked for in local mirrors first (see `datasets.data`)."""
+    aliases: tuple[Annotated[str, Field(pattern=_REPOSITORY)], ...] = ()
+    """Repositories under whose names a mirror may hold the files as well: other names of the one
+    that `hub` names, or that of the data set where it lacks the files (`files`)."""
     fields: dict[str, str] = {}
     """For `fields`: question, target, context, id, choices, hops, kind -> field (dots descend)."""
     source: str = ""
@@ -152,6 +156,8 @@ class ExternalSpec(_Described):
     """Its registered name, "package/task"."""
     arguments: dict[str, Any] = {}
     """Its arguments with our defaults; `-T` may set these."""
+    remedy: str = "its data are fetched where there is internet and kept"
+    """What to do where the package cannot make it."""
 
 
 class TaskSpec(_Described):

@@ -19,6 +19,8 @@ from longspan.harness.spec import Parameter, describe_validation, user_folders
 
 FOLDER = "suites"
 """Below `tasks/`, and below every folder of LONGSPAN_TASKS."""
+MODEL_MARK = "{model}"
+"""In a task's argument: the name of the model, for what an earlier task has left under it."""
 
 
 class _Frozen(BaseModel):
@@ -31,7 +33,7 @@ class SuiteTask(_Frozen):
     task: str
     """Registered task, of this or any installed package."""
     args: dict[str, Parameter] = {}
-    """Task parameters."""
+    """Task parameters; `{model}` in a text stands for the name of the model."""
     solver: str | None = None
     """Solver in place of the task's own."""
     solver_args: dict[str, Parameter] = {}
@@ -44,6 +46,13 @@ class SuiteTask(_Frozen):
     """Only the first so many samples."""
     grader: bool = False
     """Whether the benchmark's own figures need a judge; without one the command says so."""
+
+    def arguments(self, model: str) -> dict[str, Parameter]:
+        """Returns the task parameters for a model."""
+        return {
+            name: value.replace(MODEL_MARK, model) if isinstance(value, str) else value
+            for name, value in self.args.items()
+        }
 
     @property
     def label(self) -> str:

@@ -178,8 +178,10 @@ class TaskSet:
             limit: At most so many.
 
         Raises:
-            DataError: nothing is left.
+            DataError: nothing is left, or the limit is below 1.
         """
+        if limit is not None and limit < 1:
+            raise DataError(f"limit must be at least 1: got {limit}; leave it out for all samples")
         chosen = [
             row
             for row in self.rows(split)

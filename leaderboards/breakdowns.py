@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
-from longspan.leaderboards.labels import Label
+from longspan.leaderboards.entries import Entry
 from longspan.leaderboards.statistics import estimate_mean
 
 EVIDENCE_SHARES = ("read", "noted", "kept")
-
-
-class Entry(Protocol):
-    """A run's label, sample rows, and scores and document groups by sample id."""
-
-    @property
-    def label(self) -> Label: ...  # noqa: D102
-
-    @property
-    def rows(self) -> pd.DataFrame: ...  # noqa: D102
-
-    @property
-    def scores(self) -> dict[str, float]: ...  # noqa: D102
-
-    @property
-    def groups(self) -> dict[str, Any]: ...  # noqa: D102
 
 
 def breakdowns(entry: Entry, column: str) -> list[dict[str, Any]]:

@@ -1,8 +1,10 @@
-"""`longspan compare`: what the logs say about two checkpoints, in the terminal."""
+"""`longspan compare`: what the logs say about two checkpoints, in the terminal or as JSON."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,18 +14,18 @@ from rich.text import Text
 
 from longspan.harness.errors import BoardError
 from longspan.leaderboards.cache import default_cache
-from longspan.leaderboards.logs import read_logs
+from longspan.leaderboards.differences import checkpoint_differences
+from longspan.leaderboards.entries import Entry, make_entries, require_checkpoint
+from longspan.leaderboards.logs import Logs, read_logs
 from longspan.leaderboards.notes import comparison_notes
-from longspan.leaderboards.views import (
-    Entry,
-    checkpoint_differences,
-    make_entries,
-    require_checkpoint,
-)
+from longspan.leaderboards.suite_comparison import boards_to_compare, compare_suite
+from longspan.leaderboards.views import rounded
 
 PLAIN_WIDTH = 140
 """Columns where the output is no terminal."""
 STYLES = {"better": "green", "worse": "red", "cannot tell": "yellow"}
+WORSE = 1
+"""Exit code of --check where A is worse."""
 
 
 def compare_command(
@@ -35,11 +37,26 @@ def compare_command(
     ],
     a: Annotated[str, typer.Argument(help="Checkpoint that is judged.")],
     b: Annotated[str, typer.Argument(help="Checkpoint that it is compared with.")],
+    board: Annotated[
+        str | None,
+        typer.Option(help="Declared board whose average is compared; else all that are complete."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, fractions in [0, 1].")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 where A is worse on a task or an average.")
+    ] = False,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Read every log anew and keep nothing.")
     ] = False,
 ) -> None:
-    """Compare checkpoint A with checkpoint B on the samples that both have answered."""
+    """Compare checkpoint A with checkpoint B on the samples that both have answered.
+
+    A and B may also stand before the logs.
+    """
+    logs, a, b = _ordered(logs, a, b)
+    specs = boards_to_compare(board)
     read = read_logs(logs, None if no_cache else default_cache())
     entries = make_entries(read, baseline=b)
     require_checkpoint([entry.label for entry in entries], a)
@@ -49,24 +66,24 @@ def compare_command(
         raise BoardError(
             f"{a} and {b} share no task, length and solver; evaluate both the same way first"
         )
-    console = Console()
-    console = console if console.is_terminal else Console(width=PLAIN_WIDTH)
-    console.print(comparison_table(rows, chosen, a, b))
-    console.print(
-        "Paired over shared samples, 95% intervals by document group; verdicts at 5% with Holm's "
-        f"correction for {len(rows)} comparison{'s' * (len(rows) > 1)}; needs: about how many "
-        "samples would show a difference of this size.",
-        style="dim",
-    )
-    for note in comparison_notes([entry.run for entry in chosen]):
-        console.print(Text(note, style="dim"))
-    if read.skipped:
-        console.print(f"{len(read.skipped)} logs left out; the first: ", style="dim", end="")
-        console.print(Text(str(read.skipped[0])))
+    suites = [compare_suite(spec, chosen, a, b) for spec in specs]
+    suites = [suite for suite in suites if suite["difference"] or board]
+    notes = comparison_notes([entry.run for entry in chosen])
+    if as_json:
+        print(json.dumps(_as_json(a, b, rows, suites, read, notes), indent=1, allow_nan=False))
+    else:
+        _show(comparison_table(rows, chosen, a, b, suites), len(rows), suites, read, notes)
+    found = [row["verdict"] for row in [*rows, *(s["difference"] for s in suites)] if row]
+    if check and "worse" in found:
+        raise typer.Exit(WORSE)
 
 
 def comparison_table(
-    rows: Sequence[Mapping[str, Any]], entries: Sequence[Entry], a: str, b: str
+    rows: Sequence[Mapping[str, Any]],
+    entries: Sequence[Entry],
+    a: str,
+    b: str,
+    suites: Sequence[Mapping[str, Any]] = (),
 ) -> Table:
     """Returns the differences as a table; names are shown as they are, never as markup."""
     means = {(e.label.checkpoint, *e.label.condition): e for e in entries}
@@ -80,19 +97,79 @@ def comparison_table(
     table.add_column("needs", justify="right", no_wrap=True)
     for row in rows:
         condition = (row["task"], row["input_over_window"], row["solver"])
-        low, high = row["interval"]
-        needed = row["num_samples_needed"]
-        table.add_row(
-            Text(_task(row)),
-            Text(str(row["solver"]).replace("_", " ")),
-            *(_percent(means[(name, *condition)]) for name in (a, b)),
-            f"{100 * row['mean']:+.1f}",
-            f"{100 * low:+.1f}, {100 * high:+.1f}",
-            str(row["num_samples"]),
-            Text(row["verdict"], style=STYLES[row["verdict"]]),
-            f"{needed:,}" if needed else "",
-        )
+        both = [_mean(means[(name, *condition)]) for name in (a, b)]
+        _add(table, _task(row), str(row["solver"]).replace("_", " "), both, row)
+    for suite in suites:
+        if suite["difference"]:
+            both = [suite["averages"][name]["mean"] for name in (a, b)]
+            _add(table, f"average: {suite['title']}", "", both, suite["difference"])
     return table
+
+
+def _add(
+    table: Table, name: str, solver: str, both: Sequence[float], row: Mapping[str, Any]
+) -> None:
+    low, high = row["interval"]
+    needed = row["num_samples_needed"]
+    table.add_row(
+        Text(name),
+        Text(solver),
+        *(f"{100 * mean:.1f}" for mean in both),
+        f"{100 * row['mean']:+.1f}",
+        f"{100 * low:+.1f}, {100 * high:+.1f}",
+        str(row["num_samples"]),
+        Text(row["verdict"], style=STYLES[row["verdict"]]),
+        f"{needed:,}" if needed else "",
+    )
+
+
+def _show(
+    table: Table,
+    num_rows: int,
+    suites: Sequence[Mapping[str, Any]],
+    read: Logs,
+    notes: Sequence[str],
+) -> None:
+    console = Console()
+    console = console if console.is_terminal else Console(width=PLAIN_WIDTH)
+    console.print(table)
+    console.print(
+        "Paired over shared samples, 95% intervals by document group; verdicts at 5% with Holm's "
+        f"correction for {num_rows} comparison{'s' * (num_rows > 1)}; needs: about how many "
+        "samples would show a difference of this size.",
+        style="dim",
+    )
+    for suite in suites:
+        if suite["missing"]:
+            names = ", ".join(suite["missing"])
+            console.print(Text(f"No average of {suite['board']}; it lacks: {names}", style="dim"))
+    for note in notes:
+        console.print(Text(note, style="dim"))
+    if read.skipped:
+        console.print(f"{len(read.skipped)} logs left out; the first: ", style="dim", end="")
+        console.print(Text(str(read.skipped[0])))
+
+
+def _as_json(
+    a: str,
+    b: str,
+    rows: Sequence[Mapping[str, Any]],
+    suites: Sequence[Mapping[str, Any]],
+    read: Logs,
+    notes: Sequence[str],
+) -> Any:
+    skipped = [{"place": one.place, "reason": one.reason} for one in read.skipped]
+    content = {"a": a, "b": b, "tasks": list(rows), "averages": list(suites)}
+    content |= {"notes": list(notes), "skipped": skipped}
+    return rounded(content)
+
+
+def _ordered(logs: Sequence[str], a: str, b: str) -> tuple[list[str], str, str]:
+    """Returns logs and names, also where the names stand first: what is no path is a name."""
+    given = [*map(str, logs), a, b]
+    if Path(given[-1]).exists() and not Path(given[0]).exists():
+        return given[2:], given[0], given[1]
+    return list(logs), a, b
 
 
 def _task(row: Mapping[str, Any]) -> str:
@@ -100,5 +177,5 @@ def _task(row: Mapping[str, Any]) -> str:
     return str(row["task"]) if str(row["task"]).endswith(length) else f"{row['task']} at {length}"
 
 
-def _percent(entry: Entry) -> str:
-    return f"{100 * sum(entry.scores.values()) / len(entry.scores):.1f}"
+def _mean(entry: Entry) -> float:
+    return sum(entry.scores.values()) / len(entry.scores)

@@ -25,6 +25,10 @@ MAX_HEIGHT = 12.0
 """Of a picture, in inches: letters stay readable on a phone."""
 MAX_NAME_CHARS = 28
 MAX_ROWS = 40
+MAX_PANELS = 6
+HEAT_COLOURS = "viridis"
+DARK_BELOW = 60
+"""Percent below which the colours are dark enough for white letters."""
 SMOOTHING_STEPS = 10
 """Window of the running mean that is drawn over a training curve."""
 
@@ -167,6 +171,44 @@ def retention_figure(rows: Sequence[Row], colours: Mapping[str, str]) -> Figure 
     axes.set_xlabel("% of the evidence: read (wide), noted, kept to the end (narrow)")
     axes.grid(axis="x")
     axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def heat_figure(maps: Sequence[Row]) -> Figure:
+    """Returns mean scores by depth and length as shaded cells, a panel per checkpoint.
+
+    Args:
+        maps: Of one task and solver.
+    """
+    maps = list(maps)[:MAX_PANELS]
+    num_columns = min(2, len(maps))
+    num_rows = -(-len(maps) // num_columns)
+    size = (WIDTH * (1 if num_columns == 1 else 1.6), 0.5 + 2.4 * num_rows)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(num_rows, num_columns, squeeze=False)
+    for axes, one in zip(grid.flat, maps, strict=False):
+        values = [
+            [math.nan if cell is None else 100 * cell["accuracy"] for cell in line]
+            for line in one["cells"]
+        ]
+        axes.imshow(values, cmap=HEAT_COLOURS, vmin=0, vmax=100, aspect="auto")
+        for row, line in enumerate(values):
+            for column, value in enumerate(line):
+                if not math.isnan(value):
+                    colour = "white" if value < DARK_BELOW else "#1b1f24"
+                    place = {"ha": "center", "va": "center", "fontsize": 8.5, "color": colour}
+                    axes.text(column, row, f"{value:.0f}", **place)
+        axes.set_xticks(range(len(one["lengths"])), one["lengths"], fontsize=8.5)
+        axes.set_yticks(range(len(one["depths"])), one["depths"], fontsize=8.5)
+        axes.set_title(_plain(_short(one["checkpoint"])))
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    for axes in grid.flat[len(maps) :]:
+        axes.set_visible(False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("depth of the evidence")
+    for axes in grid[-1]:
+        axes.set_xlabel("input length, tokens")
     return figure
 
 

@@ -157,6 +157,7 @@ def _run(path: Path, log: EvalLog, rows: Sequence[Row], judging: _Judging) -> Ru
         epochs=spec.config.epochs or 1,
         num_samples=max(total, len(rows)),
         seconds=_seconds(log),
+        task_args=spec.task_args or {},
         judge=judging.judge(log),
         judge_prompts=judging.prompts,
         scoring=_scoring(labels.get("scoring")),

@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from longspan.harness.datasets.rows import read_json_lines
 from longspan.harness.errors import DataError, one_line
-from longspan.harness.files import file_hash, read_json_lines
+from longspan.harness.files import file_hash
 from longspan.harness.lm_eval.record import COUNTS_KEY, LmEvalRecord, TokenCounts, read_record
 from longspan.leaderboards.rows import SET_ASIDE, Row, Run, sample_set, short_name
 

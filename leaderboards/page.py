@@ -29,7 +29,15 @@ from longspan.leaderboards.wording import (
 
 Row = Mapping[str, Any]
 
-BREAKDOWNS = {"task_type": "By task type", "hops": "By hops", "kind": "By kind of question"}
+BREAKDOWNS = {
+    "task_type": "By task type",
+    "input_length": "By input length",
+    "hops": "By hops",
+    "kind": "By kind of question",
+}
+NUM_SHADES = 10
+"""Steps of colour of a heat map."""
+MAX_HEAT_MAPS = 24
 CLASSES = {"better": "better", "worse": "worse", "cannot tell": "unclear"}
 FULL_COVERAGE = 0.995
 
@@ -48,6 +56,8 @@ def page_model(board: Mapping[str, Any], plots: Sequence[Plot]) -> dict[str, Any
         "baseline": board["baseline"],
         "notes": board.get("notes", []),
         "headline": headline(numbers),
+        "suite": suite_model(numbers["suite"], board["baseline"]),
+        "declared": board["declared"],
         "overall": overall_rows(board),
         "solver_rows": [solver_row(row) for row in numbers["solver_differences"]],
         "breakdowns": [
@@ -59,16 +69,19 @@ def page_model(board: Mapping[str, Any], plots: Sequence[Plot]) -> dict[str, Any
             for name, title in BREAKDOWNS.items()
             if numbers["breakdowns"].get(name)
         ],
+        "heat_maps": [heat_table(one) for one in numbers["heat_maps"][:MAX_HEAT_MAPS]],
         "retention": [retention_row(row) for row in numbers["retention"]],
         "training": [training_summary(stage) for stage in numbers["training"]],
         "plots": {
             kind: [plot for plot in plots if plot.kind == kind]
-            for kind in ("overall", *BREAKDOWNS, "retention", "training")
+            for kind in ("overall", *BREAKDOWNS, "depth", "retention", "training")
         },
+        "data": board["data"],
         "skipped": board["skipped"],
         "sources": [source_row(source) for source in board["sources"]],
         "checkpoints": numbers["checkpoints"],
         "totals": cost_words(board["cost"]["totals"]),
+        "refresh_seconds": board.get("refresh_seconds"),
         "has_lm_eval": any(row["task"].startswith(LM_EVAL) for row in numbers["rows"]),
         "num_comparisons": len(numbers["differences"]),
         "num_solver_comparisons": len(numbers["solver_differences"]),
@@ -99,6 +112,43 @@ def headline(numbers: Mapping[str, Any]) -> list[dict[str, str]]:
             what += f", {windows(longest)} the window"
         made.append(_card(what, row))
     return made
+
+
+def suite_model(suite: Mapping[str, Any] | None, baseline: str | None) -> dict[str, Any] | None:
+    """Returns the table of a declared board: header, rows, reported rows and footnotes."""
+    if suite is None or not suite["rows"]:
+        return None
+    differences = {row["checkpoint"]: row for row in suite["differences"]}
+    reported = suite["reported"] or {"rows": [], "notes": [], "table_notes": [], "source": ""}
+    return {
+        "title": suite["title"],
+        "description": suite["description"],
+        "columns": [column["name"] for column in suite["columns"]],
+        "has_average": suite["has_average"],
+        "has_difference": bool(differences),
+        "rows": [
+            {
+                "checkpoint": row["checkpoint"],
+                "is_baseline": row["checkpoint"] == baseline,
+                "average": _suite_cell(row["average"]),
+                "cells": [_suite_cell(cell) for cell in row["cells"]],
+                "difference": difference_cells(differences.get(row["checkpoint"])),
+            }
+            for row in suite["rows"]
+        ],
+        "source": reported["source"],
+        "reported": [
+            {
+                "name": row["name"],
+                "notes": ", ".join(map(str, row["notes"])),
+                "average": _reported_cell(row["average"]),
+                "cells": [_reported_cell(value) for value in row["values"]],
+            }
+            for row in reported["rows"]
+        ],
+        "notes": reported["notes"],
+        "table_notes": ", ".join(map(str, reported["table_notes"])),
+    }
 
 
 def overall_rows(board: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -205,6 +255,18 @@ def pivot_tables(rows: Iterable[Row], checkpoints: Sequence[str]) -> list[dict[s
     return tables
 
 
+def heat_table(one: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a heat map as a table: a line per depth, a cell per length with its shade."""
+    return {
+        "title": f"{one['checkpoint']}: {one['task']}, {solver_name(one['solver'])}",
+        "lengths": one["lengths"],
+        "lines": [
+            {"depth": depth, "cells": [_heat_cell(cell) for cell in cells]}
+            for depth, cells in zip(one["depths"], one["cells"], strict=True)
+        ],
+    }
+
+
 def retention_row(row: Row) -> dict[str, Any]:
     """Returns a row of the table on what the memory agent kept."""
     shares = ("read", "noted", "kept", "malformed_share", "cut_off_share", "memory_cut_share")
@@ -284,6 +346,30 @@ def _cell(row: Row | None) -> dict[str, Any]:
         "value": row["accuracy"],
         "n": count(row["num_samples"]),
     }
+
+
+def _suite_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
+    if cell["mean"] is None:
+        return {"text": MISSING, "value": "", "interval": "", "missing": "; ".join(cell["missing"])}
+    return {
+        "text": percent(cell["mean"]),
+        "value": cell["mean"],
+        "interval": interval(cell["interval"]),
+        "missing": "",
+    }
+
+
+def _reported_cell(value: float | None) -> dict[str, Any]:
+    if value is None:
+        return {"text": MISSING, "value": ""}
+    return {"text": f"{100 * value:.2f}", "value": value}
+
+
+def _heat_cell(cell: Row | None) -> dict[str, Any]:
+    if cell is None:
+        return {"text": "", "n": "", "shade": ""}
+    shade = min(NUM_SHADES - 1, int(cell["accuracy"] * NUM_SHADES))
+    return {"text": percent(cell["accuracy"]), "n": count(cell["num_samples"]), "shade": shade}
 
 
 def _key(row: Row) -> tuple[Any, ...]:

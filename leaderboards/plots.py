@@ -24,6 +24,7 @@ from longspan.leaderboards.figures import (
     INK,
     breakdown_figure,
     difference_figure,
+    heat_figure,
     length_figure,
     retention_figure,
     training_figure,
@@ -94,12 +95,17 @@ def _jobs(numbers: Mapping[str, Any]) -> list[tuple[Plot, Callable[[], Figure | 
     about = "Paired difference to the baseline in percentage points with 95% intervals."
     plot = Plot("differences", "overall", f"Difference to {numbers['baseline']}", about)
     jobs.append((plot, partial(difference_figure, numbers["differences"], colours)))
-    for name in ("task_type", "hops", "kind"):
+    for name in ("task_type", "input_length", "hops", "kind"):
         setting, rows = main_setting(numbers["breakdowns"].get(name, []))
         about = f"Accuracy with 95% intervals by {words(name)} and checkpoint."
         plot = Plot(name, name, f"Accuracy by {words(name)}: {setting}", about)
         unit = "hop" if name == "hops" else ""
         jobs.append((plot, partial(breakdown_figure, rows, colours, unit)))
+    for index, maps in enumerate(heat_families(numbers["heat_maps"])):
+        title = f"Score by depth of the evidence and length: {maps[0]['task']}"
+        about = "Mean score by where the evidence stands (rows) and input length (columns)."
+        plot = Plot(f"depth{_suffix(index)}", "depth", title, about)
+        jobs.append((plot, partial(heat_figure, maps)))
     about = "Share of the evidence that was read, noted and kept to the end, by input length."
     plot = Plot("retention", "retention", "What the memory agent read, noted and kept", about)
     jobs.append((plot, partial(retention_figure, numbers["retention"], colours)))
@@ -134,6 +140,14 @@ def length_families(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
         for name, part in sorted(families.items())
         if len({row["input_over_window"] for row in part}) > 1
     ]
+
+
+def heat_families(maps: Sequence[Row]) -> list[list[Row]]:
+    """Returns the heat maps of each task and solver together, to be drawn side by side."""
+    families: dict[tuple[str, str], list[Row]] = {}
+    for one in maps:
+        families.setdefault((one["task"], one["solver"]), []).append(one)
+    return list(families.values())
 
 
 def main_setting(rows: Sequence[Row]) -> tuple[str, list[Row]]:

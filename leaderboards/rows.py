@@ -91,6 +91,8 @@ class Run:
     """Samples and epochs that the log should hold."""
     seconds: float
     """Wall time of the evaluation, of its last start where it was resumed."""
+    task_args: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the task, defaults included."""
     generates: bool = True
     """Whether the model writes; a choice by likelihood is not sampled."""
     judge: str | None = None

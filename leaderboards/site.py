@@ -20,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from longspan.harness.errors import BoardError
 from longspan.leaderboards.cache import default_cache
+from longspan.leaderboards.declared import find_board
 from longspan.leaderboards.explorer import as_script, explorer_data
 from longspan.leaderboards.logs import read_logs
 from longspan.leaderboards.notes import comparison_notes, sampling_notes
@@ -49,6 +50,13 @@ def board_command(
     training: Annotated[
         Path | None, typer.Option(help="Folder of a training run (or a metrics.jsonl).")
     ] = None,
+    taskset: Annotated[
+        list[Path] | None, typer.Option(help="Task set for the data card (may be repeated).")
+    ] = None,
+    declared: Annotated[
+        str | None,
+        typer.Option("--board", help="Declared board: its name or its file (columns, average)."),
+    ] = None,
     extra: Annotated[
         Path | None, typer.Option(help='JSON file with {"notes": ["...", ...]} for the page.')
     ] = None,
@@ -74,11 +82,18 @@ def board_command(
         notes = _read_notes(extra)
         curves = _training_folder(training)
         found = read_logs(logs, cache)
-        board = build_board(found, title=title, baseline=baseline, training=curves)
+        board = build_board(
+            found,
+            title=title,
+            baseline=baseline,
+            training=curves,
+            tasksets=taskset or (),
+            declared=None if declared is None else find_board(declared),
+        )
         board["notes"] = [*comparison_notes(found.runs), *sampling_notes(board["sources"]), *notes]
         if watch:
             board["refresh_seconds"] = max(1, round(every))
-        return BuiltBoard(board, as_script(explorer_data(found, baseline)))
+        return BuiltBoard(board, as_script(explorer_data(found, board["baseline"])))
 
     if watch:
         others = [path for path in (training, extra) if path is not None]

@@ -35,6 +35,7 @@ def to_csv(board: Mapping[str, Any]) -> str:
     """
     numbers = board["numbers"]
     rows: list[dict[str, Any]] = [_figure("accuracy", row, "accuracy") for row in numbers["rows"]]
+    rows += _suite_figures(numbers["suite"])
     for row in numbers["differences"]:
         rows.append(_figure("difference", row, "mean") | {"against": row["baseline"]})
     for row in numbers["solver_differences"]:
@@ -57,6 +58,8 @@ def to_markdown(board: Mapping[str, Any]) -> str:
     baseline = board["baseline"]
     parts = [f"# {_text(board['title'])}", ""]
     parts += [f"- {_text(note)}" for note in board.get("notes", [])]
+    if numbers["suite"]:
+        parts += _suite_markdown(numbers["suite"])
     parts += ["", "Accuracy in percent with 95% intervals", ""]
     header = ["Task", "Input", "Solver", "Checkpoint", "Accuracy", "n", "Coverage"]
     if baseline:
@@ -97,6 +100,56 @@ def to_markdown(board: Mapping[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
+def _suite_figures(suite: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Returns the cells of a declared board; what others report is told apart by its figure."""
+    if suite is None:
+        return []
+    names = [column["name"] for column in suite["columns"]]
+    rows: list[dict[str, Any]] = []
+    for row in suite["rows"]:
+        cells = [("average", row["average"]), *zip(names, row["cells"], strict=True)]
+        rows += [
+            _figure("board", {**row, "task": name, **cell}, "mean")
+            for name, cell in cells
+            if cell["mean"] is not None
+        ]
+    for row in (suite["reported"] or {"rows": []})["rows"]:
+        values = [("average", row["average"]), *zip(names, row["values"], strict=True)]
+        rows += [
+            {"figure": "reported, not reproduced", "checkpoint": row["name"], "task": name}
+            | {"value": value}
+            for name, value in values
+            if value is not None
+        ]
+    return rows
+
+
+def _suite_markdown(suite: Mapping[str, Any]) -> list[str]:
+    """Returns the table of a declared board, with what others report below it."""
+    names = [column["name"] for column in suite["columns"]]
+    average = ["Average"] if suite["has_average"] else []
+    lines = ["", f"## {_text(suite['title'])}", ""]
+    if suite["description"]:
+        lines += [_text(suite["description"]), ""]
+    rows = []
+    for row in suite["rows"]:
+        cells = [*([row["average"]] if average else []), *row["cells"]]
+        shown = [f"{percent(cell['mean'])} {interval(cell['interval'])}".strip() for cell in cells]
+        rows.append([_text(row["checkpoint"]), *shown])
+    lines += _table(["Checkpoint", *average, *map(_text, names)], rows)
+    reported = suite["reported"]
+    if reported:
+        lines += ["", f"Reported, not reproduced: {_text(reported['source'])}", ""]
+        rows = []
+        for row in reported["rows"]:
+            values = [*([row["average"]] if average else []), *row["values"]]
+            notes = f" [{', '.join(map(str, row['notes']))}]" if row["notes"] else ""
+            rows.append([_text(row["name"] + notes), *(percent(value) for value in values)])
+        lines += _table(["Model", *average, *map(_text, names)], rows)
+        lines += ["", *(f"{i}. {_text(note)}" for i, note in enumerate(reported["notes"], 1))]
+    return lines
+
+
 def find_difference(row: Row, differences: Iterable[Row]) -> Row | None:
     """Returns the difference that belongs to a row, None for the baseline itself."""
     key = [row[name] for name in KEYS]
@@ -124,7 +177,7 @@ def _figure(name: str, row: Row, value: str) -> dict[str, Any]:
     low, high = row.get("interval") or (None, None)
     figure = {"figure": name, "value": row[value], "low": low, "high": high}
     more = ("group", "num_samples", "coverage", "p_adjusted", "verdict")
-    return {key: row[key] for key in KEYS} | {key: row.get(key) for key in more} | figure
+    return {key: row.get(key) for key in KEYS} | {key: row.get(key) for key in more} | figure
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -314,15 +314,17 @@ def musique(
 
 @task
 def niah(
+    tokenizer: Any = None,
+    essays: Any = None,
     seed: int = 42,
     answer_tokens: Any = None,
     overhead_tokens: int = 32,
-    tokenizer: Any = None,
-    essays: Any = None,
     lengths_tokens: str = "1024,2048,4096",
     num_depths: int = 11,
+    depths: Any = None,
     num_repeats: int = 1,
     haystack: str = "noise",
+    protocol: str = "recipe",
     require_phrase: bool = True,
     scoring: str = "strict",
     judge: str = "fallback",
@@ -350,16 +352,17 @@ def nq_distractors(
 
 @task
 def ruler(
+    tokenizer: Any = None,
+    essays: Any = None,
     seed: int = 42,
     answer_tokens: Any = None,
     overhead_tokens: int = 32,
-    tokenizer: Any = None,
-    essays: Any = None,
-    tasks: str = "all",
     length_tokens: int = 4096,
     num_samples: int = 20,
+    tasks: str = "all",
     squad: Any = None,
     hotpotqa: Any = None,
+    protocol: str = "recipe",
     require_phrase: bool = True,
     scoring: str = "strict",
     judge: str = "fallback",
@@ -376,6 +379,7 @@ def taskset(
     task_types: Any = None,
     kinds: Any = None,
     limit: Any = None,
+    protocol: str = "recipe",
     require_phrase: bool = True,
     scoring: str = "strict",
     judge: str = "fallback",

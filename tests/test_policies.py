@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,31 @@ def test_the_registry_imports_neither_torch_nor_transformers():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def setuptools() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+
+
+def test_a_wheel_holds_every_folder_with_modules():
+    wanted = {path.parent for path in SOURCES}
+    places = setuptools()["package-dir"]
+    assert {name: ROOT / place for name, place in places.items()} == {
+        "longspan." + ".".join(folder.relative_to(ROOT).parts): folder for folder in wanted
+    }
+    assert set(setuptools()["packages"]) == set(places)
+
+
+def test_a_wheel_holds_every_file_that_modules_read():
+    held = set()
+    for name, patterns in setuptools()["package-data"].items():
+        folder = ROOT / setuptools()["package-dir"][name]
+        held |= {path for pattern in patterns for path in folder.glob(pattern)}
+    there = {
+        path
+        for folder in ALLOWED
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    left_out = sorted(str(path.relative_to(ROOT)) for path in there - held)
+    assert left_out == []

@@ -76,11 +76,16 @@ def token_statistics(
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be positive to train: got {temperature}; set e.g. 1.0")
-    chunk = chunk_tokens or max(1, _CHUNK_ELEMENTS // head.weight.shape[0])
+    chunk = chunk_tokens or default_chunk(head)
     logprobs, entropies = _Streamed.apply(  # type: ignore[no-untyped-call]
         hidden, head.weight, head.bias, targets, head, 1.0 / temperature, chunk
     )
     return TokenStatistics(logprobs, entropies)
+
+
+def default_chunk(head: OutputHead) -> int:
+    """Returns the number of tokens whose logits exist at once."""
+    return max(1, _CHUNK_ELEMENTS // head.weight.shape[0])
 
 
 class _Streamed(torch.autograd.Function):
@@ -102,7 +107,7 @@ class _Streamed(torch.autograd.Function):
         entropies, partitions = torch.empty_like(logprobs), torch.empty_like(logprobs)
         for start in range(0, len(hidden), chunk):
             part = slice(start, start + chunk)
-            logits = _logits(hidden[part], weight, bias, head).mul_(sharpness)
+            logits = chunk_logits(hidden[part], weight, bias, head).mul_(sharpness)
             partition = logits.logsumexp(-1)
             picked = logits.gather(-1, targets[part, None])[:, 0]
             logprobs[part] = picked - partition
@@ -125,8 +130,8 @@ class _Streamed(torch.autograd.Function):
         bias_grad = None if bias is None else torch.zeros_like(bias, dtype=dtype)
         for start in range(0, len(hidden), ctx.chunk):
             part = slice(start, start + ctx.chunk)
-            logits = _logits(hidden[part], weight, bias, ctx.head)
-            slope = _slope(logits, ctx.head)
+            logits = chunk_logits(hidden[part], weight, bias, ctx.head)
+            slope = logit_slope(logits, ctx.head)
             logits.mul_(ctx.sharpness)
             grad = _logit_grads(
                 logits,
@@ -140,7 +145,7 @@ class _Streamed(torch.autograd.Function):
                 bias_grad += grad.sum(0)
             grad = grad.to(hidden.dtype)
             hidden_grad[part] = grad @ weight
-            _accumulate(weight_grad, grad, hidden[part])
+            add_outer(weight_grad, grad, hidden[part])
         return (
             hidden_grad,
             weight_grad.to(weight.dtype),
@@ -149,7 +154,7 @@ class _Streamed(torch.autograd.Function):
         )
 
 
-def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, head: OutputHead) -> Tensor:
+def chunk_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, head: OutputHead) -> Tensor:
     """Returns the head's logits of one chunk, at least fp32, before the temperature."""
     logits = hidden @ weight.T
     if bias is not None:
@@ -162,7 +167,7 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, head: OutputHea
     return logits
 
 
-def _slope(capped_logits: Tensor, head: OutputHead) -> Tensor | float:
+def logit_slope(capped_logits: Tensor, head: OutputHead) -> Tensor | float:
     """Returns d logits / d (h W^T + b); the soft cap's is 1 - tanh^2."""
     if head.soft_cap is None:
         return head.scale
@@ -185,7 +190,7 @@ def _logit_grads(
     return -p * (logprob_grads + entropy_grads * (log_p + entropies))
 
 
-def _accumulate(total: Tensor, grad: Tensor, hidden: Tensor) -> None:
+def add_outer(total: Tensor, grad: Tensor, hidden: Tensor) -> None:
     """Adds grad^T hidden to `total` [V, H], in the dtype of `total`."""
     if grad.dtype == total.dtype:
         total.addmm_(grad.T, hidden)

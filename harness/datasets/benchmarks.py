@@ -69,7 +69,7 @@ def longbench_v2(rows: Sequence[Row], options: BaseModel) -> ReadRow:
             raise ValueError(f"has choices {''.join(held) or 'none'}, expected {CHOICES}")
         answer = row_text(row, "answer").upper()
         if answer not in CHOICES or len(answer) > 1:
-            raise ValueError(f"gold answer {answer!r:.40} is none of the choices {CHOICES}")
+            raise ValueError(f"gold answer is none of the choices {CHOICES}: {answer!r:.40}")
         facts = ("domain", "sub_domain", "difficulty", "length")
         return Record(
             id=row_text(row, "_id"),

@@ -9,10 +9,13 @@ from typing import Annotated
 import typer
 
 from longspan.harness.datasets import hub
-from longspan.harness.datasets.data import DATA_VARIABLE, find_locally, mirrors, record_fetched
+from longspan.harness.datasets.data import DATA_VARIABLE, mirrors, record_fetched
+from longspan.harness.datasets.generators import GENERATORS
+from longspan.harness.datasets.state import data_state
 from longspan.harness.errors import DataError
 from longspan.harness.registry import find_spec
 from longspan.harness.spec import HubFiles, SpecFile
+from longspan.harness.taskset_task import TASKSET_READER
 
 EXIT_MISSING = 1
 
@@ -48,6 +51,10 @@ def fetch(file: SpecFile) -> list[Path]:
         DataError: the task's data are not on the hub, or the hub cannot be reached.
     """
     dataset = file.spec.dataset
+    if dataset.reader in GENERATORS or dataset.reader == TASKSET_READER:
+        raise DataError(
+            f"task {file.spec.name} has nothing to fetch; see: longspan data path {file.spec.name}"
+        )
     if dataset.hub is None:
         source = dataset.source or "the source that its spec names"
         raise DataError(
@@ -79,13 +86,8 @@ def _fetch(files: HubFiles, folder: Path | None) -> list[Path]:
 
 
 def _print_paths(files: list[SpecFile]) -> int:
-    code = 0
-    for file in files:
-        found = find_locally(file)
-        if found is None:
-            print(f"{file.spec.name}: missing; run: longspan data fetch {file.spec.name}")
-            code = EXIT_MISSING
-            continue
-        for path in found.paths:
-            print(f"{file.spec.name}: {path}  ({found.revision})")
-    return code
+    states = [(file.spec.name, data_state(file)) for file in files]
+    for name, state in states:
+        for line in state.lines:
+            print(f"{name}: {line}")
+    return 0 if all(state.is_usable for _, state in states) else EXIT_MISSING

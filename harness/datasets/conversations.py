@@ -62,7 +62,7 @@ def mrcr(rows: Sequence[Row], options: MRCROptions) -> ReadRow:
             raise ValueError("the chat does not end with a user message")
         answer, start = row["answer"], row_text(row, "random_string_to_prepend")
         if not isinstance(answer, str) or not answer.startswith(start):
-            raise ValueError(f"the answer does not begin with the hash {start!r:.40}")
+            raise ValueError(f"the answer does not begin with the hash: {start!r:.40}")
         num_tokens, rule = _num_tokens(row, messages, answer, count)
         upper = next((bound for bound in MRCR_BINS if num_tokens <= bound), MRCR_BINS[-1])
         shortest, longest = options.min_tokens_bin or 0, options.max_tokens_bin or MRCR_BINS[-1]

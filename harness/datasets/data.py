@@ -12,14 +12,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from longspan.harness.datasets import hub
 from longspan.harness.datasets.rows import rows_hash
 from longspan.harness.errors import DataError
-from longspan.harness.spec import DatasetSpec, HubFiles, SpecFile
+from longspan.harness.spec import DatasetSpec, SpecFile
 
 DATA_VARIABLE = "LONGSPAN_DATA"
 """Environment variable: the folder in which data files of tasks are looked for."""
@@ -87,7 +87,7 @@ def find_data(file: SpecFile, data: str | Sequence[str] | None = None) -> Data:
         ]
     except DataError as error:
         raise _missing(file, str(error)) from error
-    return _from_hub(dataset.hub, paths)
+    return _from_hub(dataset, paths)
 
 
 def find_locally(file: SpecFile) -> Data | None:
@@ -99,9 +99,9 @@ def find_locally(file: SpecFile) -> Data | None:
             return found
     if dataset.hub is None:
         return None
-    paths = [_cached(dataset.hub, name) for name in dataset.hub.files]
+    paths = [_cached(dataset, dataset.hub.revision, name) for name in dataset.hub.files]
     whole = [path for path in paths if path is not None]
-    return _from_hub(dataset.hub, whole) if len(whole) == len(paths) else None
+    return _from_hub(dataset, whole) if len(whole) == len(paths) else None
 
 
 def mirrors() -> list[Path]:
@@ -135,38 +135,47 @@ def _given(file: SpecFile, names: list[str]) -> Data:
                 f"{paths[0]} does not hold {_wanted(dataset)}; check the path given with -T data="
             )
         return found
-    member = dataset.hub.member if dataset.hub else None
-    return Data(tuple(paths), member, dataset.hub.repository if dataset.hub else None)
+    return replace(_from_hub(dataset, paths), revision=UNKNOWN)
 
 
 def _in_folder(dataset: DatasetSpec, folder: Path) -> Data | None:
     if dataset.hub is not None:
-        paths = [_mirrored(dataset.hub, name, folder) for name in dataset.hub.files]
+        revision = dataset.hub.revision
+        paths = [_mirrored(dataset, revision, _spellings(name), folder)
+                 for name in dataset.hub.files]  # fmt: skip
         whole = [path for path in paths if path is not None]
         if len(whole) == len(paths):
-            return _from_hub(dataset.hub, whole)
-    for name in dataset.files:
-        if (folder / name).is_file():
-            member = dataset.hub.member if dataset.hub else None
-            return Data((folder / name,), member, dataset.hub.repository if dataset.hub else None)
-    return None
+            return _from_hub(dataset, whole)
+        other = next((folder / name for name in dataset.files if (folder / name).is_file()), None)
+    else:
+        other = _mirrored(dataset, None, dataset.files, folder)
+    return _from_hub(dataset, [other]) if other else None
 
 
-def _mirrored(files: HubFiles, name: str, folder: Path) -> Path | None:
+def _repositories(dataset: DatasetSpec) -> tuple[str, ...]:
+    """Returns the names under which a mirror may hold the files, the hub's own first."""
+    return (*((dataset.hub.repository,) if dataset.hub else ()), *dataset.aliases)
+
+
+def _mirrored(
+    dataset: DatasetSpec, revision: str | None, spellings: Sequence[str], folder: Path
+) -> Path | None:
     """Returns the place of a file in a mirror; all spellings in one layout before the next one."""
-    owner, _, data_set = files.repository.partition("/")
-    cache = folder / hub.cache_folder(files.repository)
-    places = [folder / owner / data_set, folder / data_set, folder, *_snapshots(files, cache)]
-    spellings = _spellings(name)
+    named = [repository.split("/") for repository in _repositories(dataset)]
+    places = [folder / owner / data_set for owner, data_set in named]
+    places += [folder / data_set for _, data_set in named]
+    places.append(folder)
+    for repository in _repositories(dataset):
+        places += _snapshots(folder / hub.cache_folder(repository), revision)
     found = [place / spelling for place in places for spelling in spellings]
     found += [folder / PurePosixPath(spelling).name for spelling in spellings]
     return next((path for path in found if path.is_file()), None)
 
 
-def _snapshots(files: HubFiles, cache: Path) -> Iterator[Path]:
+def _snapshots(cache: Path, revision: str | None) -> Iterator[Path]:
     """Yields the snapshots of a hub cache that may be used: the pinned commit's, else main's."""
-    if files.revision is not None:
-        yield cache / "snapshots" / files.revision
+    if revision is not None:
+        yield cache / "snapshots" / revision
         return
     try:
         commit = (cache / "refs" / "main").read_text(encoding="utf-8").strip()
@@ -176,28 +185,34 @@ def _snapshots(files: HubFiles, cache: Path) -> Iterator[Path]:
         yield from held if len(held) == 1 else []
 
 
-def _cached(files: HubFiles, name: str) -> Path | None:
+def _cached(dataset: DatasetSpec, revision: str | None, name: str) -> Path | None:
     found = (
-        hub.cached_file(files.repository, spelling, files.revision) for spelling in _spellings(name)
+        hub.cached_file(repository, spelling, revision)
+        for repository in _repositories(dataset)
+        for spelling in _spellings(name)
     )
     return next((path for path in found if path is not None), None)
 
 
-def _from_hub(files: HubFiles, paths: Sequence[Path]) -> Data:
-    commits = {_commit(files, path) for path in paths}
+def _from_hub(dataset: DatasetSpec, paths: Sequence[Path]) -> Data:
+    """Returns files with the repository and the commit that they are from, where it is known."""
+    repositories = _repositories(dataset)
+    commits = {_commit(repositories, path) for path in paths}
     revision = commits.pop() if len(commits) == 1 else None
-    return Data(tuple(paths), files.member, files.repository, revision or UNKNOWN)
+    member = dataset.hub.member if dataset.hub else None
+    return Data(tuple(paths), member, next(iter(repositories), None), revision or UNKNOWN)
 
 
-def _commit(files: HubFiles, path: Path) -> str | None:
+def _commit(repositories: Sequence[str], path: Path) -> str | None:
     """Returns the commit that a file is from, as far as it is written down."""
-    commit = hub.commit_in_cache(path, files.repository)
+    in_caches = (hub.commit_in_cache(path, repository) for repository in repositories)
+    commit = next((commit for commit in in_caches if commit is not None), None)
     if commit is not None:
         return commit
     for folder in list(path.parents)[:3]:
         content = _read_record(folder / RECORD_FILE)
         entry = content.get("files", {}).get(path.relative_to(folder).as_posix())
-        if entry and content.get("repository") == files.repository:
+        if entry and content.get("repository") in repositories:
             same = path.stat().st_size == entry.get("bytes")
             return str(entry.get("revision")) if same else None
     return None

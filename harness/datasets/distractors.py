@@ -20,6 +20,7 @@ from longspan.harness.datasets.documents import (
     render_context,
     render_document,
 )
+from longspan.harness.datasets.drawing import shuffled
 from longspan.harness.datasets.records import (
     ReadRow,
     Record,
@@ -84,7 +85,7 @@ def nq_distractors(rows: Sequence[Row], options: DistractorOptions) -> ReadRow:
         rng = random.Random(f"{options.seed}/{question}")
         distractors = (
             document
-            for document in _drawn(pool, rng)
+            for document in shuffled(pool, rng)
             if document.title != gold.title
             and not any(answer in texts[document.id] for answer in answers)
         )
@@ -118,7 +119,7 @@ def kv_retrieval(rows: Sequence[Row], options: PairOptions) -> ReadRow:
         others = [pair for pair in pairs if pair[0] != key]
         if options.num_pairs is not None:
             if options.num_pairs > len(pairs):
-                raise ValueError(f"has {len(pairs)} pairs, asked for {options.num_pairs}")
+                raise ValueError(f"fewer pairs than num_pairs={options.num_pairs}: {len(pairs)}")
             rng = random.Random(f"{options.seed}/{key}")
             chosen = {key, *(name for name, _ in rng.sample(others, options.num_pairs - 1))}
             pairs = [pair for pair in pairs if pair[0] in chosen]
@@ -141,15 +142,6 @@ def _gold_passage(row: Row) -> Document | None:
         if isinstance(passage, dict) and passage.get("isgold") and passage.get("text"):
             return make_document(str(passage.get("title") or ""), str(passage["text"]))
     return None
-
-
-def _drawn(pool: list[Document], rng: random.Random) -> Iterator[Document]:
-    """Yields the pool in random order, drawing only as far as it is read."""
-    swapped: dict[int, int] = {}
-    for i in range(len(pool)):
-        j = rng.randrange(i, len(pool))
-        yield pool[swapped.get(j, j)]
-        swapped[j] = swapped.get(i, i)
 
 
 def _some(distractors: Iterator[Document], options: DistractorOptions) -> list[Document]:
@@ -175,7 +167,7 @@ def _fill(
     kept: list[Document] = []
     size = counter.count(render_document(gold))
     if size > target:
-        raise ValueError(f"the gold passage has {size} tokens, more than target_tokens={target}")
+        raise ValueError(f"the gold passage exceeds target_tokens={target}: {size} tokens")
     for document in distractors:
         size += counter.count(f"{DOCUMENT_SEPARATOR}{render_document(document)}")
         if size > target:

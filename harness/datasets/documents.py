@@ -16,8 +16,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from longspan.harness.datasets.rows import read_json_lines
 from longspan.harness.errors import DataError
-from longspan.harness.files import JSON_LINES_SUFFIXES, Problem, read_json_lines, read_text
+from longspan.harness.files import JSON_LINES_SUFFIXES, Problem, read_text
 
 DOCUMENT_SEPARATOR = "\n\n"
 TEXT_SUFFIXES = (".txt", ".md", ".markdown", ".txt.gz", ".md.gz")

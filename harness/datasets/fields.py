@@ -1,4 +1,4 @@
-"""The reader of any JSON lines: our names mapped to the fields of a row."""
+"""The reader of any records: our names mapped to the fields of a row."""
 
 from __future__ import annotations
 
@@ -17,23 +17,29 @@ from longspan.harness.datasets.records import (
 from longspan.harness.errors import SpecError
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+REQUIRED = ("question", "target", "context")
 
 
-def fields(rows: Sequence[Row], mapping: Mapping[str, str]) -> ReadRow:
-    """Any JSON lines, by a mapping from our names to the row's fields.
-
-    `context` is a text, or a list of texts or of {title, text}. With `choices` (a list of texts, or
-    a dictionary by letter) the template sees `options`, "Kukton (A), Tastal (B)", and the target
-    becomes its letter.
+def check_mapping(mapping: Mapping[str, str]) -> None:
+    """Checks that a spec says where question, target and context are.
 
     Raises:
-        SpecError: question, target or context is not mapped.
+        SpecError: one of them is not mapped.
     """
-    missing = [name for name in ("question", "target", "context") if name not in mapping]
+    missing = [name for name in REQUIRED if name not in mapping]
     if missing:
         raise SpecError(
             f"dataset.fields lacks {', '.join(missing)}; say which field of a row it is"
         )
+
+
+def fields(rows: Sequence[Row], mapping: Mapping[str, str]) -> ReadRow:
+    """Any records, by a mapping from our names to the row's fields (see `check_mapping`).
+
+    `context` is a text, or a list of texts or of {title, text}. With `choices` (a list of 2 to 26
+    texts, or a dictionary by letter) the template sees `options`, "Kukton (A), Tastal (B)", and
+    the target becomes its letter. Further names are values that the template sees.
+    """
 
     def read(row: Row) -> Record:
         found = {name: _descend(row, path) for name, path in mapping.items()}
@@ -41,13 +47,10 @@ def fields(rows: Sequence[Row], mapping: Mapping[str, str]) -> ReadRow:
         if not isinstance(question, str) or not question.strip():
             raise ValueError(f"field {mapping['question']!r} holds no question")
         targets = gold_answers(target if isinstance(target, list) else [target])
-        values = {
-            "question": question,
-            **{name: found[name] for name in found if name != "context"},
-        }
-        if found.get("choices"):
+        values = {name: value for name, value in found.items() if name != "context"}
+        if "choices" in found:
             options = _options(found["choices"])
-            targets = (_chosen(targets[0], options),)
+            targets = (_chosen(targets, options, _is_index(target, found["choices"])),)
             values["options"] = ", ".join(f"{text} ({letter})" for letter, text in options.items())
         hops = found.get("hops")
         return Record(
@@ -67,37 +70,84 @@ def fields(rows: Sequence[Row], mapping: Mapping[str, str]) -> ReadRow:
 def _descend(row: Row, path: str) -> Any:
     value: Any = row
     for part in path.split("."):
-        value = value[int(part)] if isinstance(value, list) else value[part]
+        try:
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise KeyError(path) from None
     return value
 
 
 def _context(value: Any) -> tuple[Document, ...]:
     items = value if isinstance(value, list) else [value]
-    documents = tuple(
-        make_document(str(item.get("title") or ""), str(item["text"]))
-        if isinstance(item, dict)
-        else make_document("", str(item))
-        for item in items
-        if item not in (None, "")
-    )
-    if not documents:
+    documents = tuple(_document(item) for item in items if item not in (None, ""))
+    if not any(document.text for document in documents):
         raise ValueError("no context")
     return documents
 
 
+def _document(item: Any) -> Document:
+    title, text = ("", item) if not isinstance(item, dict) else (item.get("title"), item["text"])
+    if not isinstance(text, str):
+        raise ValueError(f"the context holds no text: {type(text).__name__}")
+    return make_document(str(title or ""), text)
+
+
 def _options(choices: Any) -> dict[str, str]:
+    """Returns the texts of the options by letter.
+
+    Raises:
+        ValueError: they are not 2 to 26 texts, or their letters are none.
+    """
     if isinstance(choices, dict):
-        return {str(letter).strip().upper(): str(text) for letter, text in choices.items()}
-    return dict(zip(LETTERS, map(str, choices), strict=False))
+        # A table has every letter in every row: those that a question does not use are empty.
+        given = {str(key).strip("() ").upper(): text for key, text in choices.items()
+                 if text is not None}  # fmt: skip
+        if not given.keys() <= set(LETTERS):
+            wrong = min(given.keys() - set(LETTERS))
+            raise ValueError(f"a choice has no letter from A to Z: {wrong!r:.40}")
+    elif isinstance(choices, list):
+        if len(choices) > len(LETTERS):
+            raise ValueError(f"more than {len(LETTERS)} choices: {len(choices)}")
+        given = dict(zip(LETTERS, choices, strict=False))
+    else:
+        kind = type(choices).__name__
+        raise ValueError(f"the choices are no list and no dictionary by letter: {kind}")
+    if len(given) < 2:
+        raise ValueError(f"fewer than 2 choices: {len(given)}")
+    for text in given.values():
+        if isinstance(text, list | dict) or not str("" if text is None else text).strip():
+            raise ValueError(f"a choice holds no text: {text!r:.40}")
+    return {letter: str(text) for letter, text in given.items()}
 
 
-def _chosen(target: str, options: dict[str, str]) -> str:
-    """Returns the letter of a target given as letter, as text, or as index."""
-    if target.strip("()").upper() in options:
-        return target.strip("()").upper()
-    for letter, text in options.items():
-        if text.strip() == target:
-            return letter
-    if target.isdigit() and int(target) < len(options):
-        return list(options)[int(target)]
-    raise ValueError(f"gold answer {target!r} is none of the choices")
+def _is_index(target: Any, choices: Any) -> bool:
+    """Returns whether a target is an index by its type: a whole number where choices are texts."""
+    texts = choices.values() if isinstance(choices, dict) else choices
+    is_whole = isinstance(target, int) and not isinstance(target, bool)
+    return is_whole and all(isinstance(text, str) for text in texts if text is not None)
+
+
+def _chosen(golds: Sequence[str], options: dict[str, str], is_index: bool) -> str:
+    """Returns the letter of a target given as letter, as text or as index from 0.
+
+    What could be read in two ways ("A" where option B reads "A", "2" among "1", "2" and "3") says
+    nothing, so such a row cannot be used.
+
+    Raises:
+        ValueError: it is none of the choices, or several.
+    """
+    if len(golds) > 1:
+        raise ValueError(f"several gold answers where one choice is asked for: {len(golds)}")
+    gold = golds[0]
+    at_index = list(options)[int(gold) :][:1] if gold.isdecimal() else []
+    found = set(at_index)
+    if not is_index:
+        found |= {gold.strip("(). ").upper()} & options.keys()
+        found |= {letter for letter, text in options.items() if text.strip() == gold}
+    if not found:
+        raise ValueError(f"the gold answer is none of the choices: {gold!r:.80}")
+    if len(found) > 1:
+        raise ValueError(
+            f"the gold answer may be option {' or '.join(sorted(found))}: {gold!r:.80}"
+        )
+    return found.pop()

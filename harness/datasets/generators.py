@@ -11,17 +11,23 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from longspan.harness.datasets.data import mirrors
 from longspan.harness.datasets.generated.niah import NiahOptions, niah_records
-from longspan.harness.datasets.generated.ruler import TASK_NAMES, TASKS, RulerOptions, ruler_records
-from longspan.harness.datasets.records import Record
+from longspan.harness.datasets.generated.ruler import (
+    TASK_NAMES,
+    TASKS,
+    RulerOptions,
+    TaskName,
+    ruler_records,
+)
+from longspan.harness.datasets.records import Record, left_out_facts, warn_of_left_out
 from longspan.harness.datasets.rows import read_rows
 from longspan.harness.errors import DataError, SpecError
-from longspan.harness.files import file_hash, read_text
+from longspan.harness.files import Problem, file_hash, read_text
 from longspan.harness.spec import SpecFile, describe_validation
 from longspan.harness.tokens import TokenCounter, active_counter
 
@@ -34,33 +40,24 @@ MATERIALS: dict[str, tuple[str, ...]] = {
     ),
 }
 """What RULER draws from -> names of files looked for in LONGSPAN_DATA."""
-NIAH_ANSWER_TOKENS = 128
 
 
-class _Parameters(BaseModel):
+class _Sources(BaseModel):
+    """Where a run's tokens and texts come from."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    seed: int = 42
-    """Seed of all that is drawn."""
-    answer_tokens: int | None = Field(default=None, ge=1)
-    """Tokens kept free for the answer; models that think first need more."""
-    overhead_tokens: int = Field(default=32, ge=0)
-    """Tokens kept free for the chat template."""
     tokenizer: str | None = None
     """Tokenizer that counts, for models that do not bring their own."""
     essays: str | None = None
     """File of texts for haystacks."""
 
 
-class RulerParameters(_Parameters):
+class RulerParameters(RulerOptions, _Sources):
     """What `-T` may set for RULER."""
 
-    tasks: tuple[str, ...] = TASK_NAMES
+    tasks: tuple[TaskName, ...] = TASK_NAMES
     """Which of the 13 tasks."""
-    length_tokens: int = Field(default=4096, ge=256)
-    """Tokens of prompt, answer and chat template together."""
-    num_samples: int = Field(default=20, ge=1)
-    """Samples of each task."""
     squad: str | None = None
     """File of SQuAD, for qa_1."""
     hotpotqa: str | None = None
@@ -78,24 +75,29 @@ class RulerParameters(_Parameters):
         return tuple(dict.fromkeys(names))
 
 
-class NiahParameters(_Parameters):
+class NiahParameters(NiahOptions, _Sources):
     """What `-T` may set for the needle grid."""
 
-    lengths_tokens: tuple[Annotated[int, Field(ge=256)], ...] = Field(
-        default=(1024, 2048, 4096), min_length=1
-    )
-    """Lengths in tokens: prompt, answer and chat template together."""
-    num_depths: int = Field(default=11, ge=2)
-    """Depths, evenly spaced from the beginning to the end."""
-    num_repeats: int = Field(default=1, ge=1)
-    """Samples of a cell, each with another fact."""
     haystack: str = Field(default="noise", pattern="^(noise|essays)$")
     """What the needle is hidden in: `noise` or `essays`."""
 
-    @field_validator("lengths_tokens", mode="before")
+    @field_validator("lengths_tokens", "depths", mode="before")
     @classmethod
-    def _lengths(cls, value: Any) -> Any:
-        return tuple(dict.fromkeys(_listed(value)))
+    def _lists(cls, value: Any) -> Any:
+        return None if value is None else tuple(dict.fromkeys(_listed(value)))
+
+
+@dataclass(frozen=True)
+class Material:
+    """What samples are drawn from: the texts or rows of a file, and what of it was left out."""
+
+    path: Path
+    rows: list[Any]
+    problems: list[Problem]
+
+
+Made = tuple[list[Record], list[Material], list[Problem]]
+"""Records, what they were drawn from, and the questions that were left out."""
 
 
 @dataclass(frozen=True)
@@ -112,56 +114,39 @@ class Generated:
 class Generator:
     """A family of generated tasks."""
 
-    parameters: type[_Parameters]
+    parameters: type[RulerParameters | NiahParameters]
     """What `-T` may set."""
-    make: Callable[[SpecFile, Any, TokenCounter], tuple[list[Record], list[Path]]]
+    make: Callable[[SpecFile, Any, TokenCounter], Made]
+    materials: tuple[str, ...]
+    """What some of its tasks are made of (`MATERIALS`)."""
 
 
-def _ruler(
-    file: SpecFile, chosen: RulerParameters, counter: TokenCounter
-) -> tuple[list[Record], list[Path]]:
+def _ruler(file: SpecFile, chosen: RulerParameters, counter: TokenCounter) -> Made:
     given = {"essays": chosen.essays, "squad": chosen.squad, "hotpotqa": chosen.hotpotqa}
-    found: dict[str, tuple[Path, list[Any]]] = {}
+    found: dict[str, Material] = {}
     records: list[Record] = []
+    left_out: list[Problem] = []
     for name in chosen.tasks:
         task = TASKS[name]
         if task.material and task.material not in found:
-            found[task.material] = _material(file, task.material, given[task.material], name)
-        corpus = found[task.material][1] if task.material else ()
-        options = RulerOptions(
-            task=name,  # type: ignore[arg-type]
-            length_tokens=chosen.length_tokens,
-            num_samples=chosen.num_samples,
-            seed=chosen.seed,
-            answer_tokens=chosen.answer_tokens,
-            overhead_tokens=chosen.overhead_tokens,
-        )
-        records += ruler_records(options, counter, corpus)
-    return records, [path for path, _ in found.values()]
+            found[task.material] = _read_material(file, task.material, given[task.material], name)
+        corpus = found[task.material].rows if task.material else ()
+        fitting, too_long = ruler_records(name, chosen, counter, corpus)
+        records += fitting
+        left_out += too_long
+    return records, list(found.values()), left_out
 
 
-def _niah(
-    file: SpecFile, chosen: NiahParameters, counter: TokenCounter
-) -> tuple[list[Record], list[Path]]:
-    paths: list[Path] = []
-    texts: list[Any] = []
-    if chosen.haystack == "essays":
-        path, texts = _material(file, "essays", chosen.essays, "haystack=essays")
-        paths = [path]
-    options = NiahOptions(
-        lengths_tokens=chosen.lengths_tokens,
-        num_depths=chosen.num_depths,
-        num_repeats=chosen.num_repeats,
-        seed=chosen.seed,
-        overhead_tokens=chosen.overhead_tokens,
-        answer_tokens=chosen.answer_tokens or NIAH_ANSWER_TOKENS,
-    )
-    return niah_records(options, counter, texts), paths
+def _niah(file: SpecFile, chosen: NiahParameters, counter: TokenCounter) -> Made:
+    if chosen.haystack == "noise":
+        return niah_records(chosen, counter), [], []
+    essays = _read_material(file, "essays", chosen.essays, "haystack=essays")
+    return niah_records(chosen, counter, essays.rows), [essays], []
 
 
 GENERATORS: dict[str, Generator] = {
-    "ruler": Generator(RulerParameters, _ruler),
-    "niah": Generator(NiahParameters, _niah),
+    "ruler": Generator(RulerParameters, _ruler, tuple(MATERIALS)),
+    "niah": Generator(NiahParameters, _niah, ("essays",)),
 }
 """Name of a reader in a spec -> generator."""
 
@@ -176,8 +161,10 @@ def generate(file: SpecFile, arguments: Mapping[str, Any]) -> Generated:
     generator = GENERATORS[file.spec.dataset.reader]
     chosen = check_parameters(file, arguments)
     counter = active_counter(chosen.tokenizer)
-    records, paths = generator.make(file, chosen, counter)
-    hashes = [file_hash(path) for path in paths]
+    records, materials, left_out = generator.make(file, chosen, counter)
+    left_out = [*(problem for one in materials for problem in one.problems), *left_out]
+    warn_of_left_out(file.spec.name, left_out)
+    hashes = [file_hash(one.path) for one in materials]
     identity = [chosen.model_dump(mode="json"), hashes, counter.name]
     return Generated(
         records=records,
@@ -186,7 +173,8 @@ def generate(file: SpecFile, arguments: Mapping[str, Any]) -> Generated:
             "num_samples": len(records),
             "tokenizer": counter.name,
             "tokenizer_exact": counter.exact,
-            "material": [path.name for path in paths],
+            "material": [one.path.name for one in materials],
+            **left_out_facts(left_out),
         },
     )
 
@@ -203,39 +191,55 @@ def check_parameters(file: SpecFile, arguments: Mapping[str, Any]) -> Any:
         raise SpecError(f"task {file.spec.name}: {describe_validation(error)}") from error
 
 
-def _material(file: SpecFile, name: str, given: str | None, task: str) -> tuple[Path, list[Any]]:
-    """Returns a file of the material and its texts or rows."""
-    if given:
-        path: Path | None = Path(given).expanduser()
-    else:
-        folders = [*mirrors(), file.path.parent]
-        places = [folder / one for folder in folders for one in MATERIALS[name]]
-        path = next((place for place in places if place.is_file()), None)
+def find_material(file: SpecFile, name: str) -> Path | None:
+    """Returns a file of the material in LONGSPAN_DATA or beside the spec, None if there is none."""
+    folders = [*mirrors(), file.path.parent]
+    places = [folder / one for folder in folders for one in MATERIALS[name]]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _read_material(file: SpecFile, name: str, given: str | None, task: str) -> Material:
+    path = Path(given).expanduser() if given else find_material(file, name)
     if path is None:
         raise DataError(
             f"{task} needs {name}: none of {', '.join(MATERIALS[name])} in LONGSPAN_DATA; "
             f"pass -T {name}=FILE, or choose tasks that need none"
         )
-    rows = _read(path)
+    rows, problems = _read(path)
     if name == "essays":
-        rows = [row.get("text") if isinstance(row, dict) else row for row in rows]
-    return path, rows
+        texts = [(place, row.get("text") if isinstance(row, dict) else row) for place, row in rows]
+        problems = [
+            *problems,
+            *(Problem(place, 'no text in "text"') for place, text in texts if not _is_text(text)),
+        ]
+        rows = [(place, text) for place, text in texts if _is_text(text)]
+    return Material(path, [row for _, row in rows], problems)
 
 
-def _read(path: Path) -> list[Any]:
-    """Returns the rows of a file; texts, and the two formats that RULER has, are rows as well."""
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _read(path: Path) -> tuple[list[tuple[str, Any]], list[Problem]]:
+    """Returns the rows of a file, each with its place, and what is none.
+
+    Texts, and the two formats that RULER has, are rows as well.
+    """
     if path.suffix in (".txt", ".md"):
-        return [read_text(path)]
+        return [(path.name, read_text(path))], []
     if path.suffix == ".json":
         try:
             content = json.loads(read_text(path))
-        except ValueError as error:
-            raise DataError(f"not JSON: {path} ({error}); fetch it again") from error
+        except (ValueError, RecursionError):
+            content = None  # JSON lines, perhaps; else their reader says what is wrong
         if isinstance(content, dict) and isinstance(content.get("text"), str):
-            return [content["text"]]
+            return [(path.name, content["text"])], []
         if isinstance(content, dict) and isinstance(content.get("data"), list):
-            return list(content["data"])
-    return [row for _, row in read_rows(path)[0]]
+            content = content["data"]
+        if isinstance(content, list) and all(isinstance(row, dict) for row in content):
+            return [(f"{path.name} row {number}", row) for number, row in enumerate(content, 1)], []
+    rows, problems = read_rows(path)
+    return [(f"{path.name} row {number}", row) for number, row in rows], problems
 
 
 def _listed(value: Any) -> Sequence[Any]:

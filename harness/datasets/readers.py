@@ -28,7 +28,7 @@ from longspan.harness.datasets.distractors import (
     nq_distractors,
 )
 from longspan.harness.datasets.documents import document_id
-from longspan.harness.datasets.fields import fields
+from longspan.harness.datasets.fields import check_mapping, fields
 from longspan.harness.datasets.records import (
     ReadRow,
     Record,
@@ -51,7 +51,7 @@ def make_reader(file: SpecFile, options: Mapping[str, Any]) -> Callable[[Sequenc
     """Returns the reader of a task with its options.
 
     Raises:
-        SpecError: no such reader, or an option is unknown or out of bounds.
+        SpecError: no such reader, an option is unknown or out of bounds, or fields are not mapped.
     """
     name = file.spec.dataset.reader
     reader = READERS.get(name)
@@ -64,6 +64,7 @@ def make_reader(file: SpecFile, options: Mapping[str, Any]) -> Callable[[Sequenc
     except ValidationError as error:
         raise SpecError(f"task {file.spec.name}: {describe_validation(error)}") from error
     if reader is READERS["fields"]:
+        check_mapping(file.spec.dataset.fields)
         return lambda rows: fields(rows, file.spec.dataset.fields)
     return lambda rows: reader.read(rows, checked)
 

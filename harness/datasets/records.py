@@ -17,8 +17,8 @@ from inspect_ai.dataset import Sample
 from longspan.harness.datasets.data import Data
 from longspan.harness.datasets.documents import Document, chat_context, document_id, render_context
 from longspan.harness.datasets.rows import read_rows
-from longspan.harness.errors import DataError
-from longspan.harness.files import Problem
+from longspan.harness.errors import DataError, SpecError
+from longspan.harness.files import Problem, by_reason
 from longspan.harness.prompts import render_question
 from longspan.harness.spec import TaskSpec
 from longspan.harness.templates import render
@@ -26,6 +26,10 @@ from longspan.harness.templates import render
 Row = dict[str, Any]
 ReadRow = Callable[[Row], "Record | None"]
 """What reads a row; None: the task's options do not choose it."""
+
+_UNUSABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError)
+NUM_PLACES = 5
+"""Rows that are named for a reason why rows were left out."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +67,11 @@ class Reading:
     """Rows that the task's options do not choose."""
 
     def summary(self) -> dict[str, Any]:
-        """Returns the counts for the log, with the first reasons."""
+        """Returns the counts for the log, with every reason."""
         return {
             "num_samples": len(self.samples),
-            "num_rows_left_out": len(self.problems),
             "num_rows_not_chosen": self.num_not_chosen,
-            "first_reasons": [str(problem) for problem in self.problems[:10]],
+            **left_out_facts(self.problems),
         }
 
 
@@ -82,7 +85,8 @@ def read_samples(
         data: Its files, read one after the other.
         prepare: Given all rows, returns what reads one (rows may lend each other passages). What
             reads a row returns None where the task's options do not choose it, and raises
-            ValueError, KeyError, TypeError or IndexError where it cannot use it.
+            ValueError, KeyError, TypeError or IndexError where it cannot use it. A row on which
+            the task's template fails (choices[3] of three) is one that cannot be used.
 
     Raises:
         DataError: a file cannot be read, or not one of its rows can be used.
@@ -90,29 +94,39 @@ def read_samples(
     rows, problems = _read_files(data)
     read_row = prepare([row for _, row in rows])
     records: dict[str, Record] = {}
+    samples: dict[str, Sample] = {}
     num_not_chosen = 0
     for place, row in rows:
         try:
             record = read_row(row)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            if record is None:
+                num_not_chosen += 1
+            elif record.id in records:
+                problems.append(Problem(place, f"repeats id: {record.id!r:.80}"))
+            else:
+                samples[record.id] = _usable(to_sample(record, spec, record.id))
+                records[record.id] = record
+        except (SpecError, *_UNUSABLE) as error:
             problems.append(Problem(place, _reason(error)))
-            continue
-        if record is None:
-            num_not_chosen += 1
-        elif record.id in records:
-            problems.append(Problem(place, f"repeats id {record.id!r}"))
-        else:
-            records[record.id] = record
     if not records:
         _raise_no_rows(spec, data, problems, num_not_chosen)
-    if problems:
-        logger.warning(
-            "%s: %d rows of %s left out, first: %s",
-            spec.name, len(problems), data.names, problems[0],
-        )  # fmt: skip
-    clusters = document_groups(list(records.values()))
-    samples = [to_sample(record, spec, clusters[record.id]) for record in records.values()]
-    return Reading(samples, problems, num_not_chosen)
+    warn_of_left_out(spec.name, problems)
+    for name, cluster in document_groups(list(records.values())).items():
+        samples[name].metadata = {**(samples[name].metadata or {}), "document_group": cluster}
+    return Reading(list(samples.values()), problems, num_not_chosen)
+
+
+def _usable(sample: Sample) -> Sample:
+    """Returns the sample.
+
+    Raises:
+        ValueError: a text of it is none in UTF-8 (half of a character), which no log can hold.
+    """
+    try:
+        sample.model_dump_json()
+    except ValueError as error:
+        raise ValueError(f"a text of it cannot be written: {error}") from error
+    return sample
 
 
 def _read_files(data: Data) -> tuple[list[tuple[str, Row]], list[Problem]]:
@@ -210,8 +224,11 @@ def gold_answers(values: Sequence[Any]) -> tuple[str, ...]:
     """Returns the gold answers without repetitions and blanks.
 
     Raises:
-        ValueError: none is left.
+        ValueError: none is left, or one is neither a text nor a number.
     """
+    for value in values:
+        if not isinstance(value, str | int | float | None) or value != value:
+            raise ValueError(f"a gold answer is neither text nor number: {value!r:.40}")
     texts = [str(value).strip() for value in values if value is not None]
     targets = tuple(dict.fromkeys(text for text in texts if text))
     if not targets:
@@ -230,6 +247,30 @@ def row_text(row: Row, key: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"field {key!r} holds no text")
     return value.strip()
+
+
+def left_out_facts(problems: Sequence[Problem]) -> dict[str, Any]:
+    """Returns what the log says about rows that were left out: how many, and every reason."""
+    return {
+        "num_rows_left_out": len(problems),
+        "reasons_left_out": [
+            {
+                "reason": found[0].reason,
+                "num_rows": len(found),
+                "first_rows": [problem.place for problem in found[:NUM_PLACES]],
+            }
+            for found in by_reason(problems)
+        ],
+    }
+
+
+def warn_of_left_out(name: str, problems: Sequence[Problem]) -> None:
+    """Writes a warning for every reason why rows were left out."""
+    for found in by_reason(problems):
+        more = ", ..." if len(found) > NUM_PLACES else ""
+        places = ", ".join(problem.place for problem in found[:NUM_PLACES])
+        logger.warning("%s: %d rows left out: %s (%s%s)",
+                       name, len(found), found[0].reason, places, more)  # fmt: skip
 
 
 def _reason(error: Exception) -> str:

@@ -51,11 +51,19 @@ def read_rows(path: Path, member: str | None = None) -> Found:
         known = ", ".join(dict.fromkeys(f".{suffix}" for suffix in _READERS))
         raise DataError(f"unknown kind of data file: {path}; give one of {known}, or a .zip of it")
     with _opened(path, member) as file:
-        rows, problems = read(file, name)
-    if not rows:
-        first = f" ({problems[0]})" if problems else ""
-        raise DataError(f"no rows in {path}{first}; expected records with named fields")
-    return rows, problems
+        return _whole(path, *read(file, name))
+
+
+def read_json_lines(path: Path) -> Found:
+    """Returns the numbered rows of a JSON lines file (from 1), and the lines that are none.
+
+    The file's name may end in anything; `.gz` is decompressed.
+
+    Raises:
+        DataError: the file is missing, damaged, not UTF-8, or without rows.
+    """
+    with _opened(path, None) as file:
+        return _whole(path, *_json_lines(file, path.name))
 
 
 def rows_hash(path: Path, member: str | None = None) -> str:
@@ -73,6 +81,13 @@ def rows_hash(path: Path, member: str | None = None) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _whole(path: Path, rows: list[Numbered], problems: list[Problem]) -> Found:
+    if not rows:
+        first = f" ({problems[0]})" if problems else ""
+        raise DataError(f"no rows in {path}{first}; expected records with named fields")
+    return rows, problems
 
 
 def _format(name: str) -> str:

@@ -50,11 +50,17 @@ def _apply(measure: Any, scores: list[SampleScore]) -> Value:
 
 @metric
 def compat() -> Metric:
-    """Mean of the authors' form over the samples that their code keeps; NaN without one."""
+    """Mean of the authors' form (`compat`) and the samples in it (`compat_n`); NaN without one.
+
+    Their code leaves samples out of its average, so there may be fewer than in the strict mean.
+    With several epochs it is the value of each sample's first one: Inspect hands a metric reduced
+    scores, which keep that one's metadata.
+    """
 
     def compute(scores: list[SampleScore]) -> Value:
         found = [(score.score.metadata or {}).get("compat") for score in scores]
         values = [value for value in found if value is not None]
-        return sum(values) / len(values) if values else math.nan
+        mean_value = sum(values) / len(values) if values else math.nan
+        return {"compat": mean_value, "compat_n": len(values)}
 
     return compute

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from inspect_ai.model import (
     ChatMessageSystem,
@@ -24,6 +24,7 @@ from inspect_ai.model import (
 from inspect_ai.util import LimitExceededError
 
 from longspan.harness.errors import one_line
+from longspan.harness.scoring.grading import JudgeMode
 from longspan.harness.scoring.judge_prompts import FORMS, JudgeRequest, prompt, prompt_hash
 
 ROLE = "grader"
@@ -34,9 +35,6 @@ MAX_TOKENS = 8192
 
 MAX_REPLY_CHARS = 20_000
 """How much of a reply is kept, from its end; the verdict stands last."""
-
-Mode = Literal["fallback", "max"]
-"""`fallback`: the judge is asked where the rule gives less than 1; `max`: always."""
 
 _VERDICT = re.compile(r"\[\[\s*(YES|NO)\s*\]\]", re.IGNORECASE)
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -143,7 +141,7 @@ def judged_value(rule: float, verdict: Verdict) -> float | None:
 
 
 def judge_record(
-    mode: Mode, request: JudgeRequest, rule: float, verdict: Verdict
+    mode: JudgeMode, request: JudgeRequest, rule: float, verdict: Verdict
 ) -> dict[str, Any]:
     """Returns what a score's metadata holds under "judge": enough to see it all and to ask again.
 

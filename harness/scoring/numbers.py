@@ -120,7 +120,7 @@ def parse_number(text: str) -> Number | None:
     """
     text = plain(text[:_MAX_NUMBER_CHARS])
     fraction = _FRACTION.fullmatch(text)
-    if fraction:
+    if fraction and int(fraction["top"]) % int(fraction["bottom"]):  # 2/1 may be two guesses
         value = int(fraction["top"]) / int(fraction["bottom"])
         return Number(-value if fraction["sign"] in ("-", "\u2212", "\u2013") else value)
     text = _POWER.sub(lambda found: "^" + found[0].translate(_POWERS), text)

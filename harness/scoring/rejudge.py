@@ -30,6 +30,7 @@ from inspect_ai.model import Model, ModelConfig, get_model
 from inspect_ai.scorer import Score, ScoreEdit
 
 from longspan.harness.errors import DataError, ModelError, SpecError, one_line
+from longspan.harness.files import written_whole
 from longspan.harness.resolve import resolve_model
 from longspan.harness.scoring.canaries import QUALITY_KEY, JudgeQuality, measure
 from longspan.harness.scoring.compat import judged_value as compat_judged_value
@@ -239,9 +240,5 @@ def _read(path: Path) -> EvalLog:
 
 def _write(log: EvalLog, path: Path) -> None:
     """Writes the log; the file appears whole or the old one stays."""
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with written_whole(path) as partial:
         write_eval_log(log, partial, format="json" if path.suffix == ".json" else "eval")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -19,8 +19,9 @@ from typing import IO, Annotated, Any
 
 import typer
 
+from longspan.harness.datasets.rows import read_json_lines
 from longspan.harness.errors import DataError, SpecError
-from longspan.harness.files import Problem, read_json_lines
+from longspan.harness.files import Problem, written_whole
 from longspan.harness.scoring.grading import STRICT, Grade, GradeOptions, grade
 from longspan.harness.scoring.rules import RULES
 from longspan.harness.scoring.validity import VALIDITIES, is_scored
@@ -211,10 +212,8 @@ def _report(scorer: str, summary: dict[str, Any]) -> str:
 
 def _write(path: Path, scored: Scored) -> None:
     """Writes the rows; the file appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
+    with written_whole(path) as partial, partial.open("w", encoding="utf-8") as file:
         _print_rows(file, scored)
-    partial.replace(path)
 
 
 def _print_rows(file: IO[str], scored: Scored) -> None:

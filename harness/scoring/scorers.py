@@ -7,6 +7,8 @@ role `grader` and the rule does not find the gold answer, the judge is asked (`f
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast, get_args
 
@@ -41,6 +43,11 @@ from longspan.harness.scoring.validity import JUDGED, Validity, stop_reason_of, 
 from longspan.harness.tokens import TRUNCATION_KEY
 
 JUDGE_MODES = get_args(JudgeMode)
+RULE_OPTIONS: dict[str, tuple[Any, str]] = {
+    "max_extra_words": (int, "a whole number"),
+    "tolerance": (int | float, "a number"),
+}
+"""Options of rules -> their types, and how users say them; none may be negative."""
 
 
 async def score_state(state: TaskState, target: Target, name: str, options: GradeOptions) -> Score:
@@ -168,9 +175,7 @@ def _make_scorer(name: str, rule: Rule) -> Any:
         judge: JudgeMode = "fallback",
         **rule_options: Any,
     ) -> Scorer:
-        unknown = rule_options.keys() - set(rule.options)
-        if unknown:
-            raise TypeError(f"scorer {name} has no option {min(unknown)!r}")
+        _check_rule_options(name, rule, rule_options)
         options = _options(scoring, require_phrase, judge, rule_options)
 
         async def score(state: TaskState, target: Target) -> Score:
@@ -224,6 +229,19 @@ def find_scorer(name: str) -> Any:
     return SCORERS[short]
 
 
+def _check_rule_options(name: str, rule: Rule, given: Mapping[str, Any]) -> None:
+    for option, value in given.items():
+        if option not in rule.options:
+            known = ", ".join(rule.options) or "none"
+            raise SpecError(f"scorer {name} has no option {option!r}; it has: {known}")
+        kind, what = RULE_OPTIONS[option]
+        fits = isinstance(value, kind) and not isinstance(value, bool)
+        if not fits or not 0 <= value < math.inf:
+            raise SpecError(
+                f"{option} of scorer {name} must be {what}, at least 0: got {value!r:.40}; mend it"
+            )
+
+
 def _options(
     scoring: str, require_phrase: bool, judge: str, rule_options: dict[str, Any]
 ) -> GradeOptions:
@@ -232,6 +250,10 @@ def _options(
     if judge not in JUDGE_MODES:
         known = ", ".join(JUDGE_MODES)
         raise SpecError(f"judge must be one of {known}: got {judge!r}; use one of them")
+    if not isinstance(require_phrase, bool):
+        raise SpecError(
+            f"require_phrase must be true or false: got {require_phrase!r:.40}; use one of them"
+        )
     return GradeOptions(
         cast(Scoring, scoring), require_phrase, rule_options, cast(JudgeMode, judge)
     )

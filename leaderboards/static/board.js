@@ -78,6 +78,30 @@
     });
   }
 
+  // ---- filtering tables --------------------------------------------------------------------
+  const FILTER_FROM_ROWS = 8;
+
+  function setUpFilter(table) {
+    const rows = Array.from(table.tBodies[0].rows);
+    const region = table.closest(".scroll");
+    if (rows.length < FILTER_FROM_ROWS || !region) return;
+    const input = element("input", { type: "search", autocomplete: "off", placeholder: "Filter rows",
+      "aria-label": "Show only rows that contain: " + region.getAttribute("aria-label") });
+    const shown = element("span", { class: "note", "aria-live": "polite" });
+    input.addEventListener("input", () => {
+      const wanted = input.value.trim().toLowerCase().split(/\s+/);
+      let count = 0;
+      for (const row of rows) {
+        const text = row.textContent.toLowerCase();
+        const fits = wanted.every((word) => text.includes(word));
+        row.classList.toggle("hidden", !fits);
+        count += fits;
+      }
+      shown.textContent = input.value.trim() ? " " + count + " of " + rows.length + " rows" : "";
+    });
+    region.before(element("p", { class: "filter" }, input, shown));
+  }
+
   // ---- sample explorer ---------------------------------------------------------------------
   function meanScore(attempts) {
     const values = (attempts || []).map((one) => one.value).filter((value) => value !== null);
@@ -209,7 +233,10 @@
   }
 
   setUpTheme();
-  for (const table of document.querySelectorAll("table.sortable")) setUpSorting(table);
+  for (const table of document.querySelectorAll("table.sortable")) {
+    setUpSorting(table);
+    setUpFilter(table);
+  }
   const data = typeof longspanSamples === "string" ? JSON.parse(longspanSamples) : [];
   if (data.length && document.getElementById("explorer")) setUpExplorer(data);
 })();

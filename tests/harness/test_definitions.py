@@ -8,18 +8,18 @@ from pathlib import Path
 from inspect_ai import list_tasks
 
 from longspan.harness.definitions import definitions_file, render_definitions
-from longspan.harness.registry import EXTERNALS, SPECS
+from longspan.harness.registry import EXTERNALS, SPECS, tasks_folder
 
 ROOT = Path(__file__).parents[2]
 
 
 def shipped():
     files = {**SPECS, **EXTERNALS}
-    return {name for name, file in files.items() if file.path.parent == ROOT / "tasks"}
+    return {name for name, file in files.items() if file.path.parent == tasks_folder()}
 
 
 def test_the_definitions_are_those_of_the_specs():
-    assert definitions_file() == ROOT / "tasks" / "definitions.py"
+    assert definitions_file().samefile(ROOT / "tasks" / "definitions.py")
     written = definitions_file().read_text(encoding="utf-8")
     assert written == render_definitions(), "run: longspan tasks --write-definitions"
 

@@ -15,6 +15,7 @@ from inspect_ai.solver import Generate, TaskState, solver
 from longspan.harness.environment import Environment, step_seed
 from longspan.harness.errors import DataError, ModelError, RecipeError, SpecError
 from longspan.harness.generation import GenerationSettings
+from longspan.harness.prompts import identity_of
 from longspan.harness.rollout import CALLS
 from tests.harness.scripted import Request, scripted_model
 
@@ -151,6 +152,18 @@ def test_messages_of_foreign_solvers_carry_their_identity():
         for call in policy.api.calls
     }
     assert seen == {("s0", 1, 0), ("s0", 2, 0), ("s1", 1, 0), ("s1", 2, 0)}
+
+
+def test_calls_of_a_solver_that_writes_its_messages_anew_can_still_be_told_apart():
+    seen = []
+
+    def script(call):
+        seen.append(tuple(identity_of(call.messages)[key] for key in ("sample", "epoch")))
+        return "0"
+
+    foreign = Task(dataset=[Sample(input="x")], solver=two_turns(), scorer=contains(), name="anew")
+    Environment([foreign], scripted_model(script)).rollouts({"anew": SAMPLES[:2]}, 2)
+    assert sorted(seen) == sorted([(f"s{i}", epoch) for i in (0, 1) for epoch in (1, 2)] * 2)
 
 
 def test_a_registered_task_of_another_package_works_unchanged():

@@ -131,3 +131,14 @@ def test_a_name_is_taken_once(sums, tmp_path):
 def test_a_wrong_alias_is_one_line(tmp_path, changes, message):
     with pytest.raises(SpecError, match=f"sums.yaml: {message}"):
         file_of(tmp_path, **changes)
+
+
+def test_a_task_may_say_what_to_do_where_its_package_cannot_make_it(sums, tmp_path, monkeypatch):
+    def fail(kind, name, **arguments):
+        raise ValueError("no snapshot run1")
+
+    monkeypatch.setattr(external, "registry_create", fail)
+    with pytest.raises(DataError, match="no snapshot run1.; its data are fetched where there is"):
+        find_task("sums")
+    with pytest.raises(DataError, match="no snapshot run1.; run bfcl_memory_prereqs first"):
+        find_task("bfcl_memory", snapshot_id="run1")

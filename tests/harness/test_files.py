@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longspan.harness.datasets.rows import read_json_lines
 from longspan.harness.errors import DataError
-from longspan.harness.files import file_hash, read_json_lines, read_mapping, read_text
+from longspan.harness.files import (
+    file_hash,
+    parse_mapping,
+    read_mapping,
+    read_text,
+    written_whole,
+)
 
 
 def test_line_ends_and_byte_order_mark_are_made_equal(tmp_path):
@@ -103,3 +110,43 @@ def test_what_is_no_mapping_is_said_in_one_line_with_its_remedy(tmp_path, conten
 def test_keys_and_values_are_read(tmp_path):
     (tmp_path / "a.yaml").write_text("name: x\nsteps: 2")
     assert read_mapping(tmp_path / "a.yaml", "recipe") == {"name": "x", "steps": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "spec: key 'a' stands twice, in lines 1 and 3; remove one"),
+        ("x:\n- {a: 1}\n- {k: 1,\n   k: 2}\n", "key 'k' stands twice, in lines 3 and 4"),
+        ("a: &x {b: *x}\n", "spec is not YAML: .*recursive"),
+        ("a: &x [*x]\n", "spec is not YAML: .*recursive"),
+    ],
+)
+def test_a_key_that_stands_twice_and_a_value_within_itself_are_refused(text, message):
+    with pytest.raises(DataError, match=message):
+        parse_mapping(text, "spec")
+
+
+def test_values_may_be_named_and_merged():
+    text = "base: &b {x: 1, y: 2}\nfirst: {<<: *b, y: 3}\nsecond: {<<: *b}\nsame: *b\n"
+    content = parse_mapping(text, "spec")
+    assert content["first"] == {"x": 1, "y": 3}
+    assert content["second"] == content["same"] == content["base"] == {"x": 1, "y": 2}
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    def write(path, *, fail=False):
+        with written_whole(path) as partial, partial.open("w") as file:
+            file.write("new")
+            if fail:
+                raise OSError("no space left")
+
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(OSError):
+        write(path, fail=True)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    write(path)
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(DataError, match="is a folder; name a file in it"):
+        write(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]

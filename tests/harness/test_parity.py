@@ -19,20 +19,17 @@ from longspan.harness.datasets.documents import Document
 from longspan.harness.errors import DataError, ModelError
 from longspan.harness.evaluate import EvaluationSettings, evaluate
 from longspan.harness.generation import GenerationSettings
-from longspan.harness.parity import (
-    Completion,
-    hostile_completions,
-    parity_command,
-    read_completions,
-    replay_parity,
-)
+from longspan.harness.harvest import Outcome
+from longspan.harness.parity import hostile_completions, parity_command, replay_parity
 from longspan.harness.registry import SPECS, find_task, load_registry
+from longspan.harness.replay import Completion, read_completions
 from longspan.harness.resolve import named_task
+from longspan.harness.scoring.exploits import EXPLOITS, VARIANTS
 from longspan.harness.taskset import SampleRow, write_taskset
 from tests.harness.datasets.test_benchmarks import DOCMATH, FRAMES, LONGBENCH, LONGBENCH_V2, TWOWIKI
 from tests.harness.datasets.test_conversations import CORPUSQA, LONGMEMEVAL, MRCR
 
-COMPLETIONS_PER_TASK = 20
+COMPLETIONS_PER_TASK = len(VARIANTS) + len(EXPLOITS)
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 REAL_DATA = {
     "hotpotqa": "hotpotqa_train_sample.jsonl.gz",
@@ -217,6 +214,28 @@ def test_a_scorer_that_is_not_a_function_of_the_completion_is_caught():
     assert "sample s0, completion 'Arnor'" in str(report.differences[0])
 
 
+@pytest.mark.parametrize("where", [{3}, {1}])
+def test_a_sample_that_has_a_score_on_one_side_only_is_a_difference(where):
+    num_calls = 0
+
+    @scorer(metrics=[mean()])
+    def judged_in_vain():
+        async def score(state, target):
+            nonlocal num_calls
+            num_calls += 1
+            return Score(
+                value=0.0,
+                metadata={"validity": "judge_failed" if num_calls in where else "answered"},
+            )
+
+        return score
+
+    completions = [Completion("s0", "x"), Completion("s1", "y")]
+    report = replay_parity(made_up(judged_in_vain()), completions)
+    assert [one.completion for one in report.differences] == completions[:1]
+    assert "no score (judge_failed)" in str(report.differences[0])
+
+
 def test_scorers_that_fail_fail_alike():
     @scorer(metrics=[mean()])
     def brittle():
@@ -269,7 +288,7 @@ def test_the_command_exits_with_1_if_anything_differs(tmp_path, capsys, monkeypa
     folder = taskset_folder(tmp_path / "taskset")
     parity_command([str(folder)], count=10)
     assert "10 completions, 10 scored, 0 differences" in capsys.readouterr().out
-    monkeypatch.setattr(parity, "_score", lambda sample, key: 2.0)
+    monkeypatch.setattr(parity, "sample_outcome", lambda *arguments: Outcome(2.0, "answered"))
     with pytest.raises(typer.Exit) as ended:
         parity_command([str(folder)], count=10)
     assert ended.value.exit_code == 1

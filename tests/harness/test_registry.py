@@ -85,7 +85,7 @@ def test_a_task_runs_with_its_solver_and_scorer(folder, tmp_path, answer, score)
     assert log.status == "success", log.error
     metrics = log.results.scores[0].metrics
     assert metrics["mean"].value == score
-    assert set(metrics) == {"mean", "stderr", "compat"}
+    assert set(metrics) == {"mean", "stderr", "compat", "compat_n"}
     assert log.eval.task_registry_name == "longspan/towns"
     validity = log.samples[0].scores["cover_exact_match"].metadata["validity"]
     assert validity == ("answered" if score else "no_answer")
@@ -149,8 +149,11 @@ def test_folders_of_the_user_are_picked_up(folder, monkeypatch):
     [
         ({"dataset": {"reader": "csv"}}, "unknown reader 'csv'"),
         ({"parameters": {"bogus": 1}}, "bogus"),
-        ({"scorer_options": {"tolerance": 1}}, "scorer_options of towns"),
-        ({"dataset": {"reader": "taskset"}, "parameters": {"bogus": 1}}, "unknown parameter"),
+        ({"scorer_options": {"tolerance": 1}}, "scorer of towns: .*has no option"),
+        ({"scorer_options": {"max_extra_words": "12"}}, "must be a whole number"),
+        ({"official": {"form": "chat", "scorer": "bleu"}}, "unknown scorer: bleu"),
+        ({"dataset": {"reader": "taskset"}, "parameters": {"bogus": 1}}, "unknown key"),
+        ({"dataset": {"fields": {"question": "q"}}}, "dataset.fields lacks target, context"),
     ],
 )
 def test_what_a_spec_names_must_exist(folder, change, message):

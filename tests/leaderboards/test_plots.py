@@ -36,6 +36,15 @@ def numbers(checkpoint: str = "trained") -> dict[str, Any]:
             row(checkpoint, 1, mean=0.1, interval=[0.0, 0.2], verdict="better"),
         ],
         "breakdowns": {"task_type": [one | {"group": g} for one in rows for g in ("a", "b")]},
+        "heat_maps": [
+            row(name, 1)
+            | {
+                "lengths": ["1K\u20132K", "2K\u20134K"],
+                "depths": ["0\u201350%", "50\u2013100%"],
+                "cells": [[{"accuracy": 0.5, "num_samples": 3}, None]] * 2,
+            }
+            for name in ("nano", checkpoint)
+        ],
         "retention": [row(checkpoint, 16, read=1.0, noted=0.5, kept=0.25)],
         "training": [{"stage": "s", "steps": [{"step": 1, "reward_mean": 0.5}]}],
     }
@@ -44,7 +53,7 @@ def numbers(checkpoint: str = "trained") -> dict[str, Any]:
 def test_every_picture_is_an_svg_and_a_png(tmp_path: Path):
     plots = draw_plots(numbers(), tmp_path)
     names = [plot.name for plot in plots]
-    assert names == ["length", "differences", "task_type", "retention", "training"]
+    assert names == ["length", "differences", "task_type", "depth", "retention", "training"]
     assert {path.name for path in tmp_path.iterdir()} == {
         f"{name}.{ending}" for name in names for ending in ("svg", "png")
     }
@@ -60,13 +69,14 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path: Path):
 
 def test_names_are_neither_mathematics_nor_markup(tmp_path: Path):
     plots = draw_plots(numbers("_$\\frac{1}{0$ <script>\x07" + "x" * 500), tmp_path)
-    assert len(plots) == 5
+    assert len(plots) == 6
     assert b"<script" not in (tmp_path / "length.svg").read_bytes()
 
 
 def test_nothing_to_draw_is_no_picture(tmp_path: Path):
     empty = {"baseline": None, "rows": [], "differences": [], "breakdowns": {}}
-    assert draw_plots(empty | {"retention": [], "training": []}, tmp_path) == []
+    empty |= {"heat_maps": [], "retention": [], "training": []}
+    assert draw_plots(empty, tmp_path) == []
 
 
 def test_tasks_that_differ_in_length_only_are_one_family():

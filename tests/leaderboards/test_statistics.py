@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,12 +11,15 @@ import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
+from statsmodels.stats.proportion import proportion_confint
 
 from longspan.leaderboards.statistics import (
     estimate_difference,
     estimate_mean,
     holm,
+    holm_by_family,
     minimum_detectable_effect,
     num_samples_needed,
     verdict,
@@ -39,14 +43,28 @@ def test_the_cluster_robust_interval_is_the_formula_by_hand():
     assert estimate.high - estimate.mean == pytest.approx(12.7062 * 0.25, abs=1e-4)
 
 
-def test_with_clusters_it_agrees_with_statsmodels():
+def test_clusters_of_one_size_have_the_classical_cluster_robust_error():
     values, groups = clustered(1)
     fit = sm.OLS(values, np.ones_like(values)).fit(
         cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
     )
-    estimate = estimate_mean(values, groups)
+    estimate = estimate_mean(values, groups, bounds=(-9, 9))
     assert (estimate.low, estimate.high) == pytest.approx(tuple(fit.conf_int()[0]))
-    assert estimate.p_value == pytest.approx(fit.pvalues[0])
+    assert estimate.p_value == pytest.approx(fit.pvalues[0]) and estimate.degrees == pytest.approx(
+        29
+    )
+
+
+def test_independent_right_and_wrong_answers_have_wilsons_interval():
+    # n* = p (1 - p) / SE^2 = n - 1, and t in the place of z.
+    estimate = estimate_mean([1.0] * 18 + [0.0] * 2)
+    level = 2 * stats.norm.cdf(stats.t.ppf(0.975, 19)) - 1
+    low, high = proportion_confint(0.9 * 19, 19, 1 - level, method="wilson")
+    assert (estimate.low, estimate.high) == pytest.approx((low, high))
+    # For many samples it is scipy's.
+    exact = stats.binomtest(900, 1000).proportion_ci(0.95, method="wilson")
+    estimate = estimate_mean([1.0] * 900 + [0.0] * 100)
+    assert (estimate.low, estimate.high) == pytest.approx((exact.low, exact.high), abs=1e-4)
 
 
 @pytest.mark.parametrize("groups", [None, ["only"] * 5, ["a", None, "a", "b", "b"]])
@@ -140,6 +158,19 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
+@pytest.mark.parametrize("num", [1, 2, 12])
+def test_holm_is_that_of_statsmodels(num):
+    p_values = np.round(np.random.default_rng(num).random(num) ** 3, 2).tolist()  # some are equal
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
+
+
+def test_every_family_is_adjusted_by_itself():
+    p_values = [0.04, 0.01, 0.03, 0.02]
+    assert holm_by_family(p_values, ["a", "b", "a", "b"]) == pytest.approx([0.06, 0.02, 0.06, 0.02])
+    assert holm_by_family(p_values, ["one"] * 4) == pytest.approx(holm(p_values))
+    assert holm_by_family([], []) == []
+
+
 def test_verdicts_need_the_adjusted_p_value():
     gain = estimate_mean([0.0, 1.0, 1.0, 1.0] * 5, bounds=(-1, 1))
     loss = estimate_mean([0.0, -1.0, -1.0, -1.0] * 5, bounds=(-1, 1))
@@ -154,15 +185,29 @@ def test_the_detectable_effect_has_the_power_that_it_promises():
     assert TTestPower().power(effect, 100, 0.05) == pytest.approx(0.8, abs=0.01)
 
 
+def test_with_few_clusters_more_of_them_also_make_the_spread_better_known():
+    # 8 clusters of 5: the t of 7 degrees of freedom is wider than that of the board asked for.
+    values = [v for c in range(8) for v in [0.05 + 0.1 * (-1) ** c] * 5]
+    estimate = estimate_mean(values, [i // 5 for i in range(40)], bounds=(-1, 1))
+    clusters = TTestPower().solve_power(
+        0.05 / (estimate.standard_error * 8**0.5), alpha=0.05, power=0.8
+    )
+    assert num_samples_needed(estimate) == pytest.approx(5 * clusters, rel=0.03)
+    assert num_samples_needed(estimate) < 40 * (minimum_detectable_effect(estimate) / 0.05) ** 2
+
+
 def test_so_many_samples_would_tell():
     # A difference of half the detectable one needs about four times the samples.
     values = np.random.default_rng(4).normal(0.0, 1.0, 200)
     values += 0.1 - values.mean()
     estimate = estimate_mean(values, bounds=(-9, 9))
     needed = num_samples_needed(estimate)
-    exact = 200 * (minimum_detectable_effect(estimate) / 0.1) ** 2
-    assert exact <= needed <= 1.1 * exact
+    exact = TTestPower().solve_power(0.1 / np.std(values, ddof=1), alpha=0.05, power=0.8)
+    assert 0.99 * exact <= needed <= 1.1 * exact
+    assert exact == pytest.approx(200 * (minimum_detectable_effect(estimate) / 0.1) ** 2, rel=0.02)
     # A third of the level, for three comparisons, needs more; at least as many as there are.
     assert num_samples_needed(estimate, min(1.0, 3 * estimate.p_value)) > needed
     assert num_samples_needed(estimate_mean([0.0] * 10)) is None
+    faint = dataclasses.replace(estimate, mean=estimate.standard_error / 20)
+    assert num_samples_needed(faint) is None
     assert num_samples_needed(estimate_mean([0.5, -0.5], bounds=(-1, 1))) is None

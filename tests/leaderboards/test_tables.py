@@ -33,6 +33,7 @@ def board(**changes: Any) -> dict[str, Any]:
         "differences": [DIFFERENCE | changes],
         "solver_differences": [],
         "breakdowns": {"hops": [ROW | changes | {"group": "2"}]},
+        "suite": None,
         "retention": [KEY | changes | {"read": 1.0, "noted": 0.5, "kept": None}],
     }
     return {"title": "T", "baseline": "nano", "numbers": numbers, "notes": [], "skipped": []}

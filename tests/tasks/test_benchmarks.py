@@ -1,11 +1,8 @@
 """The shipped benchmarks, from files laid out as on the hub to scores, with made-up records."""
 
 import json
-import zipfile
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from inspect_ai import eval
 
@@ -14,56 +11,20 @@ from longspan.harness.cli import main
 from longspan.harness.datasets import hub
 from longspan.harness.datasets.documents import resolve_context
 from longspan.harness.errors import DataError, SpecError
-from longspan.harness.registry import EXTERNALS, SPECS, find_task
-from longspan.harness.scoring.grading import grade
-from tests.harness.datasets.test_benchmarks import DOCMATH, FRAMES, LONGBENCH, LONGBENCH_V2, TWOWIKI
-from tests.harness.datasets.test_conversations import CORPUSQA, LONGMEMEVAL, MRCR
+from longspan.harness.registry import EXTERNALS, SPECS, find_task, tasks_folder
+from tests.harness.datasets.test_benchmarks import LONGBENCH, LONGBENCH_V2
+from tests.harness.datasets.test_conversations import CORPUSQA, MRCR
 from tests.harness.scripted import scripted_model
+from tests.tasks.small_records import LONGBENCH_TASKS, SUBSETS, lines, write, write_benchmarks
 
 ROOT = Path(__file__).parents[2]
-LONGBENCH_TASKS = ("2wikimqa", "hotpotqa", "musique", "narrativeqa", "qasper")
-SUBSETS = ("simpshort", "simplong", "compshort", "complong")
-
-
-def lines(rows):
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def write(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(content), path)
-    else:
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
 
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
     """LONGSPAN_DATA with every benchmark, two rows each, in the layouts that users have."""
     folder = tmp_path / "mirror"
-    (folder / "THUDM/LongBench").mkdir(parents=True)
-    with zipfile.ZipFile(folder / "THUDM/LongBench/data.zip", "w") as archive:
-        for name in LONGBENCH_TASKS:
-            rows = [LONGBENCH, {**LONGBENCH, "_id": "2", "dataset": name}]
-            archive.writestr(f"data/{name}.jsonl", lines(rows))
-    write(folder / "LongBench-v2/data.json", [LONGBENCH_V2, {**LONGBENCH_V2, "_id": "2"}])
-    write(folder / "Tongyi-Zhiwen/frames/test.jsonl", lines([FRAMES, {**FRAMES, "Prompt": "Why?"}]))
-    for place, subset in enumerate(SUBSETS):  # both spellings
-        name = f"{subset}{'-_'[place % 2]}testmini.json"
-        rows = [{**DOCMATH, "question_id": f"{subset}-testmini-{number}"} for number in range(2)]
-        write(folder / "yale-nlp/DocMath-Eval" / name, rows)
-    for needles in (2, 4, 8):
-        for shard in (0, 1):
-            row = {**MRCR, "n_needles": needles, "answer": f"{MRCR['answer']} {shard}"}
-            write(folder / f"openai/mrcr/{needles}needle/{needles}needle_{shard}.parquet", [row])
-    other = {**CORPUSQA, "id": "financial_zh_2", "answer": []}
-    for size in ("128k", "1m", "4m"):
-        write(folder / f"{size}_4domains.jsonl", lines([CORPUSQA, other]))
-    asked = {**LONGMEMEVAL, "question_id": "syn_2_abs", "answer": "It was never said."}
-    for kind in ("s_cleaned", "m_cleaned", "oracle"):
-        name = f"longmemeval_{kind}.json"
-        write(folder / "longmemeval-cleaned" / name, [LONGMEMEVAL, asked])
-    write(folder / "2wikimultihopqa_dev.json", [TWOWIKI, {**TWOWIKI, "_id": "w2"}])
+    write_benchmarks(folder)
     monkeypatch.setenv("LONGSPAN_DATA", str(folder))
     monkeypatch.setattr(hub, "cached_file", lambda *arguments: None)
     monkeypatch.setattr(hub, "download", no_hub)
@@ -83,20 +44,12 @@ NAMES = [
 ]
 
 
-def golds(sample):
-    return [sample.target] if isinstance(sample.target, str) else list(sample.target)
-
-
 @pytest.mark.parametrize("name", [*NAMES, "docmath"])
-def test_gold_scores_one_and_nothing_zero_from_files_as_on_the_hub(mirror, name):
+def test_every_row_is_a_sample_whose_context_is_not_in_its_input(mirror, name):
     task = find_task(name)
     assert len(task.dataset) == (8 if name == "docmath" else 2)
     assert task.metadata["num_rows_left_out"] == 0
     for sample in task.dataset:
-        scorer, targets = sample.metadata["scorer"], golds(sample)
-        right = targets[0] if scorer == "mrcr" else f"Therefore, the answer is {targets[0]}."
-        assert grade(scorer, right, targets, metadata=sample.metadata).value == 1.0
-        assert grade(scorer, "", targets, metadata=sample.metadata).value == 0.0
         assert resolve_context(sample.metadata)
         assert resolve_context(sample.metadata) not in sample.input
 
@@ -256,7 +209,7 @@ def test_a_question_cannot_pass_for_the_context(mirror, lm_eval):
     path.write_text(lines([{**row, "_id": str(n)} for n, row in enumerate(rows)]))
     task = find_task("longbench_hotpotqa", protocol="official", data=str(path))
     assert [sample.id for sample in task.dataset] == ["1"]
-    assert "shows the context 2 times, not once" in task.metadata["first_reasons"][0]
+    assert "shows the context 2 times, not once" in task.metadata["reasons_left_out"][0]["reason"]
 
 
 @pytest.mark.parametrize(
@@ -292,6 +245,8 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(mirror, monkeyp
     [
         ("frames", "official", "frames has no protocol 'official' .its spec declares no official"),
         ("frames", "mine", "it has: recipe$"),
+        ("ruler", "official", "ruler has no protocol 'official' .its spec declares no official"),
+        ("taskset", "official", "taskset has no protocol 'official'.*; it has: recipe$"),
         ("longbench_hotpotqa", "mine", "no protocol 'mine'; it has: recipe, official$"),
     ],
 )
@@ -326,9 +281,17 @@ def test_bad_rows_are_counted_in_the_log(mirror):
     write(mirror / "LongBench-v2/data.json", rows)
     facts = find_task("longbench_v2").metadata
     assert (facts["num_samples"], facts["num_rows_left_out"]) == (1, 2)
-    assert facts["first_reasons"] == [
-        "data.json row 1: has choices ABC, expected ABCD",
-        "data.json row 3: gold answer 'F' is none of the choices ABCD",
+    assert facts["reasons_left_out"] == [
+        {
+            "reason": "has choices ABC, expected ABCD",
+            "num_rows": 1,
+            "first_rows": ["data.json row 1"],
+        },
+        {
+            "reason": "gold answer is none of the choices ABCD: 'F'",
+            "num_rows": 1,
+            "first_rows": ["data.json row 3"],
+        },
     ]
 
 
@@ -354,9 +317,16 @@ def test_the_catalogue_says_what_is_here(mirror, capsys):
     assert "longspan data fetch frames" in table
 
 
+def test_every_spec_without_an_official_prompt_says_why():
+    shipped = [f.spec for f in SPECS.values() if f.path.parent == tasks_folder()]
+    for spec in shipped:
+        if spec.name != "taskset":
+            assert (spec.official is None) == ("No official prompt:" in spec.notes), spec.name
+
+
 def test_every_shipped_spec_documents_itself():
     files = {**SPECS, **EXTERNALS}
-    shipped = [f.spec for f in files.values() if f.path.parent == ROOT / "tasks"]
+    shipped = [f.spec for f in files.values() if f.path.parent == tasks_folder()]
     assert len(shipped) >= len(NAMES) + 12
     for spec in shipped:
         if spec.name != "taskset":

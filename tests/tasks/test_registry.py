@@ -10,8 +10,10 @@ import pytest
 
 from longspan.harness.datasets.documents import Document, resolve_context
 from longspan.harness.datasets.generators import GENERATORS
-from longspan.harness.registry import EXTERNALS, PROBLEMS, SPECS, find_task
+from longspan.harness.errors import DataError, SpecError
+from longspan.harness.registry import EXTERNALS, PROBLEMS, SPECS, find_task, register
 from longspan.harness.scoring.grading import grade
+from longspan.harness.spec import read_spec
 from longspan.harness.taskset import SampleRow, write_taskset
 from longspan.tasks import registry
 
@@ -160,6 +162,31 @@ def test_samples_of_a_task_set_are_chosen_by_parameters(taskset):
     assert len(find_task("taskset", path=path, target_tokens=256).dataset) == 2
     assert len(find_task("taskset", path=path, task_types="multi_hop,letter").dataset) == 1
     assert len(find_task("taskset", path=path, kinds=["lookup"], limit=2).dataset) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"limit": "abc"}, "task taskset: limit: .*valid integer.*got 'abc'"),
+        ({"limit": -1}, "limit: .*greater than or equal to 1 .got -1"),
+        ({"limit": 0}, "limit: .*greater than or equal to 1"),
+        ({"target_tokens": "long"}, "target_tokens: .*got 'long'"),
+        ({"split": "tset"}, "split: .*'train', 'validation' or 'test' .got 'tset'"),
+        ({"kinds": ","}, "kinds: .*at least 1 item"),
+    ],
+)
+def test_options_of_a_task_set_that_cannot_be_are_one_line(taskset, options, message):
+    with pytest.raises(SpecError, match=message):
+        find_task("taskset", path=str(taskset.folder), **options)
+    with pytest.raises(DataError, match="limit must be at least 1: got -1"):
+        taskset.samples(limit=-1)
+
+
+def test_a_spec_with_options_that_cannot_be_is_refused_when_it_is_read(tmp_path):
+    text = "name: mine\ndescription: d\ndataset: {reader: taskset}\nscorer: by_sample\n"
+    (tmp_path / "mine.yaml").write_text(text + "parameters: {limit: -1}\n")
+    with pytest.raises(SpecError, match="task mine: limit: "):
+        register(read_spec(tmp_path / "mine.yaml"))
 
 
 def test_a_relative_path_is_kept_as_an_absolute_one(taskset, monkeypatch):

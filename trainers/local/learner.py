@@ -25,6 +25,7 @@ from longspan.trainers.local.prefix import packed_target_hidden
 from longspan.trainers.loss import ClipRange, policy_loss
 from longspan.trainers.objective import Objective, StepWeights, mean_entropy
 from longspan.trainers.recipe import OptimizerSettings
+from longspan.trainers.streamed_loss import ChunkLoss, streamed_loss
 
 
 class NonFiniteError(LongspanError):
@@ -151,12 +152,24 @@ class Learner:
                 items = [item for item in piece if terms.any(item) or not measured.knows(item)]
             if not items:
                 continue
-            found = held or self._statistics(items, gradient=True)
+            loss_of = terms.loss_of(items)
+            if held is None:
+                loss, found = self._loss(items, loss_of)
+            else:
+                loss, found = loss_of(held.logprobs, slice(None)), held
             measured.add(items, found)
-            loss = terms.loss(items, found.logprobs)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
         return total
+
+    def _loss(
+        self, items: Sequence[PackedItem], loss_of: ChunkLoss
+    ) -> tuple[Tensor, TokenStatistics]:
+        """Returns the items' loss, to differentiate, in one pass over their logits."""
+        found = packed_target_hidden(self.model, [(item.prefix, item.branches) for item in items])
+        return streamed_loss(
+            found.hidden, found.target_ids, output_head(self.model), loss_of, self.temperature
+        )
 
     def _statistics(self, items: Sequence[PackedItem], gradient: bool) -> TokenStatistics:
         """Returns log-probability and entropy of the items' sampled tokens, in their order."""
@@ -204,15 +217,18 @@ class _Terms:
         """Returns whether some token of the item has a weight."""
         return bool(self.weights[_span(item)].any())
 
-    def loss(self, items: Sequence[PackedItem], logprobs: Tensor) -> Tensor:
-        """Returns the items' part of the loss."""
+    def loss_of(self, items: Sequence[PackedItem]) -> ChunkLoss:
+        """Returns the items' part of the loss as a function of their log-probabilities."""
         places = torch.cat([torch.arange(s.start, s.stop) for s in map(_span, items)])
-        weights = self.weights[places].to(logprobs.device)
-        if self.old_logprobs is None:
-            return policy_loss(logprobs, weights)
-        return policy_loss(
-            logprobs, weights, self.old_logprobs[places].to(logprobs.device), self.clip
-        )
+        weights = self.weights[places]
+        old = None if self.old_logprobs is None else self.old_logprobs[places]
+
+        def loss(logprobs: Tensor, part: slice) -> Tensor:
+            device = logprobs.device
+            before = None if old is None else old[part].to(device)
+            return policy_loss(logprobs, weights[part].to(device), before, self.clip)
+
+        return loss
 
 
 class _Measured:

@@ -33,6 +33,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_ai.util import store
 
 from longspan.harness.errors import ModelError, WindowError
+from longspan.harness.prompts import identity_of
 from longspan.harness.rollout import Call, record_call
 from longspan.harness.tokens import HubTokens
 from longspan.trainers.local.chat import prompt_ids, split_thinking
@@ -161,10 +162,10 @@ class EmbeddedModelAPI(ModelAPI):
         Otherwise equal prompts are told apart by their number, in order of arrival. So are calls of
         one turn of one sample, as a solver makes them that votes over several answers.
         """
-        tags = [(m.metadata or {}).get("longspan") for m in messages if m.role == "user"]
+        known = identity_of(messages)
         identity: tuple[object, ...]
-        if tags and tags[-1]:
-            turn = ("rollout", *(tags[-1].get(key) for key in ("sample", "epoch", "turn")))
+        if known:
+            turn = ("rollout", *(known.get(key) for key in ("sample", "epoch", "turn")))
             repeats = self._num_repeats(turn)
             identity = (*turn, repeats) if repeats else turn
         else:

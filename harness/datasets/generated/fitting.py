@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from longspan.harness.datasets.documents import Document, render_context
 from longspan.harness.datasets.records import Record, text_id
 from longspan.harness.errors import DataError
@@ -27,6 +29,19 @@ _MAX_GROWTH = 16
 """How many times larger the next text may be: a slope found on a small text is inexact."""
 _MAX_SECANTS = 6
 _MAX_COUNTS = 16
+
+
+class DrawOptions(BaseModel):
+    """What every generated task can be told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    seed: int = 42
+    """Seed of all that is drawn."""
+    answer_tokens: int | None = Field(default=None, ge=1)
+    """Tokens kept free for the answer; None: the task's own. Models that think first need more."""
+    overhead_tokens: int = Field(default=32, ge=0)
+    """Tokens kept free for the chat template."""
 
 
 @dataclass(frozen=True)

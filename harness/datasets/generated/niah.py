@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from longspan.harness.datasets.generated.fitting import Draft, Room, fit, to_record
+from longspan.harness.datasets.generated.fitting import Draft, DrawOptions, Room, fit, to_record
 from longspan.harness.datasets.generated.haystack import Haystack, Needle, Prose, noise
 from longspan.harness.datasets.generated.words import adjectives, nouns
 from longspan.harness.datasets.records import Record, make_document
@@ -22,33 +22,28 @@ from longspan.harness.tokens import TokenCounter
 
 INSTRUCTIONS = DEFAULT_INSTRUCTIONS
 """Format instructions; they are part of the length."""
+ANSWER_TOKENS = 128
 
 _ONSETS = tuple("B D F G K L M N P R S T V Z Br Dr Kr St Th".split())  # noqa: SIM905
 _RIMES = tuple("al an ar el en er il in ir ol on or ul un ur".split())  # noqa: SIM905
 _ENDINGS = tuple("avo eda igra omir ubet".split())  # noqa: SIM905
 
 
-class NiahOptions(BaseModel):
+class NiahOptions(DrawOptions):
     """Which cells to generate."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    lengths_tokens: tuple[Annotated[int, Field(ge=256)], ...] = Field(min_length=1)
+    lengths_tokens: tuple[Annotated[int, Field(ge=256)], ...] = Field(
+        default=(1024, 2048, 4096), min_length=1
+    )
     """Lengths in tokens: prompt, answer and chat template together."""
-    num_depths: int = Field(11, ge=2)
+    num_depths: int = Field(default=11, ge=2)
     """Depths, evenly spaced from the beginning to the end."""
     depths: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(
         default=None, min_length=1
     )
     """Depths as fractions in [0, 1], in place of evenly spaced ones."""
-    num_repeats: int = Field(1, ge=1)
+    num_repeats: int = Field(default=1, ge=1)
     """Samples of a cell, each with another fact."""
-    seed: int = 42
-    """Seed of the facts."""
-    answer_tokens: int = Field(128, ge=1)
-    """Tokens kept free for the answer."""
-    overhead_tokens: int = Field(32, ge=0)
-    """Tokens kept free for the chat template."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,7 @@ def niah_records(
     for repeat in range(options.num_repeats):
         fact = make_fact(random.Random(f"{options.seed}/niah/{repeat}"))
         for length in options.lengths_tokens:
-            room = Room(length, options.answer_tokens, options.overhead_tokens)
+            room = Room(length, options.answer_tokens or ANSWER_TOKENS, options.overhead_tokens)
             guess = None
             for depth in _depths(options):
                 draft = _draft(fact, haystack, depth)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from longspan.harness.datasets.documents import Document
+from longspan.harness.datasets.drawing import shuffled
 from longspan.harness.datasets.generated.fitting import Draft
 from longspan.harness.datasets.records import gold_answers, make_document
 from longspan.harness.errors import DataError
@@ -185,10 +186,4 @@ def _endless(
 ) -> Iterator[Document]:
     """Yields the pool in random orders without end, drawing only as far as it is read."""
     while any(document.id not in left_out for document in pool):
-        moved: dict[int, int] = {}
-        for place in range(len(pool)):
-            other = rng.randrange(place, len(pool))
-            document = pool[moved.get(other, other)]
-            moved[other] = moved.get(place, place)
-            if document.id not in left_out:
-                yield document
+        yield from (one for one in shuffled(pool, rng) if one.id not in left_out)

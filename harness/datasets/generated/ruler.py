@@ -10,22 +10,22 @@ and common words, so that lengths are compared in pairs.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from longspan.harness.datasets.generated.assignments import draft_assignments
-from longspan.harness.datasets.generated.fitting import Draft, Room, fit, to_record
+from longspan.harness.datasets.generated.fitting import Draft, DrawOptions, Room, fit, to_record
 from longspan.harness.datasets.generated.haystack import Prose
 from longspan.harness.datasets.generated.needles import VARIANTS, draft_needles
 from longspan.harness.datasets.generated.passages import draft_question, read_hotpotqa, read_squad
 from longspan.harness.datasets.generated.word_counts import draft_common_words, draft_frequent_words
 from longspan.harness.datasets.records import Record
 from longspan.harness.errors import DataError
+from longspan.harness.files import Problem
 from longspan.harness.prompts import DEFAULT_INSTRUCTIONS
 from longspan.harness.tokens import TokenCounter
 
@@ -46,26 +46,14 @@ LIST_INSTRUCTIONS = (
 Corpus = Sequence[str] | Sequence[Mapping[str, Any]]
 """Essays, rows of SQuAD or rows of HotpotQA, as the task has it."""
 
-logger = logging.getLogger(__name__)
 
+class RulerOptions(DrawOptions):
+    """Which samples of a task to generate."""
 
-class RulerOptions(BaseModel):
-    """Which samples to generate."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    task: TaskName
-    """One of the 13 tasks."""
-    length_tokens: int = Field(ge=256)
+    length_tokens: int = Field(default=4096, ge=256)
     """Tokens of prompt, answer and chat template together; a sample comes close and stays below."""
-    num_samples: int = Field(100, ge=1)
+    num_samples: int = Field(default=20, ge=1)
     """Samples; RULER has 500 at each length. Fewer are the first of more."""
-    seed: int = 42
-    """Seed of all that is drawn."""
-    answer_tokens: int | None = Field(None, ge=1)
-    """Tokens kept free for the answer; None: RULER's. Models that think first need more."""
-    overhead_tokens: int = Field(32, ge=0)
-    """Tokens kept free for the chat template."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +61,8 @@ class RulerTask:
     """What is the same for all samples of a task."""
 
     answer_tokens: int
-    """RULER's room for the answer."""
+    """Room for the answer: RULER's, but for `vt`, whose five names take more than RULER's 30 tokens
+    with the sentence that our instructions ask for."""
     instructions: str
     """Format instructions; they are part of the length."""
     material: Literal["essays", "squad", "hotpotqa"] | None = None
@@ -93,7 +82,7 @@ def _needle_task(name: str) -> RulerTask:
 
 TASKS: dict[str, RulerTask] = {
     **{name: _needle_task(name) for name in VARIANTS},
-    "vt": RulerTask(30, LIST_INSTRUCTIONS),
+    "vt": RulerTask(50, LIST_INSTRUCTIONS),
     "cwe": RulerTask(120, LIST_INSTRUCTIONS),
     "fwe": RulerTask(50, LIST_INSTRUCTIONS),
     "qa_1": RulerTask(32, DEFAULT_INSTRUCTIONS, "squad", "part"),
@@ -102,15 +91,15 @@ TASKS: dict[str, RulerTask] = {
 
 
 def ruler_records(
-    options: RulerOptions, counter: TokenCounter, corpus: Corpus = ()
-) -> list[Record]:
-    """Returns the samples of a task at a length.
+    name: TaskName, options: RulerOptions, counter: TokenCounter, corpus: Corpus = ()
+) -> tuple[list[Record], list[Problem]]:
+    """Returns the samples of a task at a length, and the questions that were left out.
 
-    Questions whose own passages do not fit are left out, with a warning; the next ones take their
-    place.
+    Those are the questions whose own passages do not fit; the next ones take their place.
 
     Args:
-        options: Task, length and number.
+        name: One of the 13 tasks.
+        options: Length and number.
         counter: Whose tokens the length is in.
         corpus: Texts for essay haystacks, which are repeated as needed, or rows of SQuAD or
             HotpotQA; nothing for other tasks.
@@ -118,20 +107,22 @@ def ruler_records(
     Raises:
         DataError: the corpus is not what the task needs, or is too small, or the length is.
     """
-    task = TASKS[options.task]
+    task = TASKS[name]
     room = Room(
         options.length_tokens,
         task.answer_tokens if options.answer_tokens is None else options.answer_tokens,
         options.overhead_tokens,
     )
     records: list[Record] = []
-    num_left_out, guess = 0, None
-    for index, draft in enumerate(_drafts(options, room, corpus)):
+    left_out: list[Problem] = []
+    guess = None
+    for index, draft in enumerate(_drafts(name, options, room, corpus)):
         fitted = fit(draft, task.instructions, room, counter, guess)
         if fitted is None:
             if task.references == "all":  # every sample of such a task is as large as this one
-                raise room.too_small(options.task, counter)
-            num_left_out += 1
+                raise room.too_small(name, counter)
+            place = f"{name} question {index + 1}"
+            left_out.append(Problem(place, f"its passages exceed {room.length_tokens} tokens"))
             continue
         guess = fitted.num_units
         facts = {
@@ -141,52 +132,48 @@ def ruler_records(
             "tokenizer": counter.name,
             "reference_rule": task.references,
         }
-        records.append(to_record(draft, fitted, options.task, task.instructions, facts))
+        records.append(to_record(draft, fitted, name, task.instructions, facts))
         if len(records) == options.num_samples:
             break
-    if num_left_out:
-        logger.warning("%s: %d questions left out: too long", options.task, num_left_out)
     if len(records) < options.num_samples:
         raise DataError(
-            f"too few questions for {options.task}: {len(records)} fit into "
-            f"{options.length_tokens} tokens, {num_left_out} do not, num_samples is "
+            f"too few questions for {name}: {len(records)} fit into "
+            f"{options.length_tokens} tokens, {len(left_out)} do not, num_samples is "
             f"{options.num_samples}; lower num_samples or give more rows"
         )
-    return records
+    return records, left_out
 
 
-def _drafts(options: RulerOptions, room: Room, corpus: Corpus) -> Iterator[Draft]:
+def _drafts(name: TaskName, options: RulerOptions, room: Room, corpus: Corpus) -> Iterator[Draft]:
     """Returns what yields the samples before they have a length.
 
     Questions come in the order of the rows, as in RULER; all else is drawn without end.
     """
-    material = TASKS[options.task].material
+    material = TASKS[name].material
+
+    def rng(index: int) -> random.Random:
+        return random.Random(f"{options.seed}/{name}/{index}")
+
     if material in ("squad", "hotpotqa"):
         read, hops = (read_squad, 1) if material == "squad" else (read_hotpotqa, 2)
-        questions, pool = read(_rows(options.task, corpus))
+        questions, pool = read(_rows(name, corpus))
         return (
-            draft_question(question, pool, hops, _rng(options, index))
+            draft_question(question, pool, hops, rng(index))
             for index, question in enumerate(questions)
         )
-    prose = Prose(_texts(options.task, corpus)) if material == "essays" else None
-    draft = _generator(options, room, prose)
-    return (draft(_rng(options, index)) for index in range(options.num_samples))
+    prose = Prose(_texts(name, corpus)) if material == "essays" else None
+    draft = _generator(name, room, prose)
+    return (draft(rng(index)) for index in range(options.num_samples))
 
 
-def _generator(
-    options: RulerOptions, room: Room, prose: Prose | None
-) -> Callable[[random.Random], Draft]:
-    if options.task == "vt":
+def _generator(name: TaskName, room: Room, prose: Prose | None) -> Callable[[random.Random], Draft]:
+    if name == "vt":
         return draft_assignments
-    if options.task == "cwe":
+    if name == "cwe":
         return lambda rng: draft_common_words(room.length_tokens, rng)
-    if options.task == "fwe":
+    if name == "fwe":
         return lambda rng: draft_frequent_words(room.prompt_tokens, rng)
-    return lambda rng: draft_needles(VARIANTS[options.task], prose, rng)
-
-
-def _rng(options: RulerOptions, index: int) -> random.Random:
-    return random.Random(f"{options.seed}/{options.task}/{index}")
+    return lambda rng: draft_needles(VARIANTS[name], prose, rng)
 
 
 def _texts(task: str, corpus: Corpus) -> Sequence[str]:

@@ -137,7 +137,7 @@ def test_exact_bins_without_the_vocabulary_is_one_line(monkeypatch, tmp_path):
         ({"prompt": json.dumps(CHAT[:-1])}, "does not end with a user message"),
         ({"prompt": [{"role": "tool", "content": "x"}]}, "a message of role 'tool'"),
         ({"prompt": [{"role": "user", "content": ["x"]}]}, "a message of role 'user'"),
-        ({"answer": "Second poem"}, "does not begin with the hash 'aYooSG8CQg'"),
+        ({"answer": "Second poem"}, "does not begin with the hash: 'aYooSG8CQg'"),
         ({"answer": None}, "does not begin with the hash"),
     ],
 )

@@ -1,6 +1,7 @@
 """Task data: found in every layout of a mirror, fetched by one command, and named when missing."""
 
 import json
+import zipfile
 
 import pytest
 import yaml
@@ -10,8 +11,9 @@ from longspan.harness.datasets import command as data_command
 from longspan.harness.datasets import data as data_module
 from longspan.harness.datasets import hub
 from longspan.harness.datasets.data import Data, find_data, find_locally
+from longspan.harness.datasets.state import data_state
 from longspan.harness.errors import DataError
-from longspan.harness.registry import find_task
+from longspan.harness.registry import find_spec, find_task
 from longspan.harness.spec import DatasetSpec, SpecFile, TaskSpec
 
 COMMIT, OTHER = "a" * 40, "b" * 40
@@ -287,3 +289,86 @@ def test_the_name_of_a_repository_cannot_leave_the_mirror(tmp_path):
 def test_a_data_argument_that_is_no_path_is_one_line():
     with pytest.raises(DataError, match="no data file at 5; check the path given with -T data="):
         find_task("musique", data=5)
+
+
+@pytest.mark.parametrize("name", ["town-hall/towns", "towns", "datasets--town-hall--towns"])
+def test_a_mirror_may_hold_a_data_set_under_another_of_its_names(mirror, tmp_path, name):
+    inside = f"snapshots/{COMMIT}/one/a.jsonl" if name.startswith("datasets") else "one/a.jsonl"
+    path = put(mirror / name / inside)
+    assert find_locally(spec_file(tmp_path)) is None
+    found = find_locally(spec_file(tmp_path, aliases=["town-hall/towns"]))
+    assert found.paths == (path,)
+    assert found.revision == (COMMIT if name.startswith("datasets") else "unknown")
+
+
+@pytest.mark.parametrize(
+    ("task", "place"),
+    [
+        ("corpusqa_4m", "Tongyi-Zhiwen/CorpusQA/4m_4domains.jsonl"),
+        ("corpusqa_4m", "CorpusQA/4m_4domains.jsonl"),
+        ("corpusqa_4m", "datasets--Tongyi-Zhiwen--CorpusQA/snapshots/c0/4m_4domains.jsonl"),
+        ("longbench_qasper", "zai-org/LongBench/data/qasper.jsonl"),
+        ("longbench_v2", "zai-org/LongBench-v2/data.json"),
+    ],
+)
+def test_files_are_found_where_their_data_set_would_have_them(mirror, task, place):
+    path = put(mirror / place)
+    assert find_locally(find_spec(task)).paths == (path,)
+
+
+def test_the_remedy_fits_the_task(mirror, capsys):
+    put(mirror / "essays.jsonl")
+    assert main(["data", "path", "ruler", "niah", "taskset"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "ruler: generated: there is nothing to fetch",
+        f"ruler: essays: {mirror / 'essays.jsonl'}",
+        "ruler: squad: not here; for tasks that are made of squad pass -T squad=FILE",
+        "ruler: hotpotqa: not here; for tasks that are made of hotpotqa pass -T hotpotqa=FILE",
+        "niah: generated: there is nothing to fetch",
+        f"niah: essays: {mirror / 'essays.jsonl'}",
+        "taskset: a task set of yours: pass -T path=DIR (build one with `longspan synth`)",
+    ]
+    assert main(["data", "path", "musique", "frames"]) == 1
+    musique, frames = capsys.readouterr().out.splitlines()
+    assert "musique: missing, and not on the hub; put musique_ans_v1.0_dev.jsonl" in musique
+    assert "or pass -T data=FILE" in musique and "fetch" not in musique
+    assert frames == "frames: missing; run: longspan data fetch frames"
+
+
+@pytest.mark.parametrize("task", ["ruler", "niah", "taskset"])
+def test_there_is_nothing_to_fetch_where_nothing_is_read(task, capsys):
+    assert main(["data", "fetch", task]) == 2
+    assert f"task {task} has nothing to fetch; see: longspan data path" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("a.jsonl", b"", "is empty"),
+        ("a.json", b'[{"id": "1"}, {"id"', "is cut off"),
+        ("a.parquet", b"PAR1 and no end", "is cut off"),
+        ("a.zip", b"PK no archive", "cannot be read"),
+    ],
+)
+def test_a_damaged_file_is_said_and_not_passed_for_data(mirror, tmp_path, name, content, what):
+    file = spec_file(tmp_path, files=[name])
+    put(mirror / name)
+    (mirror / name).write_bytes(content)
+    state = data_state(file)
+    assert not state.is_usable and state.cell.startswith(f"damaged: {name}: {what}")
+    assert what in state.lines[0]
+
+
+@pytest.mark.parametrize("content", ['[{"id": 1}]\n', '{"id": 1}\n{"id": 2}\n'])
+def test_a_whole_file_is_no_damaged_one(mirror, tmp_path, content):
+    put(mirror / "a.json", content)
+    assert data_state(spec_file(tmp_path, files=["a.json"])).cell == "a.json"
+
+
+def test_an_archive_without_its_member_is_damaged(mirror, tmp_path):
+    with zipfile.ZipFile(mirror / "a.zip", "w") as archive:
+        archive.writestr("wrapped/one.jsonl", "{}")
+    assert data_state(spec_file(tmp_path, files=["a.zip"], member="one.jsonl")).is_usable
+    lacking = data_state(spec_file(tmp_path, files=["a.zip"], member="two.jsonl"))
+    assert "lacks two.jsonl" in lacking.cell

@@ -6,6 +6,7 @@ import json
 import pytest
 from inspect_ai import eval
 
+from longspan.harness.datasets import generators
 from longspan.harness.datasets.data import DATA_VARIABLE
 from longspan.harness.datasets.generated.ruler import TASK_NAMES, TASKS
 from longspan.harness.errors import DataError, SpecError
@@ -78,7 +79,31 @@ def test_mistakes_are_one_line(options, error, message, monkeypatch):
         find_task("ruler", **options)
 
 
+def test_questions_left_out_are_counted_in_the_log_and_said(mirror, tmp_path, caplog):
+    rows = squad_articles()
+    rows[0]["paragraphs"][0]["context"] += " It rains." * 1000
+    (tmp_path / "dev-v2.0.json").write_text(json.dumps({"data": rows}))
+    facts = find_task("ruler", tasks="qa_1", length_tokens=1000, num_samples=2).metadata
+    assert (facts["num_samples"], facts["num_rows_left_out"]) == (2, 1)
+    assert facts["reasons_left_out"][0]["first_rows"] == ["qa_1 question 1"]
+    assert "1 rows left out: its passages exceed 1000 tokens (qa_1 question 1)" in caplog.text
+    assert find_task("niah", lengths_tokens=400, num_depths=2).metadata["num_rows_left_out"] == 0
+
+
+def test_depths_of_the_needle_may_be_given():
+    task = find_task("niah", lengths_tokens=400, depths="0.25,0.5")
+    assert [sample.metadata["depth"] for sample in task.dataset] == [0.25, 0.5]
+
+
 def test_tasks_without_material_need_no_data(monkeypatch):
     monkeypatch.delenv(DATA_VARIABLE, raising=False)
     task = find_task("ruler", tasks=",".join(FREE), length_tokens=1500, num_samples=1)
     assert len(task.dataset) == len(FREE) == 6
+
+
+def test_material_in_a_json_array_is_read_once(tmp_path, monkeypatch):
+    path = tmp_path / "hotpot_dev_distractor_v1.json"
+    path.write_text(json.dumps(hotpot_rows()))
+    monkeypatch.setattr(generators, "read_rows", lambda *arguments: pytest.fail("read again"))
+    task = find_task("ruler", tasks="qa_2", length_tokens=1024, num_samples=1, hotpotqa=str(path))
+    assert len(task.dataset) == 1

@@ -85,7 +85,7 @@ def test_key_value_pairs_are_shortened_around_the_pair_asked_for():
     assert (whole.targets, whole.values["key"]) == (("2",), "b")
     short = reader("kv_retrieval", [], num_pairs=2)(KV)
     assert '"b": "2"' in short.documents[0].text and short.extra == {"num_pairs": 2}
-    with pytest.raises(ValueError, match="has 3 pairs, asked for 4"):
+    with pytest.raises(ValueError, match="fewer pairs than num_pairs=4: 3"):
         reader("kv_retrieval", [], num_pairs=4)(KV)
     with pytest.raises(ValueError, match="not among the records"):
         reader("kv_retrieval", [])({**KV, "key": "x"})
@@ -158,7 +158,7 @@ def test_a_context_is_filled_up_to_a_number_of_tokens(target):
 @pytest.mark.usefixtures("estimated")
 def test_lengths_that_cannot_be_had_are_said():
     rows = nq_rows(9)
-    with pytest.raises(ValueError, match="gold passage has 5 tokens, more than target_tokens=2"):
+    with pytest.raises(ValueError, match="gold passage exceeds target_tokens=2: 5 tokens"):
         reader("nq_distractors", rows, target_tokens=2)(rows[0])
     with pytest.raises(DataError, match="target_tokens is too large: got 999, the file has"):
         reader("nq_distractors", rows, target_tokens=999)(rows[0])
@@ -222,3 +222,64 @@ def test_wrong_readers_and_options_are_one_line():
         make_reader(spec(reader="musique"), {"bogus": 1})
     with pytest.raises(SpecError, match="lacks target, context"):
         make_reader(spec(reader="fields", fields={"question": "q"}), {})([])
+
+
+CHOICES = {"question": "q", "target": "gold", "context": "docs", "choices": "choices"}
+
+
+def choose(choices, gold):
+    row = {"q": "Which?", "gold": gold, "docs": "A text.", "choices": choices}
+    return fields([], CHOICES)(row).targets[0]
+
+
+@pytest.mark.parametrize(
+    ("choices", "gold", "reason"),
+    [
+        ([], "A", "fewer than 2 choices: 0"),
+        (None, "A", "choices are no list .*: NoneType"),
+        (["only"], "A", "fewer than 2 choices: 1"),
+        ("Kukton, Tastal", "A", "choices are no list .*: str"),
+        ([str(n) for n in range(27)], "A", "more than 26 choices: 27"),
+        (["Kukton", ""], "A", "a choice holds no text: ''"),
+        (["Kukton", None], "A", "a choice holds no text: None"),
+        ({"text": ["a"], "label": ["A"]}, "A", "no letter from A to Z: 'LABEL'"),
+        (["Kukton", "A"], "A", "may be option A or B: 'A'"),
+        (["same", "same"], "same", "may be option A or B: 'same'"),
+        (["1", "2", "3"], "2", "may be option B or C: '2'"),
+        ([1, 2, 3], 2, "may be option B or C: '2'"),
+        (["Kukton", "Tastal"], "Bel", "none of the choices: 'Bel'"),
+        (["Kukton", "Tastal"], 2, "none of the choices: '2'"),
+        (["Kukton", "Tastal"], ["A", "B"], "several gold answers where one choice"),
+    ],
+)
+def test_a_row_whose_choices_or_target_say_nothing_is_refused(choices, gold, reason):
+    with pytest.raises(ValueError, match=reason):
+        choose(choices, gold)
+
+
+def test_a_row_without_its_choices_is_refused_and_not_scored_as_text():
+    row = {"q": "Which?", "gold": "Tastal", "docs": "A text."}
+    with pytest.raises(KeyError, match="choices"):
+        fields([], CHOICES)(row)
+
+
+def test_the_type_of_a_target_tells_an_index_from_a_text():
+    assert choose(["1", "2", "3"], 2) == "C"
+    assert choose([10, 20, 30], 20) == "B"
+    assert choose({"A": "Kukton", "B": "Tastal", "C": None}, "Tastal") == "B"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"docs": "  "}, "no context"),
+        ({"docs": [{"title": "T", "text": None}]}, "the context holds no text: NoneType"),
+        ({"docs": 7}, "the context holds no text: int"),
+        ({"meta": {"gold": float("nan")}}, "neither text nor number: nan"),
+        ({"meta": {"gold": [{"answer": "x"}]}}, "neither text nor number"),
+        ({"meta": {"gold": []}}, "no gold answer"),
+    ],
+)
+def test_a_row_whose_context_or_gold_is_no_text_is_refused(change, reason):
+    with pytest.raises(ValueError, match=reason):
+        fields([], MAPPING)({**ROW, **change})

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -69,12 +70,55 @@ def test_rows_left_out_are_counted_with_number_and_reason(tmp_path, caplog):
         reading = read_samples(SPEC, Data((path,)), lambda rows: read)
     assert [sample.id for sample in reading.samples] == ["a", "b"]
     assert [str(problem) for problem in reading.problems][1:] == [
-        "rows.jsonl row 3: repeats id 'a'",
+        "rows.jsonl row 3: repeats id: 'a'",
         "rows.jsonl row 4: field 'id' is missing",
         "rows.jsonl row 5: not answerable",
     ]
     assert reading.summary()["num_rows_left_out"] == 4
-    assert "4 rows of rows.jsonl left out" in caplog.text
+    assert "towns: 1 rows left out: not answerable (rows.jsonl row 5)" in caplog.text
+
+
+def test_every_reason_is_in_the_log_and_on_the_console_with_its_count_and_first_rows(
+    tmp_path, caplog
+):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"id": "a"}, *({"id": "a"} for _ in range(30)), {"no": 1}, {"id": "good"}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with caplog.at_level(logging.WARNING):
+        reading = read_samples(SPEC, Data((path,)), lambda rows: lambda row: record(row["id"]))
+    assert reading.summary()["reasons_left_out"] == [
+        {
+            "reason": "repeats id: 'a'",
+            "num_rows": 30,
+            "first_rows": [f"rows.jsonl row {number}" for number in range(2, 7)],
+        },
+        {"reason": "field 'id' is missing", "num_rows": 1, "first_rows": ["rows.jsonl row 32"]},
+    ]
+    assert len(caplog.messages) == 2
+    assert "30 rows left out: repeats id: 'a' (rows.jsonl row 2" in caplog.messages[0]
+    assert "1 rows left out: field 'id' is missing (rows.jsonl row 32)" in caplog.messages[1]
+
+
+def test_a_row_on_which_the_tasks_template_fails_is_one_bad_row(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"id": "a"}\n{"id": "b"}\n')
+    spec = SPEC.model_copy(update={"question": "{{ question }} {{ choices[1] }}"})
+
+    def read(row):
+        values = {"question": "?", "choices": ["x", "y"][: 1 + (row["id"] == "b")]}
+        return replace(record(row["id"]), values=values)
+
+    reading = read_samples(spec, Data((path,)), lambda rows: read)
+    assert [sample.id for sample in reading.samples] == ["b"]
+    assert "template cannot be filled" in str(reading.problems[0])
+
+
+def test_half_a_character_is_a_bad_row_and_breaks_no_log(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"id": "a\\ud800"}\n{"id": "b"}\n')
+    reading = read_samples(SPEC, Data((path,)), lambda rows: lambda row: record(row["id"]))
+    assert [sample.id for sample in reading.samples] == ["b"]
+    assert "cannot be written" in reading.problems[0].reason
 
 
 def test_a_file_without_a_usable_row_is_an_error(tmp_path):

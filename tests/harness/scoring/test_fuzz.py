@@ -9,10 +9,10 @@ from inspect_ai.scorer import Score, mean, scorer
 
 from longspan.harness.cli import main
 from longspan.harness.scoring import fuzz as fuzzing
-from longspan.harness.scoring.fuzz import EXPLOITS, fuzz
+from longspan.harness.scoring.exploits import EXPLOITS
+from longspan.harness.scoring.fuzz import CONTROL, fuzz
 from longspan.harness.scoring.scorers import SCORERS
 
-CONTROL = "gold answer (control)"
 NAMES = ("Arnor", "Belfalas", "Cardolan")
 
 
@@ -37,7 +37,7 @@ def gullible():
 
 def test_every_exploit_is_tried_on_every_sample_and_only_the_control_earns():
     earnings = fuzz(made_up(SCORERS["exact_match"]()))
-    assert [one.exploit for one in earnings] == list(EXPLOITS)
+    assert [one.exploit for one in earnings] == [CONTROL, *EXPLOITS]
     assert all(one.num_scored == one.num_samples == 3 for one in earnings)
     assert {one.exploit: one.mean for one in earnings if one.mean} == {CONTROL: 1.0}
     assert earnings[0].validity == {"answered": 3}
@@ -69,7 +69,9 @@ def test_samples_without_a_score_are_no_zeros():
 def test_the_command_fails_where_the_control_does(monkeypatch, capsys, scoring, code):
     monkeypatch.setattr(fuzzing, "named_task", lambda *args: made_up(scoring()))
     assert main(["fuzz-scorer", "lands", "--json"]) == code
-    first = json.loads(capsys.readouterr().out)[0]
+    printed = capsys.readouterr().out
+    assert printed.startswith("["), printed
+    first = json.loads(printed)[0]
     assert (first["exploit"], first["mean"]) == (CONTROL, 1.0 if code == 0 else None)
     assert main(["fuzz-scorer", "lands"]) == code
     assert "every candidate" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Scorers with a judge: when it is asked, what counts, and that its failure is no zero."""
 
+import json
 import math
 
 import pytest
@@ -11,9 +12,11 @@ from inspect_ai.solver import generate
 from longspan.harness.cli import main
 from longspan.harness.errors import ModelError, SpecError
 from longspan.harness.evaluate import evaluate
-from longspan.harness.parity import Completion, replay_parity
+from longspan.harness.parity import replay_parity
+from longspan.harness.replay import Completion
 from longspan.harness.scoring.scorers import SCORERS
 from longspan.harness.unit import num_scored
+from tests.harness.datasets.test_conversations import LONGMEMEVAL
 from tests.harness.scripted import scripted_model
 
 SAY = "Therefore, the answer is {}."
@@ -156,6 +159,19 @@ def test_reward_and_score_agree_where_a_judge_decides():
     assert (report.differences, report.num_scored) == ((), 3)
     mute = replay_parity(task, completions, model_roles={"grader": judge("unsure", "mute2")})
     assert (mute.differences, mute.num_scored) == ((), 2), "a failed judge is no score in both"
+
+
+def test_a_judged_task_is_replayed_with_the_judge_that_the_command_names(tmp_path, capsys):
+    row = {**LONGMEMEVAL, "question_type": "single-session-preference"}
+    (tmp_path / "rows.json").write_text(json.dumps([row]))
+    said = {"sample_id": row["question_id"], "text": SAY.format("whatever you like")}
+    (tmp_path / "said.jsonl").write_text(json.dumps(said))
+    judge(name="of_parity")
+    command = ["parity", "longmemeval_s", "-T", f"data={tmp_path / 'rows.json'}"]
+    command += ["--completions", str(tmp_path / "said.jsonl")]
+    assert main(command) == 2, "its gold is a rubric: without a judge nothing has a score"
+    assert main([*command, "--grader", "scripted/of_parity"]) == 0
+    assert "1 completions, 1 scored, 0 differences" in capsys.readouterr().out
 
 
 def test_benchmarks_whose_code_asks_a_judge_ask_always_so_that_compat_has_one_meaning(

@@ -35,6 +35,7 @@ from longspan.harness.scoring.numbers import Number, numeric, parse_number
         ("3/4", Number(0.75)),
         (r"-\frac{3}{4}", Number(-0.75)),
         ("3/0", None),
+        ("2/1", None),
         ("05/12", None),
         ("42 in 2019", Number(42)),
         ("in 2019", Number(2019)),

@@ -13,9 +13,10 @@ from longspan.harness.cli import main
 from longspan.harness.scoring import canaries as module
 from longspan.harness.scoring.canaries import canaries
 from longspan.harness.scoring.judge_prompts import prompt
-from tests.harness.scoring.judged import judged
+from longspan.harness.scoring.scorers import SCORERS
 from tests.harness.scripted import Request, scripted_model
 
+SCORER = "cover_exact_match"
 NAMES = ["right", "wrong", "broken", "equal", "broken too"]
 CANARIES = {prompt(one.request).user: one.meets for one in canaries("equivalence")}
 NUM_CANARIES = len(CANARIES)
@@ -43,7 +44,7 @@ def evaluated(tmp_path_factory):
     """A log of two epochs in which the judge failed twice each."""
     samples = [Sample(id=i, input=name, target="right") for i, name in enumerate(NAMES)]
     log = eval(
-        Task(dataset=samples, solver=generate(), scorer=judged()),
+        Task(dataset=samples, solver=generate(), scorer=SCORERS[SCORER](require_phrase=False)),
         model=scripted_model(lambda request: request.prompt, name="policy"),
         model_roles={"grader": scripted_model(failing_judge, name="grader")},
         log_dir=str(tmp_path_factory.mktemp("logs")),
@@ -62,7 +63,7 @@ def log(evaluated, tmp_path):
 
 def scores(path):
     log = read_eval_log(str(path))
-    return {(one.id, one.epoch): one.scores["judged"] for one in log.samples}
+    return {(one.id, one.epoch): one.scores[SCORER] for one in log.samples}
 
 
 def dump(score):
@@ -197,7 +198,7 @@ def test_a_log_without_a_judge_is_one_line_with_the_remedy(evaluated, tmp_path, 
 def test_every_mistake_is_one_line(log, tmp_path, capsys, arguments, message):
     (tmp_path / "text.eval").write_text("no log")
     foreign = read_eval_log(str(log))
-    del foreign.samples[2].scores["judged"].metadata["judge"]
+    del foreign.samples[2].scores[SCORER].metadata["judge"]
     write_eval_log(foreign, tmp_path / "foreign.json")
     before = log.read_bytes()
     name, *options = arguments
@@ -209,9 +210,9 @@ def test_every_mistake_is_one_line(log, tmp_path, capsys, arguments, message):
 def test_metadata_that_is_not_ours_survives(evaluated, tmp_path, capsys):
     with_more = evaluated.model_copy(deep=True)
     for sample in with_more.samples:
-        sample.scores["judged"].metadata["truncation"] = {"side": "middle"}
-        if "judge" in sample.scores["judged"].metadata:
-            sample.scores["judged"].metadata["judge"]["rule_compat"] = 0.0
+        sample.scores[SCORER].metadata["truncation"] = {"side": "middle"}
+        if "judge" in sample.scores[SCORER].metadata:
+            sample.scores[SCORER].metadata["judge"]["rule_compat"] = 0.0
     write_eval_log(with_more, tmp_path / "log.eval")
     scripted_model("It holds YES. [[NO]]", name="grader")
     assert rejudge(capsys, tmp_path / "log.eval")[0] == 0

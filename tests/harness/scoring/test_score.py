@@ -117,3 +117,13 @@ def test_offline_a_missing_judge_is_no_zero(tmp_path, capsys):
     capsys.readouterr()
     assert main(["score", "longmemeval", str(judged), "--compat"]) == 0
     assert json.loads(capsys.readouterr().out)["score"] == 1.0
+
+
+def test_a_folder_as_output_is_one_line_and_leaves_nothing(tmp_path, capsys):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"completion": "the answer is B", "target": "B"}\n')
+    (tmp_path / "folder").mkdir()
+    assert main(["score", "letter", str(path), "--out", str(tmp_path / "folder")]) == 2
+    error = capsys.readouterr().err
+    assert "folder is a folder; name a file in it" in error and error.count("\n") == 1
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["folder", "rows.jsonl"]

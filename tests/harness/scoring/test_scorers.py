@@ -101,10 +101,29 @@ def test_options_of_a_scorer_reach_the_measure():
 
 
 def test_an_option_that_a_scorer_does_not_take_is_refused():
-    with pytest.raises(TypeError, match="scorer letter has no option 'tolerance'"):
+    with pytest.raises(SpecError, match="scorer letter has no option 'tolerance'; it has: none"):
         letter(tolerance=0.1)
     with pytest.raises(SpecError, match="scoring must be strict or compat: got 'lenient'"):
         by_sample(scoring="lenient")
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (cover_exact_match, {"max_extra_words": "many"}, "must be a whole number.*: got 'many'"),
+        (cover_exact_match, {"max_extra_words": -1}, "at least 0: got -1"),
+        (cover_exact_match, {"max_extra_words": 1.5}, "a whole number, at least 0: got 1.5"),
+        (cover_exact_match, {"max_extra_words": True}, "a whole number, at least 0: got True"),
+        (numeric, {"tolerance": None}, "a number, at least 0: got None"),
+        (numeric, {"tolerance": float("nan")}, "a number, at least 0: got nan"),
+        (numeric, {"tolerance": float("inf")}, "a number, at least 0: got inf"),
+        (by_sample, {"require_phrase": "maybe"}, "must be true or false: got 'maybe'"),
+        (letter, {"require_phrase": 1}, "must be true or false: got 1"),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_refused_when_the_scorer_is_made(make, options, message):
+    with pytest.raises(SpecError, match=message):
+        make(**options)
 
 
 def test_the_authors_form_can_be_the_score_and_may_leave_samples_out():
@@ -118,13 +137,28 @@ def test_the_authors_form_can_be_the_score_and_may_leave_samples_out():
     assert math.isnan(run(numeric(scoring="compat"), SAY.format(1), target="1").value)
 
 
-def test_the_mean_of_the_authors_form_is_a_metric(tmp_path):
-    samples = [Sample(id=f"s{i}", input="q", target="A") for i in range(2)]
-    answers = iter(["The correct answer is Austria.", ""])
-    model = scripted_model(lambda prompt: next(answers))
-    log = eval(Task(dataset=samples, scorer=letter()), model=model, log_dir=str(tmp_path))[0]
-    metrics = log.results.scores[0].metrics
-    assert (metrics["mean"].value, metrics["compat"].value) == (0.0, 1.0)
+def metrics_of(answers, folder, epochs=1):
+    samples = [Sample(id=f"s{i}", input="q", target="A") for i in range(len(answers) // epochs)]
+    said = iter(answers)
+    model = scripted_model(lambda prompt: next(said))
+    task = Task(dataset=samples, scorer=letter(), epochs=epochs)
+    (log,) = eval(task, model=model, log_dir=str(folder), max_samples=1, display="none")
+    return {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+
+
+def test_the_mean_of_the_authors_form_and_its_number_of_samples_are_metrics(tmp_path):
+    austria = "The correct answer is Austria."
+    metrics = metrics_of([austria, "", "The correct answer is B", austria], tmp_path)
+    assert metrics["mean"] == 0.0 and metrics["compat"] == pytest.approx(2 / 3)
+    assert metrics["compat_n"] == 3  # their code leaves the empty one out
+    nothing = metrics_of(["", ""], tmp_path)
+    assert math.isnan(nothing["compat"]) and nothing["compat_n"] == 0
+
+
+def test_over_epochs_the_authors_form_is_that_of_the_first(tmp_path):
+    answers = ["The correct answer is (A)", "The correct answer is (B)"]
+    metrics = metrics_of(answers, tmp_path, epochs=2)
+    assert (metrics["mean"], metrics["compat"], metrics["compat_n"]) == (0.5, 1.0, 1)
 
 
 def test_by_sample_scores_with_the_samples_own_scorer():
