@@ -8,10 +8,17 @@ import pytest
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.log import read_eval_log
 
 from longspan.agents.full_context import full_context
 from longspan.harness.scoring.scorers import by_sample
-from longspan.leaderboards.inspect_logs import _depth, _input_length
+from longspan.leaderboards.inspect_logs import (
+    UNREAD_FIELDS,
+    _depth,
+    _input_length,
+    _row,
+    _samples,
+)
 from longspan.leaderboards.logs import read_logs
 from tests.harness.scripted import scripted_model
 
@@ -78,3 +85,15 @@ def test_length_is_what_the_solver_counted_before_what_the_task_says():
     assert _input_length(task, None, None) == 90
     assert _input_length({"num_tokens": 80}, None, None) == 80
     assert _input_length({}, None, None) is None
+
+
+def test_samples_are_those_that_inspect_reads(run_log, tmp_path):
+    for solver in ("full_context", "memory_agent"):
+        run_log(tmp_path, solver, 0.5, count=4, windows=2, solver=solver, epochs=2)
+    for path in tmp_path.glob("*.eval"):
+        ours = {(one.id, one.epoch): one for one in _samples(path)}
+        theirs = read_eval_log(str(path), exclude_fields=UNREAD_FIELDS).samples or []
+        assert len(ours) == len(theirs) == 8
+        for one in theirs:
+            assert _row(ours[one.id, one.epoch]) == _row(one)
+            assert _row(one)["completion"] and _row(one)["calls"]
