@@ -6,10 +6,12 @@ not on the order of rows.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,7 +34,7 @@ from longspan.harness.datasets.records import (
 )
 from longspan.harness.errors import DataError
 from longspan.harness.scoring.normal import normalise
-from longspan.harness.tokens import EstimatedTokens, TokenCounter, active_counter
+from longspan.harness.tokens import EstimatedTokens, active_counter
 
 
 class DistractorOptions(BaseModel):
@@ -75,6 +77,7 @@ def nq_distractors(rows: Sequence[Row], options: DistractorOptions) -> ReadRow:
     pool = [golds[name] for name in sorted(golds)]
     texts = {document.id: f" {normalise(document.text)} " for document in pool}
     counter = active_counter(options.tokenizer) if options.target_tokens else EstimatedTokens()
+    tokens = _Tokens(counter.count, functools.cache(counter.count))
 
     def read(row: Row) -> Record:
         question, gold = row_text(row, "question"), _gold_passage(row)
@@ -93,7 +96,7 @@ def nq_distractors(rows: Sequence[Row], options: DistractorOptions) -> ReadRow:
         if options.target_tokens is None:
             documents = _hide(gold, _some(distractors, options), options, rng)
         else:
-            documents = _fill(gold, distractors, options, rng, counter)
+            documents = _fill(gold, distractors, options, rng, tokens)
             filled = {"target_tokens": options.target_tokens, "tokenizer": counter.name}
         return Record(
             id=text_id(question, *targets),
@@ -155,21 +158,30 @@ def _some(distractors: Iterator[Document], options: DistractorOptions) -> list[D
     return found
 
 
+@dataclass(frozen=True)
+class _Tokens:
+    """How texts are counted."""
+
+    of_context: Callable[[str], int]
+    of_passage: Callable[[str], int]
+    """Remembers: a passage is a distractor of many questions."""
+
+
 def _fill(
     gold: Document,
     distractors: Iterator[Document],
     options: DistractorOptions,
     rng: random.Random,
-    counter: TokenCounter,
+    tokens: _Tokens,
 ) -> list[Document]:
     """Returns the passages of a context just below `target_tokens`."""
     target = options.target_tokens or 0
     kept: list[Document] = []
-    size = counter.count(render_document(gold))
+    size = tokens.of_passage(render_document(gold))
     if size > target:
         raise ValueError(f"the gold passage exceeds target_tokens={target}: {size} tokens")
     for document in distractors:
-        size += counter.count(f"{DOCUMENT_SEPARATOR}{render_document(document)}")
+        size += tokens.of_passage(f"{DOCUMENT_SEPARATOR}{render_document(document)}")
         if size > target:
             break
         kept.append(document)
@@ -180,7 +192,7 @@ def _fill(
         )
     documents = _hide(gold, kept, options, rng)
     # Joined texts may have more tokens than their parts.
-    while counter.count(render_context(documents)) > target and len(documents) > 1:
+    while tokens.of_context(render_context(documents)) > target and len(documents) > 1:
         documents.pop(-2 if documents[-1] is gold else -1)
     return documents
 
