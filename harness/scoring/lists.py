@@ -14,7 +14,12 @@ from dataclasses import replace
 
 from longspan.harness.scoring.metrics import exact_match
 from longspan.harness.scoring.normal import normalise
-from longspan.harness.scoring.numbers import MAX_EXTRA_WORDS, parse_number, same_number
+from longspan.harness.scoring.numbers import (
+    MAX_EXTRA_WORDS,
+    parse_answer_number,
+    parse_number,
+    same_number,
+)
 
 _NOTHING = re.compile(
     r"(?:there (?:are|is|were|was) )?(?:none|nothing|no|empty|not any|无|没有)\b.*|empty list|n/a|",
@@ -108,7 +113,7 @@ def _same(answer: str, gold: str) -> bool:
     num_words = len(normalise(gold.replace("元", "")).split())
     if wanted is None or "/" in gold or num_words > 1 + (wanted.scale != 1):
         return bool(exact_match(answer, gold))
-    given = parse_number(answer)
+    given = parse_answer_number(answer)
     if given is None:
         return False
     # A percentage is not a fraction here: two decimals of a fraction are half a percent.

@@ -81,11 +81,13 @@ def _ruler(answer: str, targets: Sequence[str], metadata: Metadata, **options: A
     rule = metadata.get(REFERENCE_RULE) or "all"
     if rule not in ("all", "part"):
         raise ValueError(f"{REFERENCE_RULE} must be all or part: got {rule!r}")
-    # The numbers of a list may stand without spaces: "1234567,2345678", "12/34".
-    answer = re.sub(r"[,;/]", " ", answer)
+    # The numbers of a list may stand without spaces: "1234567,2345678", "12/34"; "1,000" is one.
+    apart = re.sub(r"[,;/]", " ", answer)
     if rule == "part":
-        return max(cover_exact_match(answer, gold, **options) for gold in targets)
-    return found_share(answer, targets, **options)
+        return max(
+            cover_exact_match(one, gold, **options) for one in (answer, apart) for gold in targets
+        )
+    return max(found_share(one, targets, **options) for one in (answer, apart))
 
 
 def _mrcr(answer: str, targets: Sequence[str], metadata: Metadata) -> float:
@@ -213,6 +215,7 @@ RULES: dict[str, Rule] = {
         changes="a rule first (lists in any order, over lines too), then the judge",
         uses={JUDGE_REPLY: _REPLY},
         judge="should",
+        echo="1 where the gold is a number and the question holds no other within 12 words",
     ),
     "longmemeval": Rule(
         measures="the response says the gold answer, as one of five judge rules sees it",
