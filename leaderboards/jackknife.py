@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import statsmodels.api as sm
+from statsmodels.regression.linear_model import OLS, WLS
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -52,7 +52,7 @@ def error_of_mean(values: Floats, codes: Codes) -> Error:
     """
     counts = np.bincount(codes).astype(float)
     means = np.bincount(codes, weights=values) / counts
-    fit = sm.WLS(means, np.ones_like(means), weights=counts).fit(cov_type="HC3")
+    fit = WLS(means, np.ones_like(means), weights=counts).fit(cov_type="HC3")
     error = float(fit.bse[0]) * math.sqrt(1 - 1 / counts.size)
     return Error(error, satterthwaite(counts[:, None], np.ones(1)))
 
@@ -67,7 +67,7 @@ def error_of_combination(values: Floats, codes: Codes, columns: Codes, weights: 
         weights: `[T]`, the weight of each column's mean.
     """
     members = np.equal.outer(columns, np.arange(weights.size)).astype(float)
-    fit = sm.OLS(values, members).fit(cov_type="cluster-crv3", cov_kwds={"groups": codes})
+    fit = OLS(values, members).fit(cov_type="cluster-crv3", cov_kwds={"groups": codes})
     error = math.sqrt(max(0.0, float(weights @ fit.cov_params() @ weights)))
     counts = np.zeros((int(codes.max()) + 1, weights.size))
     np.add.at(counts, (codes, columns), 1)

@@ -6,9 +6,13 @@ read on a light and on a dark page.
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
 import re
+import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +21,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from longspan.leaderboards import figures, wording
 from longspan.leaderboards.figures import (
     BASELINE_COLOUR,
     COLOURS,
@@ -54,6 +59,11 @@ STYLE: Any = {
     "lines.linewidth": 1.8,
 }
 PNG_DOTS_PER_INCH = 160
+ENDINGS = ("svg", "png")
+DRAWN = "drawn.json"
+"""File beside the pictures: what each was drawn from, as a hash, and its size."""
+Draw = partial[Any]
+"""A function of `leaderboards.figures` with its numbers."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +82,73 @@ class Plot:
     """Size on the page, in CSS pixels."""
 
 
-def draw_plots(numbers: Mapping[str, Any], folder: Path) -> list[Plot]:
-    """Returns the pictures that the numbers allow, written into the folder as SVG and PNG."""
-    plots = []
+def draw_plots(numbers: Mapping[str, Any], folder: Path, before: Path | None = None) -> list[Plot]:
+    """Returns the pictures that the numbers allow, written into the folder as SVG and PNG.
+
+    Args:
+        numbers: Of a board.
+        folder: Where they go, with a list of what each was drawn from.
+        before: Such a folder of an older board; a picture of the same numbers is taken from it.
+    """
+    known = _drawn_before(before)
+    plots, keys = [], {}
     with matplotlib.rc_context(STYLE):
         for plot, draw in _jobs(numbers):
-            figure = draw()
-            if figure is not None:
-                plots.append(_save(figure, folder, plot))
+            key = _key(draw)
+            sizes = known.get(f"{plot.name}/{key}")
+            if before is not None and sizes is not None:
+                made: Plot | None = replace(plot, width=sizes[0], height=sizes[1])
+                _copy(plot.name, before, folder)
+            else:
+                figure = draw()
+                made = None if figure is None else _save(figure, folder, plot)
+            if made is not None:
+                plots.append(made)
+                keys[f"{made.name}/{key}"] = [made.width, made.height]
+    if keys:
+        (folder / DRAWN).write_text(json.dumps(keys, indent=1) + "\n", encoding="utf-8")
     return plots
 
 
-def _jobs(numbers: Mapping[str, Any]) -> list[tuple[Plot, Callable[[], Figure | None]]]:
+def _key(draw: Draw) -> str:
+    """Returns a hash of all that a picture follows from: numbers, code, matplotlib."""
+    facts = json.dumps([draw.func.__name__, *draw.args], sort_keys=True)
+    return hashlib.sha256(f"{_code()}{facts}".encode()).hexdigest()[:32]
+
+
+@functools.cache
+def _code() -> str:
+    texts = [Path(str(module.__file__)).read_bytes() for module in (figures, wording)]
+    digest = hashlib.sha256(b"".join([*texts, Path(__file__).read_bytes()]))
+    return f"{digest.hexdigest()}{matplotlib.__version__}"
+
+
+def _drawn_before(folder: Path | None) -> dict[str, tuple[int, int]]:
+    """Returns name and key of the pictures of a folder -> size; nothing where it does not say."""
+    if folder is None:
+        return {}
+    try:
+        content = json.loads((folder / DRAWN).read_text(encoding="utf-8"))
+        found = {str(name): (int(size[0]), int(size[1])) for name, size in content.items()}
+    except (OSError, ValueError, TypeError, IndexError, AttributeError):
+        return {}
+    return {
+        name: size
+        for name, size in found.items()
+        if all((folder / f"{name.partition('/')[0]}.{ending}").is_file() for ending in ENDINGS)
+    }
+
+
+def _copy(name: str, before: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for ending in ENDINGS:
+        shutil.copyfile(before / f"{name}.{ending}", folder / f"{name}.{ending}")
+
+
+def _jobs(numbers: Mapping[str, Any]) -> list[tuple[Plot, Draw]]:
     """Returns what could be drawn, each with the function that draws it."""
     colours = checkpoint_colours(numbers)
-    jobs: list[tuple[Plot, Callable[[], Figure | None]]] = []
+    jobs: list[tuple[Plot, Draw]] = []
     for index, (family, rows) in enumerate(length_families(numbers["rows"])):
         title = "Accuracy by input length" + (f": {family}" if family else "")
         about = "Accuracy with 95% intervals over input length, by checkpoint and solver."

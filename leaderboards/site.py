@@ -127,7 +127,7 @@ def write_site(board: Mapping[str, Any], samples_script: str, out: Path) -> None
     staging = out.with_name(f".{out.name}.partial-{os.getpid()}")
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        _write_files(board, samples_script, staging)
+        _write_files(board, samples_script, staging, out / PLOTS)
         old = out.with_name(f".{out.name}.old-{os.getpid()}")
         if out.exists():
             out.rename(old)
@@ -149,9 +149,11 @@ def _require_replaceable(out: Path) -> None:
         raise BoardError(f"{out} holds other files than a board; choose another --out or empty it")
 
 
-def _write_files(board: Mapping[str, Any], samples_script: str, folder: Path) -> None:
+def _write_files(
+    board: Mapping[str, Any], samples_script: str, folder: Path, plots_before: Path
+) -> None:
     folder.mkdir()
-    plots = draw_plots(board["numbers"], folder / PLOTS)
+    plots = draw_plots(board["numbers"], folder / PLOTS, plots_before)
     for name in STATIC:
         shutil.copyfile(HERE / "static" / name, folder / name)
     environment = Environment(

@@ -8,6 +8,7 @@ from typing import Any
 from longspan.leaderboards.figures import training_figure
 from longspan.leaderboards.plots import (
     BASELINE_COLOUR,
+    DRAWN,
     checkpoint_colours,
     draw_plots,
     length_families,
@@ -54,7 +55,7 @@ def test_every_picture_is_an_svg_and_a_png(tmp_path: Path):
     plots = draw_plots(numbers(), tmp_path)
     names = [plot.name for plot in plots]
     assert names == ["length", "differences", "task_type", "depth", "retention", "training"]
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in tmp_path.iterdir()} - {DRAWN} == {
         f"{name}.{ending}" for name in names for ending in ("svg", "png")
     }
     assert all(plot.width > 0 and plot.height > 0 for plot in plots)
@@ -65,6 +66,28 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path: Path):
     draw_plots(numbers(), tmp_path / "b")
     for path in sorted((tmp_path / "a").iterdir()):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_a_picture_of_the_same_numbers_is_taken_from_the_board_before(tmp_path: Path, monkeypatch):
+    before = draw_plots(numbers(), tmp_path / "a")
+    (tmp_path / "a" / "length.svg").write_text("kept")
+    (tmp_path / "a" / "training.png").unlink()
+    changed = numbers()
+    changed["retention"][0]["kept"] = 0.1
+    drawn = []
+
+    def save(figure: Any, folder: Path, plot: Any) -> Any:
+        drawn.append(plot.name)
+        return plot
+
+    monkeypatch.setattr("longspan.leaderboards.plots._save", save)
+    after = draw_plots(changed, tmp_path / "b", tmp_path / "a")
+    assert drawn == ["retention", "training"]
+    assert (tmp_path / "b" / "length.svg").read_text() == "kept"
+    kept = {plot.name: plot for plot in after if plot.name not in drawn}
+    assert all(kept[plot.name] == plot for plot in before if plot.name in kept)
+    (tmp_path / "a" / DRAWN).write_text("[1]")
+    assert len(draw_plots(changed, tmp_path / "c", tmp_path / "a")) == len(before)
 
 
 def test_names_are_neither_mathematics_nor_markup(tmp_path: Path):
