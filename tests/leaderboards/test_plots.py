@@ -77,6 +77,7 @@ def test_a_picture_of_the_same_numbers_is_taken_from_the_board_before(tmp_path: 
     drawn = []
 
     def save(figure: Any, folder: Path, plot: Any) -> Any:
+        folder.mkdir(exist_ok=True)
         drawn.append(plot.name)
         return plot
 
