@@ -35,7 +35,7 @@ $(VENV)/.base: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.base
 	@echo "== installing the development tools"
-	$(PIP) install --quiet --no-compile -c constraints.txt -e ".[dev,gguf]"
+	$(PIP) install --quiet --no-compile -c constraints.txt -e ".[dev,gguf,lm-eval]"
 	@rm -rf longspan.egg-info
 	@touch $@
 

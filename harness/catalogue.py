@@ -12,8 +12,9 @@ from longspan.harness.datasets.state import data_state
 from longspan.harness.errors import one_line
 from longspan.harness.external import is_installed
 from longspan.harness.spec import ExternalFile, SpecFile
-from longspan.harness.suites import suites_of_tasks
+from longspan.harness.suites import Suite, all_suites, suites_of_tasks
 
+SUITE_COLUMNS = ("suite", "tasks", "settings", "what")
 COLUMNS = ("name", "task_type", "size", "length", "licence", "scorer", "suites", "data")
 """Columns of the table; `--json` has everything."""
 _MAX_CELL_CHARS = 44
@@ -30,16 +31,23 @@ def tasks_command(
     if write_definitions:
         print(definitions.write_definitions())
         return
-    suites = suites_of_tasks()
+    found, problems = all_suites()
+    suites = suites_of_tasks(found)
     rows = [_describe(file, suites.get(name, [])) for name, file in sorted(_all_files().items())]
     if as_json:
-        content = {"tasks": rows, "left_out": [str(problem) for problem in registry.PROBLEMS]}
+        content = {
+            "tasks": rows,
+            "suites": [suite.model_dump(mode="json") for suite in found],
+            "left_out": [*map(str, registry.PROBLEMS), *problems],
+        }
         print(json.dumps(content, indent=1, ensure_ascii=False))
         return
     print(_table([row | _shortened(row) for row in rows], COLUMNS))
-    for problem in registry.PROBLEMS:
+    print("\n" + _table([_suite_row(suite) for suite in found], SUITE_COLUMNS))
+    for problem in [*registry.PROBLEMS, *problems]:
         print(f"left out: {problem}")
     print("\nRun one: inspect eval longspan/<name> --model <provider>/<model> [-T parameter=value]")
+    print("Run a suite: longspan eval <suite> --model <provider>/<model>")
     print("What a task is, its licence and its traps: longspan tasks --json")
 
 
@@ -87,11 +95,31 @@ def _shortened(row: dict[str, Any]) -> dict[str, str]:
     return {"licence": licence, "suites": ", ".join(row["suites"])}
 
 
+def _cell(value: Any, is_last: bool) -> str:
+    """Returns a cell in one line; only the last column, which may hold a command, is never cut."""
+    if value in (None, ""):
+        return "-"
+    return " ".join(str(value).split()) if is_last else one_line(str(value), _MAX_CELL_CHARS)
+
+
+def _suite_row(suite: Suite) -> dict[str, Any]:
+    names = dict.fromkeys(one.task.removeprefix("longspan/") for one in suite.tasks)
+    return {
+        "suite": suite.name,
+        "tasks": len(suite.tasks),
+        "settings": _settings(suite),
+        "what": f"{suite.description}: {', '.join(names)}",
+    }
+
+
+def _settings(suite: Suite) -> str:
+    given = suite.generation
+    limit = f", {given.max_tokens} tokens" if given.max_tokens else ""
+    return f"temperature {given.temperature:g}, top-p {given.top_p:g}{limit}"
+
+
 def _table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
-    cells = [
-        ["-" if row[column] in (None, "") else one_line(str(row[column]), _MAX_CELL_CHARS)
-         for column in columns] for row in rows
-    ]  # fmt: skip
+    cells = [[_cell(row[c], c == columns[-1]) for c in columns] for row in rows]
     lines = [[column.replace("_", " ") for column in columns], *cells]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     return "\n".join(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from inspect_ai.log import EvalLog
 
+from longspan.harness import registry
 from longspan.harness.errors import DataError, ModelError, SpecError
 from longspan.harness.evaluate import EvaluationSettings, evaluate
 from longspan.harness.generation import GenerationSettings
@@ -79,6 +80,10 @@ def eval_command(
         temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed, epochs=epochs
     )
     suite = find_suite(task)
+    if suite is not None and task in {*registry.SPECS, *registry.EXTERNALS}:
+        raise SpecError(
+            f"{task} is a task and a suite; rename the suite, or name the task longspan/{task}"
+        )
     if suite is not None and (task_args or split):
         raise SpecError(f"{task} is a suite, whose tasks have their own arguments; evaluate a task")
     labels = _given(

@@ -26,7 +26,7 @@ from longspan.harness.files import read_text
 from longspan.harness.spec import OfficialPrompt, Protocol, TaskSpec
 from longspan.harness.templates import render
 
-EXTRAS = {"lm_eval": "lm-eval", "inspect_evals": "evals"}
+EXTRAS = {"lm_eval": "lm-eval"}
 """Package -> our extra that installs it."""
 PROTOCOLS: tuple[Protocol, ...] = ("recipe", "official")
 _MARK = "\ue000context\ue000"  # private characters: in no text that is meant to be read

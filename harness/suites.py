@@ -6,6 +6,7 @@ task; they are applied as eval arguments.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -110,27 +111,40 @@ def read_suite(path: Path) -> Suite:
 
 def suite_files() -> dict[str, Path]:
     """Returns the files of suites by name; the first of a name stays, ours first."""
-    folders = [Path(str(files("longspan.tasks"))), *user_folders()]
     found: dict[str, Path] = {}
-    for folder in folders:
-        for path in sorted((folder / FOLDER).glob("*.yaml")):
-            found.setdefault(path.stem, path)
+    for path in _every_file():
+        found.setdefault(path.stem, path)
     return found
 
 
-def suites_of_tasks() -> dict[str, list[str]]:
-    """Returns the suites that hold each task, by the task's name without `longspan/`.
+def _every_file() -> list[Path]:
+    folders = [Path(str(files("longspan.tasks"))), *user_folders()]
+    return [path for folder in folders for path in sorted((folder / FOLDER).glob("*.yaml"))]
 
-    A suite that cannot be read is left out: it says so when it is run.
-    """
-    found: dict[str, list[str]] = {}
-    for name, path in suite_files().items():
+
+def all_suites() -> tuple[list[Suite], list[str]]:
+    """Returns the suites that can be read, and in a line each why the others cannot."""
+    found, problems = [], []
+    for path in suite_files().values():
         try:
-            tasks = read_suite(path).tasks
-        except LongspanError:
-            continue
-        for one in dict.fromkeys(task.task.removeprefix("longspan/") for task in tasks):
-            found.setdefault(one, []).append(name)
+            found.append(read_suite(path))
+        except LongspanError as error:
+            problems.append(str(error))
+    used = set(suite_files().values())
+    problems += [
+        f"suite {path}: there is another suite of this name; rename the file"
+        for path in _every_file()
+        if path not in used
+    ]
+    return found, problems
+
+
+def suites_of_tasks(suites: Sequence[Suite]) -> dict[str, list[str]]:
+    """Returns the suites that hold each task, by the task's name without `longspan/`."""
+    found: dict[str, list[str]] = {}
+    for suite in suites:
+        for one in dict.fromkeys(task.task.removeprefix("longspan/") for task in suite.tasks):
+            found.setdefault(one, []).append(suite.name)
     return found
 
 

@@ -8,6 +8,7 @@ spaces between words are spelled in characters. This module compares nothing.
 
 from __future__ import annotations
 
+import functools
 import re
 import string
 import unicodedata
@@ -85,6 +86,7 @@ def normalise(text: str) -> str:
     return _without_articles(_marks(_prepare(text), as_space=True))
 
 
+@functools.lru_cache(maxsize=512)
 def normal_forms(text: str) -> tuple[str, str, str, str]:
     """Returns a text's normal forms: marks as spaces or as nothing, without articles and with.
 

@@ -25,7 +25,10 @@ from longspan.harness.scoring.metrics import (
     token_f1,
 )
 from longspan.harness.scoring.numbers import numeric
-from longspan.harness.scoring.similarity import sequence_ratio
+from longspan.harness.scoring.similarity import MAX_RATIO_WORK, sequence_ratio
+
+MAX_ANSWER_CHARS = 10_000
+"""Longest final answer, beyond the gold answers' own length, that is read in words."""
 
 StrictRule = Callable[..., float]
 """(answer, gold answers, metadata, **options) -> fraction; ValueError where the gold is bad."""
@@ -72,9 +75,20 @@ def _best(measure: Callable[..., float]) -> StrictRule:
     """Returns the rule that compares with every gold answer and takes the best."""
 
     def strict(answer: str, targets: Sequence[str], metadata: Metadata, **options: Any) -> float:
+        answer = _bounded(answer, targets)
         return max(float(measure(answer, gold, **options)) for gold in targets)
 
     return strict
+
+
+def _bounded(answer: str, targets: Sequence[str]) -> str:
+    """Returns the answer, or nothing for one that is far longer than any gold answer.
+
+    Such an answer is a list of guesses, worth 0 to every rule that reads it in words; it must not
+    cost seconds.
+    """
+    limit = MAX_ANSWER_CHARS + 2 * max(map(len, targets))
+    return answer if len(answer) <= limit else ""
 
 
 def _ruler(answer: str, targets: Sequence[str], metadata: Metadata, **options: Any) -> float:
@@ -82,12 +96,18 @@ def _ruler(answer: str, targets: Sequence[str], metadata: Metadata, **options: A
     if rule not in ("all", "part"):
         raise ValueError(f"{REFERENCE_RULE} must be all or part: got {rule!r}")
     # The numbers of a list may stand without spaces: "1234567,2345678", "12/34"; "1,000" is one.
+    answer = _bounded(answer, ["".join(targets)])
     apart = re.sub(r"[,;/]", " ", answer)
     if rule == "part":
         return max(
             cover_exact_match(one, gold, **options) for one in (answer, apart) for gold in targets
         )
     return max(found_share(one, targets, **options) for one in (answer, apart))
+
+
+def _ratio(answer: str, targets: Sequence[str], metadata: Metadata) -> float:
+    work = MAX_RATIO_WORK // len(targets)
+    return max(sequence_ratio(answer, gold, work) for gold in targets)
 
 
 def _mrcr(answer: str, targets: Sequence[str], metadata: Metadata) -> float:
@@ -173,7 +193,7 @@ RULES: dict[str, Rule] = {
     ),
     "sequence_ratio": Rule(
         measures="difflib's ratio of output and gold text",
-        strict=_best(sequence_ratio),
+        strict=_ratio,
         compat=compat.plain_ratio,
         authors="difflib",
         changes="without thinking; only the final answer where the phrase is said",

@@ -42,6 +42,8 @@ from longspan.harness.scoring.rules import RULES, Rule, is_abstention
 from longspan.harness.scoring.validity import JUDGED, Validity, stop_reason_of, validity_of
 from longspan.harness.tokens import TRUNCATION_KEY
 
+MAX_CHARS_ON_LOOP = 20_000
+"""Completions up to this length are scored on the event loop: in milliseconds."""
 JUDGE_MODES = get_args(JudgeMode)
 RULE_OPTIONS: dict[str, tuple[Any, str]] = {
     "max_extra_words": (int, "a whole number"),
@@ -73,7 +75,8 @@ async def score_state(state: TaskState, target: Target, name: str, options: Grad
         options,
     )
     rule = RULES.get(name)
-    if rule is not None and rule.is_slow:  # seconds at worst: not on the event loop
+    is_long = len(state.output.completion) > MAX_CHARS_ON_LOOP
+    if rule is not None and (rule.is_slow or is_long):  # seconds at worst: not on the event loop
         given = await anyio.to_thread.run_sync(by_rule)
     else:
         given = by_rule()

@@ -13,6 +13,7 @@ from longspan.harness.registry import TASKS, load_registry
 from longspan.harness.resolve import resolve_solver
 from longspan.harness.spec import TASKS_VARIABLE
 from longspan.harness.suites import (
+    all_suites,
     find_suite,
     merged,
     read_suite,
@@ -115,7 +116,7 @@ def test_the_command_line_wins_over_the_task_over_the_suite(mine):
     assert (settings.temperature, settings.max_tokens, epochs) == (0.3, 9, 1)
     settings, epochs = merged(suite, second, {"temperature": 0.0, "max_tokens": 5, "epochs": 3})
     assert (settings.temperature, settings.max_tokens, epochs) == (0.0, 5, 3)
-    assert suites_of_tasks()["taskset"] == ["mine"]
+    assert suites_of_tasks(all_suites()[0])["taskset"] == ["mine"]
 
 
 def test_a_suite_runs_with_its_settings_and_a_second_time_does_nothing(mine, tmp_path, capsys):
@@ -161,7 +162,8 @@ def test_a_suite_with_a_mistake_is_one_line(mine, old, new, message):
     mine.write_text(mine.read_text().replace(old, new, 1))
     with pytest.raises(SpecError, match=message):
         find_suite("mine")
-    assert suites_of_tasks().get("taskset") is None
+    found, problems = all_suites()
+    assert suites_of_tasks(found).get("taskset") is None and len(problems) == 1
 
 
 def test_a_suites_solver_is_that_of_tasks_that_name_none(mine, tmp_path, capsys):

@@ -160,3 +160,14 @@ def test_a_gold_text_may_hold_what_marks_an_answer_or_thinking(gold):
 def test_what_was_cut_off_scores_nothing(reason):
     cut = graded("cover_exact_match", SAY.format("Karo"), stop=reason)
     assert (cut.value, cut.validity, cut.asked) == (0.0, "cut_off", None)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_many_gold_answers_cost_no_more_time_than_one(name):
+    golds = [f"aYoo{i}" if name == "mrcr" else str(i) for i in range(10, 60)]
+    golds = ["B"] * 50 if name == "letter" else golds
+    started = time.process_time()
+    for text in ("\u4e2d" * 199_000, "1," * 99_500, "the a " * 33_000, "\\boxed{" * 20_000):
+        given_ = grade(name, SAY.format(text), golds, metadata=METADATA)
+        assert given_.value is not None and given_.value < 0.05
+    assert time.process_time() - started < 30, "a cap is missing; the usual time is a second or two"

@@ -26,9 +26,7 @@ from tests.trainers.tiny import CHAT_TEMPLATE, SPECIAL, save_tiny
 from tests.trainers.toy import toy_stage
 
 TASK = "inspect_evals/persistbench_beneficial_memory"
-pytestmark = pytest.mark.skipif(
-    find_spec("inspect_evals") is None, reason="needs inspect_evals: pip install 'longspan[evals]'"
-)
+pytestmark = pytest.mark.skipif(find_spec("inspect_evals") is None, reason="needs inspect_evals")
 
 
 def rating(request: Request) -> str:
