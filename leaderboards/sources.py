@@ -7,6 +7,7 @@ its samples beside it. This module opens no log but to see whether a `.json` is 
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from longspan.leaderboards.lm_eval import SAMPLES, find_lm_eval, is_results_file
 from longspan.leaderboards.rows import SET_ASIDE
 
 MAGIC = "*?["
+_BEGINNING = re.compile(rb'\s*\{\s*"version"\s*:\s*\d+\s*,\s*"status"\s*:')
 SNIFFED_BYTES = 200
 _CHANGES = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 """What file systems call the sign that a file is another one, besides its size."""
@@ -175,13 +177,16 @@ def _in_folder(folder: Path, prefix: str = "") -> Iterator[Source | Problem]:
 
 
 def _is_inspect_json(path: Path) -> bool:
-    """Returns whether a file begins as Inspect writes its logs; a folder holds other JSON, too."""
+    """Returns whether a file begins as Inspect writes its logs.
+
+    Other JSON lies about in folders of logs, the list of an eval set's headers among it.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(SNIFFED_BYTES)
     except OSError:
         return False
-    return all(key in start for key in (b'"version"', b'"status"', b'"eval"'))
+    return _BEGINNING.match(start) is not None
 
 
 def _mark(path: Path) -> Any:

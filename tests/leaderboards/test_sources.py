@@ -74,7 +74,9 @@ def test_what_lies_behind_an_address_is_kept_while_it_does_not_change(bucket, tm
 
 def test_a_json_log_is_read_and_other_json_is_left_alone(folder, tmp_path):
     write_eval_log(read_eval_log(str(log_of(folder / "a"))), str(tmp_path / "log.json"))
-    (tmp_path / "logs.json").write_text('{"version": 2}')
+    # The headers of an eval set, as Inspect lists them beside its logs.
+    header = '{"version": 2, "status": "success", "eval": {}}'
+    (tmp_path / "logs.json").write_text(f'{{"a.eval": {header}}}')
     read = read_logs([tmp_path])
     expected = read_logs([folder / "a"])
     assert len(read.runs) == 1 and read.skipped == ()

@@ -36,17 +36,20 @@ def made(name):
 
 def test_importing_the_registry_is_light():
     code = (
-        "import time, sys, inspect_ai.model, inspect_ai.scorer, inspect_ai.solver\n"
+        "import time, sys\n"
         "start = time.process_time()\n"
         "import longspan.tasks.registry\n"
         "print(time.process_time() - start)\n"
         "heavy = {'torch', 'transformers', 'scipy', 'pandas', 'pyarrow'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    seconds, heavy = result.stdout.splitlines()
-    assert heavy == "[]"
-    assert float(seconds) < 2
+    seconds = []
+    for _ in range(3):  # CPU seconds of a whole process; the fastest, since machines are busy
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        own, heavy = result.stdout.splitlines()
+        assert heavy == "[]"
+        seconds.append(float(own))
+    assert min(seconds) < 2
 
 
 def test_every_spec_loads_and_every_shipped_task_is_registered():
