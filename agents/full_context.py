@@ -11,7 +11,8 @@ window; where it does not, its text form is shown and cut like any other ("form"
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from dataclasses import replace
+from typing import Any, Literal, get_args
 
 from inspect_ai.model import (
     ChatMessage,
@@ -37,6 +38,8 @@ from longspan.harness.tokens import (
     window_of,
 )
 
+Cut = Literal["context", "prompt"]
+"""What is cut where the prompt is too long."""
 _ROLES: dict[str, type[ChatMessageSystem | ChatMessageUser | ChatMessageAssistant]] = {
     "system": ChatMessageSystem,
     "user": ChatMessageUser,
@@ -49,6 +52,7 @@ def full_context(
     max_input_tokens: int | None = None,
     truncation: Side = "middle",
     tokenizer: str | None = None,
+    cut: Cut = "context",
 ) -> Solver:
     """Solver that shows the whole text and asks once.
 
@@ -59,15 +63,20 @@ def full_context(
             output limit.
         truncation: Which part a cut drops: the middle, the left (beginning) or the right (end).
         tokenizer: Name of the tokenizer that counts, for models that do not bring their own.
+        cut: What is cut: the `context` between question and instructions, or the whole `prompt`
+            before the chat template, as the reference code of QwenLong-L1 and LongBench-V2 does.
 
     Raises:
-        SpecError: The side of truncation is unknown.
+        SpecError: The side of truncation, or what is cut, is unknown.
         WindowError: The question alone exceeds the window.
     """
     if truncation not in get_args(Side):
         raise SpecError(
             f"unknown truncation {truncation!r}; use one of {', '.join(get_args(Side))}"
         )
+
+    if cut not in get_args(Cut):
+        raise SpecError(f"unknown cut {cut!r}; use one of {', '.join(get_args(Cut))}")
 
     @without_traceback
     async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -77,22 +86,28 @@ def full_context(
             window_of(model),
             output_limit(model),
         )
-        room = _smaller(max_input_tokens, input_room(window, limit))
+        window_room = input_room(window, limit)
+        room = _smaller(max_input_tokens, window_room)
         query = read_query(state)
         chat = fitting_chat(query, room, counter)
         if query.is_plain:
-            cut, num_tokens = _plain(state, room, counter)
+            left, num_tokens = _plain(state, room, counter)
             state.messages = _tagged(state.messages, state)
         elif chat is not None:
             messages, num_tokens = chat
-            cut = Truncated("", num_tokens, num_tokens, 0, truncation, ())
+            left = Truncated("", num_tokens, num_tokens, 0, truncation, ())
             state.messages = _tagged(messages, state)
         else:
             system = [*_system_of(query), *filter(_is_system, state.messages)]
             overhead = template_tokens(counter) + sum(counter.count(m.text) for m in system)
-            prompt, cut, num_tokens = fit_prompt(query, room, overhead, counter, truncation)
+            if cut == "prompt":
+                most = _smaller(max_input_tokens, window_room and window_room - overhead)
+                prompt, left = cut_prompt(query, most, counter, truncation)
+                num_tokens = counter.count(prompt) + overhead
+            else:
+                prompt, left, num_tokens = fit_prompt(query, room, overhead, counter, truncation)
             state.messages = [*system, user_message(prompt, state)]
-        ledger = _ledger(query, cut, num_tokens, room, counter)
+        ledger = _ledger(query, left, num_tokens, room, counter) | {"cut": cut}
         ledger["form"] = "text" if chat is None else "chat"
         state.store.set(TRUNCATION_KEY, ledger)
         if window is None or limit is None:
@@ -143,6 +158,24 @@ def fit_prompt(
             return prompt, cut, num_tokens
         # Cut text may have more tokens when it is encoded again.
         budget -= num_tokens - room
+
+
+def cut_prompt(
+    query: Query, max_tokens: int | None, counter: TokenCounter, side: Side
+) -> tuple[str, Truncated]:
+    """Returns the prompt cut as a whole, and the ledger of the cut, its ranges in the context.
+
+    The reference's rule: `ids[:M//2] + ids[-M//2:]` of the prompt before the chat template.
+    """
+    whole = query.prompt(query.context)
+    found = truncate(
+        whole, counter.count(whole) if max_tokens is None else max_tokens, counter, side
+    )
+    text = query.context.strip()
+    start = whole.find(text) - query.context.find(text)
+    ranges = [(max(0, a - start), min(len(query.context), b - start)) for a, b in found.kept_ranges]
+    kept = tuple((a, b) for a, b in ranges if a < b)
+    return found.text, replace(found, kept_ranges=kept)
 
 
 def _plain(state: TaskState, room: int | None, counter: TokenCounter) -> tuple[Truncated, int]:

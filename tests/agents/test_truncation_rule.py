@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from longspan.agents.full_context import fit_prompt
+from longspan.agents.full_context import cut_prompt, fit_prompt
 from longspan.agents.query import Query
 
 CONTEXT = "0123456789abcdefghijklmnopqrstuvwxyz" * 10
@@ -77,3 +77,14 @@ def test_a_prompt_that_fits_is_not_touched():
     whole = query().prompt(CONTEXT)
     prompt, cut, _ = fit_prompt(query(), len(whole), 0, Characters(), "middle")
     assert prompt == whole == reference(whole, len(whole)) and cut.tokens_dropped == 0
+
+
+@pytest.mark.parametrize("num", [59, 60, 299, 300, 301, 10_000])
+def test_on_request_the_whole_prompt_is_cut_as_the_reference_does(num):
+    whole = query().prompt(CONTEXT)
+    prompt, left = cut_prompt(query(), num, Characters(), "middle")
+    assert prompt == reference(whole, num)
+    kept = "".join(CONTEXT[a:b] for a, b in left.kept_ranges)
+    assert kept and kept in prompt.replace("\n", "") or num == 59
+    assert left.tokens_before == len(whole) and left.tokens_kept == min(num, len(whole))
+    assert cut_prompt(query(), None, Characters(), "middle")[0] == whole
