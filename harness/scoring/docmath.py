@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from longspan.harness.scoring.compat import LEFT_OUT, Compat, Metadata, visible_response
+from longspan.harness.scoring.metrics import is_verdict
 from longspan.harness.scoring.numbers import (
     SCALES,
     parse_answer_number,
@@ -24,7 +25,6 @@ from longspan.harness.scoring.numbers import (
 ROUNDING = 0.0015
 """Relative difference that passes as rounding (DocMath-Eval)."""
 _UNIT = re.compile(r"\b(?:thousand|million|billion|trillion)s?\b")
-_WORDS = {"true": True, "yes": True, "false": False, "no": False}
 
 _PHRASE = re.compile(r"the answer is (=?≈?`?%?\$?°?£?€?¥?-?[0-9.,]+)", re.IGNORECASE)
 _SYMBOLS = re.compile("[=≈`%$°£€¥]")
@@ -44,8 +44,8 @@ def docmath(answer: str, gold: str) -> float:
         ValueError: the gold answer is no number and no truth value.
     """
     if gold.strip().lower() in ("true", "false"):
-        said = _WORDS.get(answer.strip().strip(".").lower())
-        return float(said is not None and said == _WORDS[gold.strip().lower()])
+        words = ("true", "yes") if gold.strip().lower() == "true" else ("false", "no")
+        return float(any(is_verdict(answer.strip("() "), word) for word in words))
     wanted = parse_number(gold)
     if wanted is None:
         raise ValueError(f"gold answer is no number and no truth value: {gold!r}")

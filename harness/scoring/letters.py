@@ -7,29 +7,44 @@ import unicodedata
 
 from longspan.harness.scoring.normal import plain
 
-_BARE_LETTER = re.compile(r"(?:option|choice|answer)?\s*\(?\s*([a-z])\s*\)?\s*[.:]?", re.IGNORECASE)
-_NAMED_LETTER = re.compile(
-    r"(?:(?:the\s+)?(?:option|choice)\s+)?[(\[]([A-Za-z])[)\]]\s*[:.,-]?\s*(\S.*)?", re.DOTALL
-)
-_LETTER_THEN_TEXT = re.compile(r"(?:\(([A-Za-z])\)|([A-Z])[).:])\s+\S.*", re.DOTALL)
-_LETTER_SAID = re.compile(
-    r"(?:the\s+)?(?:(?:option|choice|answer)\s+([A-Za-z])\b\s*(?:[,:.-]|is\b|because\b|since\b)"
-    r"|([A-Z])(?:\s[-\u2013\u2014]\s|,?\s(?:because|since|as)\b|\sis\s(?:the\s)?(?:correct|right)))"
-    r"(.*)",
+_MAX_CHARS = 2000
+_MAX_WORDS = 60
+_NAMED = r"(?:the\s+)?(?:option|choice|answer|letter|选项|答案)\s*[:.]?\s*"
+_HEAD = re.compile(
+    rf"[^\w(\[{{]{{0,3}}(?P<word>{_NAMED})?(?P<open>[(\[{{]\s*(?:{_NAMED})?)?"
+    r"(?P<letter>[A-Za-z])(?![A-Za-z0-9'\u2019\u00c0-\u024f])(?P<rest>.*)",
     re.DOTALL | re.IGNORECASE,
 )
-_MARKED = re.compile(
-    r"\(([A-Za-z])\)|\b([A-Z])[).:](?=\s)|\b([A-Z])\b(?=\s*(?:,|;|/|&|or\b|and\b))"
+_END = re.compile(r"\s*[)\]}]?[\s.,:;!?]*")
+_BREAK = re.compile(
+    r"\s*(?P<mark>[)\]}.:])|\s*(?:,|\s[-\u2013\u2014]\s|\(|\s(?:because|since|as|is)\b)",
+    re.IGNORECASE,
 )
+"""What stands between a letter and the option's text or a reason."""
+_NEXT = re.compile(
+    r"[\s).:\]}]*(?:,|;|/|&|\||-|\bor\b|\band\b)?[\s(\[]*([A-Z])(?=[)\]\s.!?]*(?:$|[,;/&|]|or\b|and\b))"
+)
+"""Another letter right behind the first one, of a list."""
+_OTHERS = re.compile(
+    r"(?P<before>\w+\s+)?(?:[(\[](?P<bracketed>[A-Za-z])[)\]]"
+    r"|\b(?:option|choice)\s+(?P<named>[A-Za-z])\b"
+    r"|(?:[,;|/\n]|\b(?:or|and)\b)\s*(?P<listed>[A-Z])[).:]\s"
+    r"|\b(?P<said>[A-Z])(?:\s[-\u2013\u2014]\s|\s(?:is|because)\b))"
+)
+_AFTER_MARK = re.compile(r"\s([A-H])[).:]\s")
 _LAST = re.compile(r"(?:\bor|\band|[,;/])\s*([A-Z])[ .]*$")
-_MAX_CHARS = 2000
+_NOT = frozenset({"not", "than", "unlike"})
+_WRONG = re.compile(
+    r"\b(?:wrong|incorrect|false|fails?|refuted|(?:is|are)\s+not|ruled\s+out)\b", re.IGNORECASE
+)
 
 
 def letter(answer: str, gold: str) -> float:
     """Returns 1.0 if the answer names exactly the gold option, else 0.0.
 
-    Accepted: "B", "(B)", "B.", "option B", "(B) Paris", "B. Paris", "B - Paris", "B because
-    ...". An answer that marks another option too ("A, B, C, D", "(A) or (B)") scores 0.0.
+    Accepted: "B", "(B)", "b) Paris", "option B", "(B) Paris", "B - Paris", "B because ...", "B, not
+    A". An answer that offers another option too ("A, B, C, D", "(A) or (B)") scores 0.0; one that
+    says that others are wrong does not offer them.
 
     Raises:
         ValueError: the gold answer is no option letter.
@@ -42,25 +57,32 @@ def letter(answer: str, gold: str) -> float:
 
 def parse_letter(answer: str) -> str | None:
     """Returns the one option letter that an answer names (upper case), None for none or several."""
-    text = unicodedata.normalize("NFKC", answer.strip()[:_MAX_CHARS]).replace("*", "")
-    answer = plain(text).strip()
-    bare = _BARE_LETTER.fullmatch(answer)
-    if bare:
-        return bare.group(1).upper()
-    said = _LETTER_SAID.fullmatch(answer)
-    if said and (said[1] or said[2].isupper()):
-        return (
-            None
-            if _MARKED.search(said[3]) or _LAST.search(said[3])
-            else (said[1] or said[2]).upper()
-        )
-    named = _NAMED_LETTER.fullmatch(answer)
-    if named:
-        # Capitals within the option's text ("J. R. R. Tolkien") are no options.
-        others = {one.upper() for one in re.findall(r"\(([A-Za-z])\)", named[2] or "")}
-        others |= set(_LAST.findall(named[2] or ""))
-        return named[1].upper() if others <= {named[1].upper()} else None
-    if not _LETTER_THEN_TEXT.fullmatch(answer):
+    text = unicodedata.normalize("NFKC", answer.strip()[:_MAX_CHARS])
+    text = plain(re.sub("[*`]", "", text).replace("。", ".").replace("、", ",")).strip()
+    head = _HEAD.fullmatch(text)
+    if head is None:
         return None
-    marked = {next(filter(None, groups)).upper() for groups in _MARKED.findall(answer)}
-    return marked.pop() if len(marked) == 1 else None
+    named, rest = head["letter"].upper(), head["rest"]
+    if _END.fullmatch(rest):
+        return named
+    broken = _BREAK.match(rest)
+    is_marked = bool(head["word"] or head["open"] or (broken and broken["mark"]))
+    if broken is None and not (head["word"] or head["open"]):
+        return None
+    if not is_marked and (head["letter"].islower() or len(rest.split()) > _MAX_WORDS):
+        return None  # "a because": an article; "A, x, y, z, ...": a list
+    others = _offers(rest)
+    if head["open"] is None:
+        others.update(_AFTER_MARK.findall(rest) if is_marked else _LAST.findall(rest))
+    return named if others <= {named} or _WRONG.search(rest) else None
+
+
+def _offers(rest: str) -> set[str]:
+    """Returns the other letters that what follows the first one offers."""
+    following = _NEXT.match(rest)
+    found = {following[1]} if following else set()
+    for other in _OTHERS.finditer(rest):
+        if (other["before"] or "").strip().lower() not in _NOT:
+            said = (other[name] for name in ("bracketed", "named", "listed", "said"))
+            found.update(one.upper() for one in said if one)
+    return found

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from longspan.harness.scoring.metrics import exact_match
 from longspan.harness.scoring.normal import normalise
@@ -22,13 +23,16 @@ from longspan.harness.scoring.numbers import (
 )
 
 _NOTHING = re.compile(
-    r"(?:there (?:are|is|were|was) )?(?:none|nothing|no|empty|not any|无|没有)\b.*|empty list|n/a|",
-    re.IGNORECASE,
+    r"(?:there (?:are|is|were|was) )?(?:none|nothing|no|not any)\b[a-z' ]*"
+    r"|(?:an |the )?(?:answer |list )?(?:is )?(?:an )?empty(?: list)?|n/a|"
+    r"|(?:\u65e0|\u7a7a|\u7a7a\u5217\u8868|\u6ca1\u6709[^\uff0c\u3001,;]*)",
 )
+"""How an answer says that there is nothing, its first letter in lower case: no names, no list."""
+_BUT = re.compile(r"\b(?:but|except|or|and|other than)\b")
 _ROUNDING = 0.005 + 1e-9
 """Answers have two decimals."""
 _MARKS = ("\n", ";", ", ", ",")
-"""What may separate items: the first that occurs."""
+"""What may separate items."""
 _LAST = re.compile(r",?\s+(?:and|&|和)\s+|^(?:and|&)\s+", re.IGNORECASE)
 _WIDE = str.maketrans("；，、", ";,,")  # noqa: RUF001
 
@@ -64,36 +68,66 @@ def _json_list(text: str) -> list[str] | None:
         return None
     if not isinstance(value, list):
         return None
-    return [item if isinstance(item, str) else json.dumps(item) for item in value]
+    return [_as_text(item) for item in value]
 
 
 def _is_nothing(answer: str) -> bool:
-    items = _json_list(answer)
-    if items is not None:
-        return not items
-    text = answer.strip().strip("[].").strip()
-    few_words = len(text.split()) <= MAX_EXTRA_WORDS and not any(map(str.isdigit, text))
-    return few_words and _NOTHING.fullmatch(text) is not None
+    found = _first_list(answer)
+    if found is not None and found[0]:
+        return False
+    text = (answer if found is None else found[1]).strip()
+    if found is not None and not text.strip(" .()"):
+        return True
+    if found is not None:  # "[], since no school qualifies"
+        return re.fullmatch(r"[^A-Z\d]*", text) is not None and _is_short(text)
+    text = text.strip("[]. ")
+    text = text[:1].lower() + text[1:]
+    return _is_short(text) and not _BUT.search(text) and _NOTHING.fullmatch(text) is not None
+
+
+def _is_short(text: str) -> bool:
+    return len(text.split()) <= MAX_EXTRA_WORDS
+
+
+def _first_list(text: str) -> tuple[list[str], str] | None:
+    """Returns the JSON list that a text begins with, and what follows it; None without one."""
+    text = text.lstrip()
+    if not text.startswith("["):
+        return None
+    for candidate in (text, text.replace("'", '"')):
+        try:
+            value, end = json.JSONDecoder().raw_decode(candidate)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, list):
+            return [_as_text(item) for item in value], text[end:]
+    return None
+
+
+def _as_text(item: Any) -> str:
+    return item if isinstance(item, str) else json.dumps(item)
 
 
 def _readings(answer: str) -> Iterator[list[str]]:
-    """Yields what an answer may mean as a list: JSON, separated by marks, the last after "and"."""
-    items = _json_list(answer)
-    if items is None and answer.lstrip().startswith("["):
-        items = _json_list(answer.replace("'", '"'))
-    if items is not None:
-        yield items
+    """Yields what an answer may mean as a list: JSON, one item, or separated in one way.
+
+    The last item may stand after "and". Readings are few, so that they are no list of guesses.
+    """
+    found = _first_list(answer)
+    if found is not None:
+        if _is_short(found[1]) and not set("[]") & set(found[1]):
+            yield found[0]
         return
     text = answer.translate(_WIDE).strip().strip("[]")
+    yield _cleaned([text])
+    yield _cleaned(_LAST.split(text, maxsplit=1))
+    yield _cleaned(text.split("\u548c"))
     for mark in _MARKS:
         if mark in text:
             items = _cleaned(text.split(mark))
-            break
-    else:
-        items = _cleaned([text])
-    yield items
-    if items:
-        yield [*items[:-1], *_cleaned(_LAST.split(items[-1]))]
+            yield items
+            if items:
+                yield [*items[:-1], *_cleaned(_LAST.split(items[-1], maxsplit=1))]
 
 
 def _cleaned(items: list[str]) -> list[str]:

@@ -24,7 +24,13 @@ _AFTER_A_VERDICT = (
     r"\s*(?:$|[.,;:!()\"'\u2013\u2014\u201d\u2019-]|(?:because|since|as|it|they|he|she|this|that|these|those|both|"
     r"neither|the)\b)"
 )
-_NEGATIONS = frozenset({"not", "isnt", "wasnt", "neither", "nor"})
+_NEGATED = re.compile(
+    r" (?:not|never|isnt|wasnt|arent|neither|nor|no longer|rather than|instead of|anything but"
+    r"|other than|except)(?: (?:in|at|by|of|to|a|an|the|actually|really))? $"
+    r"| (?:\u4e0d \u662f|\u975e) $"
+)
+"""What before a text says that it is not the answer (words of a normal form)."""
+_CONCLUSION = r"\b(?:so|therefore|thus|hence)\s+{}[\s.!]*$"
 
 
 def cover_exact_match(answer: str, gold: str, max_extra_words: int = MAX_EXTRA_WORDS) -> float:
@@ -45,7 +51,7 @@ def cover_exact_match(answer: str, gold: str, max_extra_words: int = MAX_EXTRA_W
     if num_words(answers[0]) > num_words(golds[0]) + max_extra_words:
         return 0.0
     if golds[0] in _OPPOSITE:
-        return float(_is_verdict(answer, answers[0], golds[0]))
+        return float(answers[0] == golds[0] or is_verdict(answer, golds[0]))
     return float(any(map(_covers, answers, golds)))
 
 
@@ -112,19 +118,27 @@ def _covers(answer: str, gold: str) -> bool:
     padded, wanted = f" {answer} ", f" {gold} "
     start = padded.find(wanted)
     while start >= 0:
-        before = padded[:start].rpartition(" ")[2]
-        if before not in _NEGATIONS:
+        if not _NEGATED.search(padded[max(0, start - 40) : start] + " "):
             return True
         start = padded.find(wanted, start + 1)
     return False
 
 
-def _is_verdict(answer: str, normal: str, gold: str) -> bool:
-    """Returns whether an answer says yes, no, true or false: first, and not its opposite too."""
-    if _OPPOSITE[gold] in normal.split():
-        return False
-    said = _BEFORE_A_VERDICT.sub("", answer.strip(), count=1) if normal != gold else gold
-    return re.match(rf"\W*{gold}\b{_AFTER_A_VERDICT}", said, re.IGNORECASE) is not None
+def is_verdict(answer: str, gold: str) -> bool:
+    """Returns whether an answer says yes, no, true or false, and not its opposite as well.
+
+    The verdict stands first ("No, it was"), perhaps after "it is", or ends it ("..., so no").
+    """
+    text = answer.strip()
+    before = _BEFORE_A_VERDICT.match(text)
+    said = text[before.end() :] if before else text
+    first = re.match(rf"\W*{gold}\b(?!\.\s*\d){_AFTER_A_VERDICT}", said, re.IGNORECASE)
+    opposite = _OPPOSITE[gold]
+    if first is None:
+        return re.search(_CONCLUSION.format(gold), text, re.IGNORECASE) is not None
+    other = rf"(?:\bor\b|\band\b|\bbut\b|[/,;.])\s*{opposite}\b{_AFTER_A_VERDICT}"
+    both = re.search(other, said[len(gold) :], re.IGNORECASE)
+    return both is None and not re.search(_CONCLUSION.format(opposite), text, re.IGNORECASE)
 
 
 def _overlap(answer: str, gold: str) -> float:

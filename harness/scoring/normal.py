@@ -19,9 +19,8 @@ _WRAPPER = re.compile(
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _MAX_NESTING = 4
 _LATEX_MARKS = re.compile(r"\\[()\[\]]")
-_LATEX_SPACES = re.compile(r"\\[,;:! ]|\\quad\b")
+_LATEX_SPACES = re.compile(r"(?<=\d)\\,(?=\d{3})|\\[,;:! ]|\\quad\b")
 _LATEX_ESCAPED = re.compile(r"\\([%$&#_{}])")
-_IN_DOLLARS = re.compile(r"\$+([^$]*)\$+([.,;]?)")
 _TOKENS = re.compile(
     r"<\|[\w▁]{1,40}\|>|<｜[\w▁]{1,40}｜>"  # noqa: RUF001
     r"|</?(?:s|answer|final_answer|eos|bos|pad|end_of_turn|start_of_turn)>",
@@ -32,6 +31,7 @@ _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _APOSTROPHES = re.compile("['’ʼ`]")  # noqa: RUF001
 _INITIAL = re.compile(r"\b([^\W\d_])\.(?:(?=[^\W\d_]\b)|\s(?=[^\W\d_]\.))")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_SIGN_WORD = re.compile(r"\b(?:minus|negative)\s+(?=[$€£¥]?\d)")
 _COMMA = re.compile(r"(?<=\d),(?=\d)")
 _BARE_POINT = re.compile(r"(?<![\w.])\.(?=\d)")
 _KEPT = (
@@ -59,13 +59,24 @@ def plain(text: str) -> str:
     text = _INVISIBLE.sub("", text)
     if "<" in text:
         text = _TOKENS.sub("", text)
+    text = text.replace("{,}", ",")
     if "\\" in text:
         for _ in range(_MAX_NESTING):
             text = _FRACTION.sub(r"\1/\2", _WRAPPER.sub(r"\1", text))
         text = _LATEX_SPACES.sub(" ", _LATEX_MARKS.sub("", text))
         text = _LATEX_ESCAPED.sub(r"\1", text.replace("\\times", "×").replace("\\cdot", "×"))
-    in_dollars = _IN_DOLLARS.fullmatch(text.strip())
-    return in_dollars[1] + in_dollars[2] if in_dollars else text
+    return _without_dollars(text)
+
+
+def _without_dollars(text: str) -> str:
+    """Returns the mathematics of `$x$` or `$$x$$`, and other texts as they are."""
+    inner = text.strip()
+    mark = inner[-1:] if inner[-1:] in (".", ",", ";") else ""
+    inner = inner.removesuffix(mark) if mark else inner
+    if not (inner.startswith("$") and inner.endswith("$")):
+        return text
+    bare = inner.strip("$")
+    return bare + mark if bare and "$" not in bare else text
 
 
 def spell_cjk(text: str) -> str:
@@ -101,7 +112,9 @@ def normal_forms(text: str) -> tuple[str, str, str, str]:
 def _prepare(text: str) -> str:
     text = unicodedata.normalize("NFKC", plain(text)).casefold()
     text = _INITIAL.sub(r"\1", _APOSTROPHES.sub("", text))
+    text = text.replace(" & ", " and ").replace("\u2044", "/")
     if any(map(str.isdecimal, text)) or "+" in text or "#" in text:
+        text = _SIGN_WORD.sub("-", text)
         text = _COMMA.sub(" ", _BARE_POINT.sub("0.", _THOUSANDS.sub("", text)))
         for mark, kept in _KEPT:
             text = mark.sub(kept, text)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ SCALES = {
 }
 """Word or sign after a number -> what it multiplies by."""
 
+_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905
 _MAX_NUMBER_CHARS = 2000
 _ABSOLUTE_TOLERANCE = 1e-9
 _POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
@@ -44,7 +46,7 @@ _UNITS = (
 )
 _NUMBER = re.compile(
     r"(?<!\w)(?<![\d^][.,^])(?<!\^)(?P<sign>[-+\u2212\u2013])?\s?[$€£¥]?\s?"
-    r"(?P<digits>\d{1,3}(?:[,\u00a0\u202f']\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
+    r"(?P<digits>\d{1,3}(?:[,\u00a0\u202f' ]\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
     rf"(?P<exponent>[eE][-+]?\d{{1,4}})?(?P<unit>{_UNITS})?"
     r"(?!\w|[.,]\d)\s?\)?\s?(?P<percent>%|percent\b|per cent\b)?",
 )
@@ -119,14 +121,18 @@ def parse_number(text: str) -> Number | None:
     the text (3/4), and a year that says when ("42 in 2019" is 42).
     """
     text = plain(text[:_MAX_NUMBER_CHARS])
+    if text.strip(" .").lower() in _WORDS:
+        return Number(float(_WORDS.index(text.strip(" .").lower())))
     fraction = _FRACTION.fullmatch(text)
     if fraction and int(fraction["top"]) % int(fraction["bottom"]):  # 2/1 may be two guesses
         value = int(fraction["top"]) / int(fraction["bottom"])
         return Number(-value if fraction["sign"] in ("-", "\u2212", "\u2013") else value)
     text = _POWER.sub(lambda found: "^" + found[0].translate(_POWERS), text)
     text = _TIMES_TEN.sub(lambda found: "e" + _ascii_minus(found[1]), text)
-    text = spell_cjk(_SIGN_WORD.sub("-", text))
+    text = spell_cjk(_SIGN_WORD.sub("-", unicodedata.normalize("NFKC", text)))
     numbers = _numbers(text)
+    if len(numbers) > 1 and "=" in text:  # "120.5 - 100 = 20.5" says 20.5
+        numbers = _numbers(text.rpartition("=")[2])
     if len(numbers) > 1:
         numbers = _numbers(_YEAR.sub(" ", text))
     number = numbers.pop() if len(numbers) == 1 else None

@@ -179,8 +179,9 @@ def _fields(row: dict[str, Any], scorer: str) -> tuple[str, list[str], str]:
     if not targets or not all(isinstance(one, str | int | float) for one in targets):
         raise ValueError('no gold answer in "target" (a text or a list of texts)')
     measure = row.get("scorer") if scorer == BY_SAMPLE else scorer
-    if measure not in RULES:
+    if not isinstance(measure, str) or measure.removeprefix("longspan/") not in RULES:
         raise ValueError(f'"scorer" must be one of {", ".join(RULES)}: got {measure!r}')
+    measure = measure.removeprefix("longspan/")
     return completion, [str(one) for one in targets], str(measure)
 
 
