@@ -136,7 +136,9 @@ def docmath(rows: Sequence[Row], options: BaseModel) -> ReadRow:
         if gold is None or gold == "" or (isinstance(gold, float) and math.isnan(gold)):
             raise ValueError("no gold answer (the test splits come without; use test-mini)")
         subset = _SUBSET.match(name)
-        paragraphs = [str(part) for part in _list(row, "paragraphs")]
+        paragraphs = _list(row, "paragraphs")
+        if not all(isinstance(part, str) for part in paragraphs):
+            raise ValueError("field 'paragraphs' holds what is no text")
         return Record(
             id=name,
             values={"question": row_text(row, "question")},
@@ -158,7 +160,9 @@ def twowiki(rows: Sequence[Row], options: BaseModel) -> ReadRow:
 
     def read(row: Row) -> Record:
         documents: dict[str, Document] = {}
-        for title, sentences in row["context"]:
+        for title, sentences in _list(row, "context"):
+            if not isinstance(title, str):
+                raise ValueError(f"a title in 'context' is no text: {title!r:.40}")
             text = " ".join(str(sentence).strip() for sentence in sentences)
             documents[title] = make_document(str(title), text)
         titles = {title for title, _ in row.get("supporting_facts") or ()}

@@ -94,6 +94,8 @@ def hotpotqa(rows: Sequence[Row], options: NoOptions) -> ReadRow:
 
     def read(row: Row) -> Record:
         documents = {title: make_document(title, "".join(text)) for title, text in row["context"]}
+        if not documents:
+            raise ValueError("field 'context' holds no paragraph")
         titles = {title for title, _ in row.get("supporting_facts") or ()}
         return Record(
             id=row_text(row, "_id"),

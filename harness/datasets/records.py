@@ -20,6 +20,8 @@ from longspan.harness.datasets.rows import read_rows
 from longspan.harness.errors import DataError, SpecError
 from longspan.harness.files import Problem, by_reason
 from longspan.harness.prompts import render_question
+from longspan.harness.scoring.grading import grade
+from longspan.harness.scoring.rules import RULES
 from longspan.harness.spec import TaskSpec
 from longspan.harness.templates import render
 
@@ -120,12 +122,19 @@ def _usable(sample: Sample) -> Sample:
     """Returns the sample.
 
     Raises:
-        ValueError: a text of it is none in UTF-8 (half of a character), which no log can hold.
+        ValueError: a text of it is none in UTF-8 (half of a character), which no log can hold, or
+            its scorer cannot compare anything with its gold answer.
     """
     try:
         sample.model_dump_json()
     except ValueError as error:
         raise ValueError(f"a text of it cannot be written: {error}") from error
+    targets = sample.target if isinstance(sample.target, list) else [sample.target]
+    metadata = sample.metadata or {}
+    if metadata["scorer"] in RULES:
+        found = grade(metadata["scorer"], "", targets, metadata=metadata)
+        if found.validity == "scorer_failed":
+            raise ValueError(found.explanation)
     return sample
 
 
@@ -276,4 +285,7 @@ def warn_of_left_out(name: str, problems: Sequence[Problem]) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"field {error.args[0]!r} is missing"
+    unpacked = isinstance(error, ValueError) and "values to unpack" in str(error)
+    if unpacked or isinstance(error, (TypeError, AttributeError, IndexError)):
+        return f"a field does not have the benchmark's form ({error})"
     return str(error) or type(error).__name__

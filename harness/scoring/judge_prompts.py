@@ -25,6 +25,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from longspan.harness.scoring.normal import INVISIBLE
+
 Form = Literal[
     "equivalence", "single_session", "temporal", "knowledge_update", "preference", "abstention"
 ]
@@ -42,7 +44,7 @@ _NONCE_KEY = b"longspan/judge/1"
 _LEFT_OUT = "\n[... characters left out here: {} ...]\n"
 # A tag, a closing tag, or a control token of a chat template ("<|im_end|>", "<｜User｜>").
 _TAG_START = re.compile(r"<(?=[A-Za-z/|｜!?_])")
-_BRACKET_PAIR = re.compile(r"\[(?=\[)")
+_BRACKET_PAIR = re.compile(r"\[\s*(?=\[)")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 # Not encodable, or refused by APIs: surrogates, control characters other than tab and line feed.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -116,7 +118,8 @@ def neutralise(text: str) -> str:
     `<` before a letter, slash or bar becomes `‹`, `[[` becomes `[ [`, and characters that cannot be
     sent become U+FFFD. What it says to a reader stays.
     """
-    printable = _UNPRINTABLE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+    visible = INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    printable = _UNPRINTABLE.sub("\ufffd", visible)
     return _BRACKET_PAIR.sub("[ ", _TAG_START.sub("‹", printable))
 
 

@@ -26,7 +26,7 @@ _TOKENS = re.compile(
     r"|</?(?:s|answer|final_answer|eos|bos|pad|end_of_turn|start_of_turn)>",
     re.IGNORECASE,
 )
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 
 _APOSTROPHES = re.compile("['’ʼ`]")  # noqa: RUF001
 _INITIAL = re.compile(r"\b([^\W\d_])\.(?:(?=[^\W\d_]\b)|\s(?=[^\W\d_]\.))")
@@ -56,7 +56,7 @@ def plain(text: str) -> str:
 
     `\boxed{\text{Paris}}`, `\(42\)`, `$x$`, `12.5\%`, `<answer>Paris</answer>`, `Paris<|im_end|>`.
     """
-    text = _INVISIBLE.sub("", text)
+    text = INVISIBLE.sub("", text)
     if "<" in text:
         text = _TOKENS.sub("", text)
     text = text.replace("{,}", ",")

@@ -122,7 +122,9 @@ def pending(log: EvalLog) -> list[Pending]:
                 if not isinstance(record, Mapping):
                     raise ValueError("its metadata has no judge record")
                 request = recorded_request(dict(record))
-                float(record["rule"])
+                _require_fraction("rule", record["rule"])
+                if record.get("rule_compat") is not None:
+                    _require_fraction("rule_compat", record["rule_compat"])
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(
                     f"score {name!r} of sample {sample.id} cannot be re-judged: {error}; score "
@@ -130,6 +132,11 @@ def pending(log: EvalLog) -> list[Pending]:
                 ) from error
             found.append(Pending(sample, name, record, request))
     return found
+
+
+def _require_fraction(name: str, value: Any) -> None:
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"its {name} is no fraction: {value!r:.40}")
 
 
 def edit_of(one: Pending, verdict: Verdict, quality: JudgeQuality) -> ScoreEdit:

@@ -101,7 +101,7 @@ def test_a_package_that_is_not_installed_is_named_with_our_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "inspect_evals", None)
     monkeypatch.setattr(external, "find_spec", lambda name: None)
     for name in ("mmlu_pro", "aime24", "aime25", "gpqa_diamond", "bfcl_memory"):
-        with pytest.raises(DataError, match=r"not installed; run: pip install 'longspan\[evals\]'"):
+        with pytest.raises(DataError, match=r"not installed; run: pip install inspect_evals"):
             find_task(name)
 
 
