@@ -190,6 +190,7 @@ def board_job(out: Path) -> Job:
         "title": "longspan quickstart",
         "baseline": BASE,
         "training": out / "training",
+        "taskset": sorted(path for path in (out / "tasksets").iterdir() if path.is_dir()),
     }
     return Job("build the board", "board", arguments)
 

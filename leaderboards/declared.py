@@ -155,6 +155,8 @@ def find_board(name: str) -> DeclaredBoard:
 def read_reported(board: DeclaredBoard) -> dict[str, Any] | None:
     """Returns the reported figures of a board as fractions, with their notes; None without any.
 
+    Rows that report none of the board's columns are left out.
+
     Raises:
         BoardError: the file or the table is missing or malformed.
     """
@@ -184,6 +186,7 @@ def read_reported(board: DeclaredBoard) -> dict[str, Any] | None:
                 "notes": [keys.index(key) + 1 for key in row.notes],
             }
             for row in table.rows
+            if any(row.values.get(column.name) is not None for column in spec.columns)
         ],
     }
 

@@ -8,6 +8,7 @@ tell are in none of these views.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -48,21 +49,43 @@ def by_length(entry: Entry) -> list[dict[str, Any]]:
     return found
 
 
-def heat_map(entry: Entry) -> dict[str, Any] | None:
-    """Returns mean scores by depth (rows) and length (columns); None without both.
+def heat_maps(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """Returns a heat map per checkpoint, solver and task that was read at several lengths.
 
-    A cell without samples is None. Only depths are in fifths; lengths are in powers of two.
+    Tasks that differ in length only (`world-1x`, `world-4x`) are one.
     """
-    lengths, depths = _known(entry, "input_length"), _known(entry, "depth")
+    groups: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in entries:
+        label = entry.label
+        groups.setdefault((label.checkpoint, label.solver, family(label.task)), []).append(entry)
+    made = []
+    for (checkpoint, solver, task), members in groups.items():
+        found = _heat_map(members)
+        if found is not None:
+            made.append({"checkpoint": checkpoint, "solver": solver, "task": task} | found)
+    return made
+
+
+def family(task: str) -> str:
+    """Returns a task's name without its length in windows: world-16x -> world."""
+    return re.sub(r"[-_ ]?\d+(?:\.\d+)?x$", "", task)
+
+
+def _heat_map(entries: Sequence[Entry]) -> dict[str, Any] | None:
+    """Returns mean scores by depth (rows) and length (columns); None without two lengths.
+
+    A cell without samples is None. Depths are in fifths, lengths in powers of two.
+    """
     cells: dict[tuple[int, int], list[float]] = {}
-    for sample in lengths.keys() & depths.keys():
-        place = (depth_bin(depths[sample]), length_bin(lengths[sample]))
-        cells.setdefault(place, []).append(entry.scores[sample])
+    for entry in entries:
+        lengths, depths = _known(entry, "input_length"), _known(entry, "depth")
+        for sample in lengths.keys() & depths.keys():
+            place = (depth_bin(depths[sample]), length_bin(lengths[sample]))
+            cells.setdefault(place, []).append(entry.scores[sample])
     columns = sorted({length for _, length in cells})[:MAX_LENGTHS]
-    if len(cells) < 2:
+    if len(columns) < 2:
         return None
     return {
-        **entry.label.as_dict(),
         "lengths": [length_words(upper) for upper in columns],
         "depths": [depth_words(row) for row in range(NUM_DEPTHS)],
         "cells": [

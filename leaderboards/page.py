@@ -357,7 +357,8 @@ def _attempts(found: Mapping[str, Any] | None) -> str:
 
 def _suite_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
     if cell["mean"] is None:
-        return {"text": MISSING, "value": "", "interval": "", "missing": "; ".join(cell["missing"])}
+        missing = "; ".join(one if ":" in one else f"lacks {one}" for one in cell["missing"])
+        return {"text": MISSING, "value": "", "interval": "", "missing": missing}
     return {
         "text": percent(cell["mean"]),
         "value": cell["mean"],

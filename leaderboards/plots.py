@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,7 @@ from longspan.leaderboards.figures import (
     retention_figure,
     training_figure,
 )
+from longspan.leaderboards.lengths import family
 from longspan.leaderboards.wording import solver_name, words
 
 Row = Mapping[str, Any]
@@ -149,8 +149,8 @@ def _jobs(numbers: Mapping[str, Any]) -> list[tuple[Plot, Draw]]:
     """Returns what could be drawn, each with the function that draws it."""
     colours = checkpoint_colours(numbers)
     jobs: list[tuple[Plot, Draw]] = []
-    for index, (family, rows) in enumerate(length_families(numbers["rows"])):
-        title = "Accuracy by input length" + (f": {family}" if family else "")
+    for index, (name, rows) in enumerate(length_families(numbers["rows"])):
+        title = "Accuracy by input length" + (f": {name}" if name else "")
         about = "Accuracy with 95% intervals over input length, by checkpoint and solver."
         plot = Plot(f"length{_suffix(index)}", "overall", title, about)
         jobs.append((plot, partial(length_figure, rows, colours)))
@@ -195,8 +195,7 @@ def length_families(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     families: dict[str, list[Row]] = {}
     for row in rows:
         if row["input_over_window"] is not None:
-            family = re.sub(r"[-_ ]?\d+(?:\.\d+)?x$", "", row["task"])
-            families.setdefault(family, []).append(row)
+            families.setdefault(family(row["task"]), []).append(row)
     return [
         (name, part)
         for name, part in sorted(families.items())

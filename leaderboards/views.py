@@ -19,7 +19,7 @@ from longspan.leaderboards.data_card import read_data_cards
 from longspan.leaderboards.declared import DeclaredBoard
 from longspan.leaderboards.differences import checkpoint_differences, solver_differences
 from longspan.leaderboards.entries import Entry, make_entries
-from longspan.leaderboards.lengths import by_length, heat_map
+from longspan.leaderboards.lengths import by_length, heat_maps
 from longspan.leaderboards.logs import Logs
 from longspan.leaderboards.statistics import estimate_mean
 from longspan.leaderboards.suite_table import suite_table
@@ -59,7 +59,7 @@ def build_board(
             for column in ("task_type", "kind", "hops")
         }
         | {"input_length": [item for entry in entries for item in by_length(entry)]},
-        "heat_maps": [found for entry in entries if (found := heat_map(entry)) is not None],
+        "heat_maps": heat_maps(entries),
         "retention": [item for entry in entries for item in retention(entry)],
         "training": read_training(training),
     }

@@ -13,7 +13,7 @@ from longspan.leaderboards.lengths import (
     by_length,
     depth_bin,
     depth_words,
-    heat_map,
+    heat_maps,
     length_bin,
     length_words,
 )
@@ -66,12 +66,22 @@ def test_accuracy_by_length_counts_samples_with_score_and_length():
 
 def test_a_heat_map_has_a_cell_per_depth_and_length():
     entry = Entry((1.0, 900, 0.1), (0.0, 1000, 0.1), (1.0, 1500, 0.9), (1.0, 1500, math.nan))
-    found = heat_map(entry)
-    assert found is not None and found["lengths"] == ["512\u20131K", "1K\u20132K"]
+    (found,) = heat_maps([entry])
+    assert found["lengths"] == ["512\u20131K", "1K\u20132K"]
     assert found["cells"][0] == [{"accuracy": 0.5, "num_samples": 2}, None]
     assert found["cells"][4] == [None, {"accuracy": 1.0, "num_samples": 1}]
     assert found["cells"][2] == [None, None]
 
 
 def test_without_depths_there_is_no_heat_map():
-    assert heat_map(Entry((1.0, 900, None), (1.0, 1800, None))) is None
+    assert heat_maps([Entry((1.0, 900, None), (1.0, 1800, None))]) == []
+
+
+def test_tasks_that_differ_in_length_only_share_a_heat_map():
+    short, long = Entry((1.0, 900, 0.1)), Entry((0.0, 3000, 0.1))
+    short.label = Label("nano", "full_context", "world-1x", 1)
+    long.label = Label("nano", "full_context", "world-4x", 4)
+    (found,) = heat_maps([short, long])
+    assert (found["task"], found["lengths"]) == ("world", ["512\u20131K", "2K\u20134K"])
+    assert [cell["accuracy"] for cell in found["cells"][0]] == [1.0, 0.0]
+    assert heat_maps([short]) == [], "one length is no map"
