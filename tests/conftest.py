@@ -2,6 +2,7 @@
 
 import pytest
 from hypothesis import HealthCheck, settings
+from inspect_ai._display.core import active
 from inspect_ai.model._model import init_model_roles
 
 settings.register_profile(
@@ -11,9 +12,10 @@ settings.load_profile("longspan")
 
 
 @pytest.fixture(autouse=True)
-def _no_grader_of_an_earlier_evaluation():
-    """Inspect leaves the model roles of the last evaluation to whatever runs in the process."""
+def _nothing_of_an_earlier_evaluation(monkeypatch):
+    """Inspect leaves model roles and display of an evaluation to whatever runs in the process."""
     init_model_roles({})
+    monkeypatch.setattr(active, "_active_display", None)
 
 
 @pytest.fixture(autouse=True)

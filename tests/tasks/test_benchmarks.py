@@ -1,6 +1,7 @@
 """The shipped benchmarks, from files laid out as on the hub to scores, with made-up records."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,8 @@ def lm_eval(tmp_path, monkeypatch):
     for name, text in {**TEMPLATES, "__init__.py": "raise RuntimeError('imported')"}.items():
         write(folder / name, text)
     monkeypatch.syspath_prepend(str(folder.parent))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lm_eval"]:
+        monkeypatch.delitem(sys.modules, name)  # the real one, which another test has imported
     monkeypatch.setattr(protocol.importlib.metadata, "version", lambda name: "0.4.13")
     return folder
 
