@@ -15,6 +15,8 @@ from typing import Any
 from longspan.leaderboards.rows import Run
 
 SHOWN_HASH_CHARS = 8
+PLACES = frozenset({"data", "path"})
+"""Task arguments that say where the data are, not what is asked."""
 REPEAT_SETTINGS = frozenset({"seed"})
 """Settings that make another draw of the same comparison, not another condition."""
 
@@ -45,7 +47,8 @@ class Label:
 
 def label_runs(runs: Sequence[Run]) -> list[Label]:
     """Returns the label of each run; no two are equal."""
-    versions = _named(runs, lambda run: run.task, lambda run: _short(run.task_version))
+    arguments = _arguments(runs)
+    versions = _named(runs, lambda run: run.task, lambda run: arguments[run.task, run.task_version])
     conflicts = conflicting_prompts(runs)
     tasks = _with_differences(
         runs, versions, lambda i: versions[i], lambda run: _measure(run, conflicts)
@@ -91,6 +94,26 @@ def _condition(run: Run) -> dict[str, Any]:
 def _repeat(run: Run) -> dict[str, Any]:
     repeats = {k: v for k, v in run.settings.items() if k in REPEAT_SETTINGS}
     return {**repeats, "epochs": run.epochs}
+
+
+def _arguments(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
+    """Returns task and version -> the arguments that make the version, else its hash.
+
+    Arguments name a version only where they tell all versions of the task apart.
+    """
+    known: dict[str, dict[str, Run]] = defaultdict(dict)
+    for run in runs:
+        known[run.task].setdefault(run.task_version, run)
+    found = {}
+    for task, versions in known.items():
+        facts = {v: {k: str(x) for k, x in run.task_args.items()} for v, run in versions.items()}
+        keys = sorted({key for one in facts.values() for key in one} - PLACES)
+        differing = [k for k in keys if len({one.get(k) for one in facts.values()}) > 1]
+        texts = {v: ", ".join(f"{k}={one.get(k)}" for k in differing) for v, one in facts.items()}
+        tell_apart = len(set(texts.values())) == len(texts)
+        for version in versions:
+            found[task, version] = texts[version] if tell_apart else _short(version)
+    return found
 
 
 def _named(

@@ -235,3 +235,15 @@ def test_curves_survive_a_killed_trainer_and_missing_keys(tmp_path):
     assert stage["steps"][0]["reward_mean"] == 0.1 and stage["steps"][0]["aepo_masking"] is False
     assert stage["steps"][1]["reward_mean"] is None and stage["steps"][1]["gradient_norm"] is None
     assert read_training(tmp_path / "none") == read_training(None) == []
+
+
+def test_versions_that_arguments_make_are_named_by_them():
+    parts = [
+        (
+            run(task_version=f"v{n}", task_args={"target_tokens": n, "data": f"/x{n}"}),
+            rows(0, [1.0]),
+        )
+        for n in (2000, 8000)
+    ]
+    labels = [row["task"] for row in build_board(logs(*parts))["numbers"]["rows"]]
+    assert labels == ["world-1x (target_tokens=2000)", "world-1x (target_tokens=8000)"]
