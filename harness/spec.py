@@ -28,6 +28,7 @@ from longspan.harness.files import Problem, parse_mapping, read_text
 from longspan.harness.prompts import DEFAULT_INSTRUCTIONS, render_prompt
 from longspan.harness.templates import check_template
 from longspan.harness.tokens import Side
+from longspan.harness.validation import describe_validation
 
 TASKS_VARIABLE = "LONGSPAN_TASKS"
 """Environment variable: folders with further specs, separated like PATH."""
@@ -276,17 +277,3 @@ def user_folders() -> list[Path]:
     """Returns the folders that LONGSPAN_TASKS names."""
     named = os.environ.get(TASKS_VARIABLE, "")
     return [Path(part).expanduser() for part in named.split(os.pathsep) if part.strip()]
-
-
-def describe_validation(error: ValidationError) -> str:
-    """Returns pydantic's findings in one line: key, what is wrong, value."""
-    findings = []
-    for finding in error.errors(include_url=False)[:3]:
-        key = ".".join(map(str, finding["loc"])) or "content"
-        if finding["type"] == "extra_forbidden":
-            findings.append(f"unknown key {key!r}; remove it or mend its spelling")
-        elif finding["type"] == "missing":
-            findings.append(f"key {key!r} is missing; add it")
-        else:
-            findings.append(f"{key}: {finding['msg']} (got {finding['input']!r:.60})")
-    return "; ".join(findings)

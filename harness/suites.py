@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from longspan.harness.errors import LongspanError, SpecError
 from longspan.harness.files import parse_mapping, read_text
 from longspan.harness.generation import GenerationSettings
-from longspan.harness.spec import Parameter, describe_validation, user_folders
+from longspan.harness.spec import Parameter, user_folders
+from longspan.harness.validation import describe_validation
 
 FOLDER = "suites"
 """Below `tasks/`, and below every folder of LONGSPAN_TASKS."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from longspan.harness.errors import DataError, SpecError
-from longspan.harness.spec import TaskSpec, describe_validation
+from longspan.harness.spec import TaskSpec
 from longspan.harness.taskset import Split, TaskSet
+from longspan.harness.validation import describe_validation
 
 if TYPE_CHECKING:
     from inspect_ai.dataset import Sample

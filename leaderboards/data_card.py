@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from longspan.harness.taskset import TaskSet
-
 
 def read_data_cards(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """Returns the cards of task sets, from their manifests.
@@ -15,16 +13,20 @@ def read_data_cards(folders: Sequence[Path]) -> list[dict[str, Any]]:
     Raises:
         DataError: a folder holds no whole task set.
     """
-    return [_card(TaskSet.open(folder)) for folder in folders]
+    if not folders:
+        return []
+    from longspan.harness.taskset import TaskSet  # it brings all of Inspect, a second of a rebuild
+
+    sets = [TaskSet.open(folder) for folder in folders]
+    return [_card(one.name, one.hash, one.manifest) for one in sets]
 
 
-def _card(taskset: TaskSet) -> dict[str, Any]:
-    manifest: Mapping[str, Any] = taskset.manifest
+def _card(name: str, content_hash: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     counts: Mapping[str, Mapping[str, int]] = manifest["counts"]
     kinds = sorted({kind for by_kind in counts.values() for kind in by_kind})
     return {
-        "name": taskset.name,
-        "hash": taskset.hash,
+        "name": name,
+        "hash": content_hash,
         "seed": manifest["seed"],
         "num_samples": manifest["num_samples"],
         "num_documents": manifest["num_documents"],

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from longspan.harness.errors import BoardError
 from longspan.harness.files import file_hash, read_mapping
-from longspan.harness.spec import describe_validation
+from longspan.harness.validation import describe_validation
 
 METRIC = r"^(score|compat|pass@[1-9]\d{0,3})$"
 """What a column may show."""

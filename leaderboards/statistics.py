@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 from statsmodels.stats.proportion import proportion_confint
 
 from longspan.leaderboards.jackknife import Error, cluster_codes, error_of_mean
@@ -94,18 +94,23 @@ def with_interval(
     mean: float, error: Error, sizes: tuple[int, int | None], bounds: tuple[float, float]
 ) -> Estimate:
     """Returns a mean with the interval and p-value of t; sizes are samples and clusters."""
-    half = float(stats.t.ppf(1 - ALPHA / 2, error.degrees)) * error.standard_error
+    half = _t_quantile(1 - ALPHA / 2, error.degrees) * error.standard_error
     low, high = max(bounds[0], mean - half), min(bounds[1], mean + half)
-    p_value = 2 * float(stats.t.sf(abs(mean) / error.standard_error, error.degrees))
+    p_value = 2 * float(special.stdtr(error.degrees, -abs(mean) / error.standard_error))
     return Estimate(mean, low, high, *sizes, error.standard_error, p_value, error.degrees)
+
+
+def _t_quantile(share: float, degrees: float) -> float:
+    """Returns a quantile of t: what `scipy.stats.t.ppf` gives, without its checks of arguments."""
+    return float(special.stdtrit(degrees, share))
 
 
 def _with_wilson(estimate: Estimate) -> Estimate:
     """Returns a mean of scores in [0, 1], which are not all equal, with Wilson's interval."""
-    mean, upper = estimate.mean, float(stats.t.ppf(1 - ALPHA / 2, estimate.degrees))
+    mean, upper = estimate.mean, _t_quantile(1 - ALPHA / 2, estimate.degrees)
     effective = mean * (1 - mean) / estimate.standard_error**2
     low, high = proportion_confint(
-        mean * effective, effective, alpha=2 * stats.norm.sf(upper), method="wilson"
+        mean * effective, effective, alpha=2 * special.ndtr(-upper), method="wilson"
     )
     return replace(estimate, low=float(low), high=float(high))
 
@@ -198,8 +203,7 @@ def num_samples_needed(estimate: Estimate, adjusted_p: float | None = None) -> i
 
 
 def _quantiles(degrees: float, alpha: float = ALPHA) -> float:
-    upper = float(stats.t.ppf(1 - alpha / 2, degrees))
-    return upper + float(stats.t.ppf(POWER, degrees))
+    return _t_quantile(1 - alpha / 2, degrees) + _t_quantile(POWER, degrees)
 
 
 def _without_spread(

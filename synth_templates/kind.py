@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from longspan.harness.errors import SynthesisError
 from longspan.harness.files import parse_mapping, read_text
 from longspan.harness.passport import Operation
-from longspan.harness.spec import describe_validation
+from longspan.harness.validation import describe_validation
 from longspan.synth_templates import world
 from longspan.synth_templates.relations import Lexicon, RelationForm
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from longspan.harness.errors import SynthesisError
 from longspan.harness.files import read_mapping
-from longspan.harness.spec import describe_validation
 from longspan.harness.taskset import SPLITS, Split
+from longspan.harness.validation import describe_validation
 from longspan.synth_templates.kind import Kinds, SourceName
 from longspan.synth_templates.world import NamePool
 

@@ -28,8 +28,9 @@ from longspan.harness.datasets.records import Record, left_out_facts, warn_of_le
 from longspan.harness.datasets.rows import read_rows
 from longspan.harness.errors import DataError, SpecError
 from longspan.harness.files import Problem, file_hash, read_text
-from longspan.harness.spec import SpecFile, describe_validation
+from longspan.harness.spec import SpecFile
 from longspan.harness.tokens import TokenCounter, active_counter
+from longspan.harness.validation import describe_validation
 
 MATERIALS: dict[str, tuple[str, ...]] = {
     "essays": ("PaulGrahamEssays.json", "essays.jsonl", "wiki_corpus.jsonl.gz"),

@@ -38,7 +38,8 @@ from longspan.harness.datasets.records import (
     row_text,
 )
 from longspan.harness.errors import SpecError
-from longspan.harness.spec import SpecFile, describe_validation
+from longspan.harness.spec import SpecFile
+from longspan.harness.validation import describe_validation
 
 
 class NoOptions(BaseModel):
