@@ -119,14 +119,19 @@ def _listed(text: str) -> str | None:
 
 
 def _leading_json(text: str) -> str | None:
-    """Returns the JSON list that a text begins with, in one line; None without one."""
+    """Returns a JSON list over lines with what follows in its last line; None without one.
+
+    What follows stays with it: a second list there makes both a list of guesses.
+    """
     if not text.startswith("["):
         return None
     try:
-        value, _ = json.JSONDecoder().raw_decode(text)
+        value, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
         return None
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else None
+    if not isinstance(value, list) or "\n" not in text[:end]:
+        return None
+    return json.dumps(value, ensure_ascii=False) + text[end:].partition("\n")[0]
 
 
 def says_phrase(text: str) -> bool:

@@ -13,8 +13,6 @@ from typing import Any, Literal
 
 from longspan.harness.scoring.answers import (
     MAX_COMPLETION_CHARS,
-    THINKING_END,
-    THINKING_START,
     cap,
     clean_answer,
     extract_answer,
@@ -129,7 +127,7 @@ def strict_answer(
     """Returns what the strict form of a rule takes as the answer, None where there is none."""
     if rule.answer in ("whole", "final_or_whole"):
         # A gold text may hold what marks thinking or an answer: then nothing of it is a mark.
-        thinks = any(THINKING_START in gold or THINKING_END in gold for gold in targets)
+        thinks = any(remove_thinking(gold) != gold.strip() for gold in targets)
         whole = completion.strip() if thinks else remove_thinking(completion)
         if rule.answer == "whole":
             return whole[:MAX_COMPLETION_CHARS] or None

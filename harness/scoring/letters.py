@@ -34,17 +34,20 @@ _OTHERS = re.compile(
 _AFTER_MARK = re.compile(r"\s([A-H])[).:]\s")
 _LAST = re.compile(r"(?:\bor|\band|[,;/])\s*([A-Z])[ .]*$")
 _NOT = frozenset({"not", "than", "unlike"})
-_WRONG = re.compile(
-    r"\b(?:wrong|incorrect|false|fails?|refuted|(?:is|are)\s+not|ruled\s+out)\b", re.IGNORECASE
+_REASON = re.compile(r"\b(?:because|since|as)\b", re.IGNORECASE)
+_WRONG = re.compile(r"\b(?:wrong|incorrect|false|fails?|refuted|ruled\s+out)\b", re.IGNORECASE)
+_NOT_WRONG = re.compile(
+    r"\b(?:not|none|neither|nor|never)\b|n['\u2019]t\b|\b(?:because|since|as)\b", re.IGNORECASE
 )
+"""What may turn a refutation round, or begin a second reason of a list: it excuses nothing then."""
 
 
 def letter(answer: str, gold: str) -> float:
     """Returns 1.0 if the answer names exactly the gold option, else 0.0.
 
     Accepted: "B", "(B)", "b) Paris", "option B", "(B) Paris", "B - Paris", "B because ...", "B, not
-    A". An answer that offers another option too ("A, B, C, D", "(A) or (B)") scores 0.0; one that
-    says that others are wrong does not offer them.
+    A". An answer that offers another option too ("A, B, C, D", "(A) or (B)") scores 0.0; a reason
+    ("B because A and C are wrong") does not offer those that it refutes.
 
     Raises:
         ValueError: the gold answer is no option letter.
@@ -71,10 +74,25 @@ def parse_letter(answer: str) -> str | None:
         return None
     if not is_marked and (head["letter"].islower() or len(rest.split()) > _MAX_WORDS):
         return None  # "a because": an article; "A, x, y, z, ...": a list
-    others = _offers(rest)
+    offered, reason, why = _split_reason(rest)
+    others = _offers(offered)
+    if not (reason and _WRONG.search(why) and not _NOT_WRONG.search(why)):
+        others |= _offers(reason + why)
+        offered = rest
     if head["open"] is None:
-        others.update(_AFTER_MARK.findall(rest) if is_marked else _LAST.findall(rest))
-    return named if others <= {named} or _WRONG.search(rest) else None
+        others.update(_AFTER_MARK.findall(offered) if is_marked else _LAST.findall(offered))
+    return named if others <= {named} else None
+
+
+def _split_reason(rest: str) -> tuple[str, str, str]:
+    """Returns what stands before a reason, the word that begins it, and the reason itself.
+
+    Only a reason may say that other options are wrong; in a list of options it excuses none.
+    """
+    word = _REASON.search(rest)
+    if word is None:
+        return rest, "", ""
+    return rest[: word.start()], word[0], rest[word.end() :]
 
 
 def _offers(rest: str) -> set[str]:

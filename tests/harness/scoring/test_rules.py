@@ -148,7 +148,14 @@ def test_a_reference_rule_that_nobody_knows_is_a_defect_of_the_record():
 
 
 @pytest.mark.parametrize(
-    "gold", ["I think the answer is no.", "He wrote <think>now</think> on it", "a</think>b"]
+    "gold",
+    [
+        "I think the answer is no.",
+        "He wrote <think>now</think> on it",
+        "a</think>b",
+        "a <reasoning>b</reasoning> c",
+        "[THINK] about it",
+    ],
 )
 def test_a_gold_text_may_hold_what_marks_an_answer_or_thinking(gold):
     assert grade("sequence_ratio", gold, [gold]).value == 1.0
