@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from longspan.leaderboards.lm_eval import PREFIX as LM_EVAL
+from longspan.leaderboards.page_tables import difference_cells, heat_table, suite_model
 from longspan.leaderboards.plots import Plot, checkpoint_colours
 from longspan.leaderboards.tables import KEYS, find_difference
 from longspan.leaderboards.wording import (
@@ -20,9 +21,7 @@ from longspan.leaderboards.wording import (
     endings_words,
     interval,
     percent,
-    points,
     solver_name,
-    verdict_words,
     windows,
     words,
 )
@@ -35,10 +34,7 @@ BREAKDOWNS = {
     "hops": "By hops",
     "kind": "By kind of question",
 }
-NUM_SHADES = 10
-"""Steps of colour of a heat map."""
 MAX_HEAT_MAPS = 24
-CLASSES = {"better": "better", "worse": "worse", "cannot tell": "unclear"}
 FULL_COVERAGE = 0.995
 
 
@@ -113,43 +109,6 @@ def headline(numbers: Mapping[str, Any]) -> list[dict[str, str]]:
     return made
 
 
-def suite_model(suite: Mapping[str, Any] | None, baseline: str | None) -> dict[str, Any] | None:
-    """Returns the table of a declared board: header, rows, reported rows and footnotes."""
-    if suite is None or not suite["rows"]:
-        return None
-    differences = {row["checkpoint"]: row for row in suite["differences"]}
-    reported = suite["reported"] or {"rows": [], "notes": [], "table_notes": [], "source": ""}
-    return {
-        "title": suite["title"],
-        "description": suite["description"],
-        "columns": [column["name"] for column in suite["columns"]],
-        "has_average": suite["has_average"],
-        "has_difference": bool(differences),
-        "rows": [
-            {
-                "checkpoint": row["checkpoint"],
-                "is_baseline": row["checkpoint"] == baseline,
-                "average": _suite_cell(row["average"]),
-                "cells": [_suite_cell(cell) for cell in row["cells"]],
-                "difference": difference_cells(differences.get(row["checkpoint"])),
-            }
-            for row in suite["rows"]
-        ],
-        "source": reported["source"],
-        "reported": [
-            {
-                "name": row["name"],
-                "notes": ", ".join(map(str, row["notes"])),
-                "average": _reported_cell(row["average"]),
-                "cells": [_reported_cell(value) for value in row["values"]],
-            }
-            for row in reported["rows"]
-        ],
-        "notes": reported["notes"],
-        "table_notes": ", ".join(map(str, reported["table_notes"])),
-    }
-
-
 def overall_rows(board: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Returns the rows of the overall table, each with its difference, endings and cost."""
     numbers = board["numbers"]
@@ -185,28 +144,6 @@ def overall_rows(board: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def difference_cells(row: Row | None) -> dict[str, Any]:
-    """Returns the cells of a difference; blank ones where there is none."""
-    if row is None:
-        return {
-            "points": "",
-            "value": "",
-            "interval": "",
-            "words": "",
-            "class": "",
-            "detectable": "",
-        }
-    detectable = row.get("minimum_detectable_effect")
-    return {
-        "points": points(row["mean"]),
-        "value": row["mean"],
-        "interval": interval(row["interval"], signed=True),
-        "words": verdict_words(row),
-        "class": CLASSES[row["verdict"]],
-        "detectable": MISSING if detectable is None else percent(detectable),
-    }
 
 
 def solver_row(row: Row) -> dict[str, Any]:
@@ -253,18 +190,6 @@ def pivot_tables(rows: Iterable[Row], checkpoints: Sequence[str]) -> list[dict[s
             }
         )
     return tables
-
-
-def heat_table(one: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a heat map as a table: a line per depth, a cell per length with its shade."""
-    return {
-        "title": f"{one['checkpoint']}: {one['task']}, {solver_name(one['solver'])}",
-        "lengths": one["lengths"],
-        "lines": [
-            {"depth": depth, "cells": [_heat_cell(cell) for cell in cells]}
-            for depth, cells in zip(one["depths"], one["cells"], strict=True)
-        ],
-    }
 
 
 def retention_row(row: Row) -> dict[str, Any]:
@@ -353,31 +278,6 @@ def _attempts(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return ""
     return f"pass@{found['k']} {percent(found['mean'])} {interval(found['interval'])}"
-
-
-def _suite_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
-    if cell["mean"] is None:
-        missing = "; ".join(one if ":" in one else f"lacks {one}" for one in cell["missing"])
-        return {"text": MISSING, "value": "", "interval": "", "missing": missing}
-    return {
-        "text": percent(cell["mean"]),
-        "value": cell["mean"],
-        "interval": interval(cell["interval"]),
-        "missing": "",
-    }
-
-
-def _reported_cell(value: float | None) -> dict[str, Any]:
-    if value is None:
-        return {"text": MISSING, "value": ""}
-    return {"text": f"{100 * value:.2f}", "value": value}
-
-
-def _heat_cell(cell: Row | None) -> dict[str, Any]:
-    if cell is None:
-        return {"text": "", "n": "", "shade": ""}
-    shade = min(NUM_SHADES - 1, int(cell["accuracy"] * NUM_SHADES))
-    return {"text": percent(cell["accuracy"]), "n": count(cell["num_samples"]), "shade": shade}
 
 
 def _key(row: Row) -> tuple[Any, ...]:
