@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -159,12 +159,7 @@ def twowiki(rows: Sequence[Row], options: BaseModel) -> ReadRow:
     """2WikiMultihopQA (Ho et al. 2020, arXiv 2011.01060): ten paragraphs, two to four hops."""
 
     def read(row: Row) -> Record:
-        documents: dict[str, Document] = {}
-        for title, sentences in _list(row, "context"):
-            if not isinstance(title, str):
-                raise ValueError(f"a title in 'context' is no text: {title!r:.40}")
-            text = " ".join(str(sentence).strip() for sentence in sentences)
-            documents[title] = make_document(str(title), text)
+        documents = titled_paragraphs(row, lambda sentences: " ".join(map(str.strip, sentences)))
         titles = {title for title, _ in row.get("supporting_facts") or ()}
         return Record(
             id=row_text(row, "_id"),
@@ -177,6 +172,16 @@ def twowiki(rows: Sequence[Row], options: BaseModel) -> ReadRow:
         )
 
     return read
+
+
+def titled_paragraphs(row: Row, join: Callable[[list[str]], str]) -> dict[str, Document]:
+    """Returns title -> paragraph of `context`, pairs of a title and sentences (HotpotQA's form)."""
+    documents = {}
+    for title, sentences in _list(row, "context"):
+        if not isinstance(title, str):
+            raise ValueError(f"a title in 'context' is no text: {title!r:.40}")
+        documents[title] = make_document(title, join(sentences))
+    return documents
 
 
 def _list(row: Row, key: str) -> list[Any]:

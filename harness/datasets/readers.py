@@ -18,6 +18,7 @@ from longspan.harness.datasets.benchmarks import (
     frames,
     longbench,
     longbench_v2,
+    titled_paragraphs,
     twowiki,
 )
 from longspan.harness.datasets.conversations import MRCROptions, corpusqa, longmemeval, mrcr
@@ -94,9 +95,7 @@ def hotpotqa(rows: Sequence[Row], options: NoOptions) -> ReadRow:
     """HotpotQA, distractor setting (Yang et al. 2018): two supporting paragraphs among ten."""
 
     def read(row: Row) -> Record:
-        documents = {title: make_document(title, "".join(text)) for title, text in row["context"]}
-        if not documents:
-            raise ValueError("field 'context' holds no paragraph")
+        documents = titled_paragraphs(row, "".join)
         titles = {title for title, _ in row.get("supporting_facts") or ()}
         return Record(
             id=row_text(row, "_id"),
