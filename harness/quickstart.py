@@ -31,7 +31,7 @@ from longspan.harness.errors import DataError
 from longspan.harness.quickstart_summary import write_summary
 from longspan.harness.workers import Job, folder_lock, run_job, worker_pool
 
-RECIPE = files("longspan.trainers") / "recipes" / "laptop.yaml"
+RECIPE = files("longspan.trainers") / "recipes" / "quickstart.yaml"
 OUTPUT_TOKENS = 48
 TOP_P = 0.95
 TEMPERATURES = {1: 1.0, 4: 0.0, 16: 0.0}

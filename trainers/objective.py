@@ -19,7 +19,7 @@ from longspan.trainers.aepo import AepoController, AepoDecision, batch_entropy, 
 from longspan.trainers.batch import RolloutBatch
 from longspan.trainers.clipping import clipped_terms, sequence_entropies
 from longspan.trainers.loss import TokenIndex, token_weights
-from longspan.trainers.recipe import ObjectiveSettings
+from longspan.trainers.settings import ObjectiveSettings
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
-"""`longspan train`: runs or resumes the stages of a recipe.
+"""`longspan train`: runs or resumes a recipe: task sets, stages, evaluations, board.
 
     OUT/run.json                     resolved recipe, its hash, code version, overrides
+    OUT/tasksets/<name>/             task sets that the recipe declares
     OUT/stages/<name>/metrics.jsonl  one line per step
     OUT/stages/<name>/states/        to resume from, while the stage runs
     OUT/stages/<name>/checkpoint/    of a finished stage
+    OUT/logs/<checkpoint>/<name>/    eval logs
+    OUT/board/                       board of the evaluations
     OUT/final                        link to the last stage's checkpoint
 
 The same command continues a run that was killed and returns at once when all is done.
@@ -22,7 +25,10 @@ import typer
 
 from longspan.harness.errors import RecipeError
 from longspan.harness.workers import folder_lock
-from longspan.trainers.recipe import Recipe, TaskSource, load_recipe, recipe_hash
+from longspan.trainers.evaluations import Evaluations, build_tasksets
+from longspan.trainers.recipe import Recipe, load_recipe, recipe_hash
+from longspan.trainers.stage_runner import StageRunner
+from longspan.trainers.stages import START, TaskSource
 
 RECIPES = Path(__file__).parent / "recipes"
 """Folder of the shipped recipes."""
@@ -48,19 +54,19 @@ def train_command(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed instead of the recipe's.", min=0)] = None,
     quiet: Annotated[bool, typer.Option(help="Show nothing.")] = False,
-) -> Path:
+) -> Path | None:
     """Run or resume a training recipe; the last checkpoint is OUT/final."""
     if engine != "local":
         raise RecipeError(f"unknown engine: {engine}; use local")
     # What a run is does not depend on where its task sets lie; their contents are compared later.
     identity = recipe_hash(resolve_recipe(recipe, checkpoint, None, seed))
     resolved = resolve_recipe(recipe, checkpoint, tasks, seed)
-    with folder_lock(out):
+    with folder_lock(out) as lock:
         if not resume:
             _start_over(out)
         _claim(out, resolved, identity)
-        final = _run_stages(out, resolved, quiet)
-    if not quiet:
+        final = _run_recipe(out, resolved, identity, quiet, lock)
+    if not quiet and final is not None:
         typer.echo(f"trained checkpoint: {final} (inspect eval ... --model longspan-local/{final})")
     return final
 
@@ -93,27 +99,18 @@ def resolve_recipe(
     return loaded.model_copy(update={k: v for k, v in changes.items() if v is not None})
 
 
-def _run_stages(out: Path, recipe: Recipe, quiet: bool) -> Path:
-    """Runs the stages in order; finished ones return at once."""
-    # Loads torch and transformers, which a wrong recipe or folder should not have to wait for.
-    from longspan.trainers.local.trainer import StageRun, train_stage
-
-    done: dict[str, Path] = {}
-    last = recipe.checkpoint
-    for stage in recipe.stages:
-        start = str(done[stage.start_from]) if stage.start_from is not None else last
-        run = StageRun(
-            stage=stage,
-            folder=out / "stages" / stage.name,
-            start=start,
-            seed=recipe.seed,
-            state_every_steps=recipe.state_every_steps,
-            model_roles=recipe.model_roles,
-            quiet=quiet,
-        )
-        done[stage.name] = train_stage(run)
-        last = str(done[stage.name])
-    return _link(out / FINAL, done[recipe.stages[-1].name])
+def _run_recipe(out: Path, recipe: Recipe, identity: str, quiet: bool, lock: Path) -> Path | None:
+    """Runs what is not done yet; returns the link to the last checkpoint that a stage made."""
+    tasksets = build_tasksets(recipe, out, quiet)
+    stages = StageRunner(out, recipe, tasksets, quiet)
+    with Evaluations(out, recipe, tasksets, identity, lock, quiet) as evaluations:
+        evaluations.start(START, recipe.checkpoint)
+        for stage in recipe.stages:
+            checkpoint = stages.run(stage)
+            if checkpoint is not None:
+                evaluations.start(stage.name, str(checkpoint), stages.num_steps)
+    evaluations.build_board()
+    return None if stages.last is None else _link(out / FINAL, stages.last)
 
 
 def _claim(out: Path, recipe: Recipe, identity: str) -> None:
@@ -151,8 +148,9 @@ def _start_over(out: Path) -> None:
     """Removes a run from its folder, and nothing else."""
     (out / RUN_FILE).unlink(missing_ok=True)
     (out / FINAL).unlink(missing_ok=True)
-    if (out / "stages").exists():
-        shutil.rmtree(out / "stages")
+    for name in ("stages", "tasksets", "logs", "board"):
+        if (out / name).exists():
+            shutil.rmtree(out / name)
 
 
 def _link(link: Path, target: Path) -> Path:

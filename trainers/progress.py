@@ -46,13 +46,12 @@ class StageProgress:
         """Shows a line that stays."""
         self._console.print(f"{self._name}: {text}", markup=False)
 
-    def step(self, metrics: Mapping[str, Any]) -> None:
-        """Shows a step's metrics."""
+    def show(self, done: int, line: str) -> None:
+        """Shows how many steps (or samples) are done, with the figures of the last ones."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=metrics["step"], line=step_line(metrics))
+            self._bar.update(self._task, completed=done, line=line)
         else:
-            text = f"{self._name} {metrics['step']}/{self._num_steps}  {step_line(metrics)}"
-            self._console.print(text, markup=False)
+            self._console.print(f"{self._name} {done}/{self._num_steps}  {line}", markup=False)
 
 
 def step_line(metrics: Mapping[str, Any]) -> str:

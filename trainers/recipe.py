@@ -1,170 +1,36 @@
 """A training recipe: engine-independent, frozen, and refused when it has an unknown key.
 
-A recipe is a list of stages; each starts from the stage before it, or from the one it names. This
-module knows neither engines nor models.
+A recipe is a list of stages; each takes the checkpoint of the last stage that made one, or of the
+one it names. Between them the checkpoints are evaluated. This module knows neither engines nor
+models.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from longspan.harness.errors import RecipeError
 from longspan.harness.files import read_mapping
-from longspan.harness.generation import GenerationSettings
-from longspan.trainers.advantages import Deviation
-from longspan.trainers.aepo import AepoSettings
-from longspan.trainers.clipping import ClippingSettings
-from longspan.trainers.loss import ClipRange, Denominator, Normalisation
-from longspan.trainers.sampler import ShortTypes
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-"""Names become folders, so they are plain."""
-
-
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TaskSource(_Settings):
-    """A registered task to train on, with the arguments that it takes."""
-
-    task: str = Field(min_length=1)
-    """Name of a registered task, e.g. `longspan/taskset`."""
-
-    args: dict[str, Any] = {}
-    """Arguments of the task, as `-T name=value` of `inspect eval`."""
-
-    reward_key: str | None = None
-    """Which score is the reward, for tasks with several."""
+from longspan.harness.validation import describe_validation
+from longspan.trainers.settings import Name, Settings
+from longspan.trainers.stages import (
+    START,
+    Evaluation,
+    FilterStage,
+    MergeStage,
+    PolicyStage,
+    Stage,
+    TaskSource,
+    TrainStage,
+)
 
 
-class SamplingSettings(_Settings):
-    """Which samples make a batch and how rollouts are generated."""
-
-    batch_size: int = Field(ge=1)
-    """Samples (prompts) per step; the paper's batch is 128."""
-
-    group_size: int = Field(default=8, ge=2)
-    """Rollouts per sample (G)."""
-
-    balanced: bool = True
-    """Equal shares of the task types present; false draws from all samples alike."""
-
-    short_types: ShortTypes = "recycle"
-    """What happens to a task type with few samples."""
-
-    temperature: float = Field(default=0.7, gt=0)
-    """Sampling temperature; entropies and log-probabilities are taken at it."""
-
-    top_p: float = Field(default=0.95, gt=0, le=1)
-    """Mass of the nucleus that tokens are drawn from."""
-
-    max_output_tokens: int = Field(ge=1)
-    """Limit on sampled tokens per model call."""
-
-    max_input_tokens: int | None = Field(default=None, ge=1)
-    """Samples known to be longer are left out of the stage."""
-
-    train_on_cut_off: bool = True
-    """Whether rollouts that hit the output limit take part (with their score, normally 0)."""
-
-    def generation(self, seed: int) -> GenerationSettings:
-        """Returns the settings for the environment."""
-        return GenerationSettings(
-            temperature=self.temperature,
-            top_p=self.top_p,
-            max_tokens=self.max_output_tokens,
-            seed=seed,
-        )
-
-
-class ObjectiveSettings(_Settings):
-    """What is maximised: advantages, masks, loss (arXiv 2512.12967, section 4)."""
-
-    deviation: Deviation = "task"
-    """Over which rewards the advantage's standard deviation is taken."""
-
-    aepo: AepoSettings | None = None
-    """Adaptive entropy control; none never masks a rollout."""
-
-    clipping: ClippingSettings | None = None
-    """Negative-gradient clipping; none drops no token."""
-
-    normalisation: Normalisation = "group"
-    """Tokens weigh equally within a group and groups are averaged, or equally over the batch."""
-
-    masked_denominator: Denominator = "all"
-    """Whether masked tokens stay in the loss's denominators."""
-
-    ratio_clip: ClipRange | None = None
-    """PPO clipping against the log-probabilities of sampling; none is strictly on-policy."""
-
-
-class OptimizerSettings(_Settings):
-    """AdamW with a constant learning rate after a short linear warm-up."""
-
-    learning_rate: float = Field(gt=0)
-    """The paper's is 2e-6."""
-
-    warmup_steps: int = Field(default=5, ge=0)
-    """Steps over which the learning rate rises to its value."""
-
-    betas: tuple[float, float] = (0.9, 0.95)
-    """Decay of the first and second moment."""
-
-    weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled weight decay."""
-
-    max_gradient_norm: float = Field(default=1.0, gt=0)
-    """Gradients are scaled down to this norm."""
-
-    micro_batch_tokens: int = Field(default=8192, ge=1)
-    """Padded tokens of one forward; changes memory and speed, not the result beyond rounding."""
-
-
-class TrainStage(_Settings):
-    """One stage of RL."""
-
-    kind: Literal["train"] = "train"
-    """What the stage does."""
-
-    name: Name
-    """Name of the stage and of its folder."""
-
-    start_from: Name | None = None
-    """Stage whose checkpoint this one starts from; none is the stage before it."""
-
-    tasks: tuple[TaskSource, ...] = Field(min_length=1)
-    """What to train on."""
-
-    solver: str | None = None
-    """Registered solver in place of every task's own, e.g. `longspan/memory_agent`."""
-
-    solver_args: dict[str, Any] = {}
-    """Arguments of the solver."""
-
-    num_steps: int = Field(ge=1)
-    """Updates; one per batch."""
-
-    sampling: SamplingSettings
-    """Batches and generation."""
-
-    objective: ObjectiveSettings = ObjectiveSettings()
-    """Advantages, masks, loss."""
-
-    optimizer: OptimizerSettings
-    """Learning rate and what goes with it."""
-
-
-Stage = TrainStage
-"""A stage of a recipe, told apart by its `kind`."""
-
-
-class Recipe(_Settings):
+class Recipe(Settings):
     """A whole training run."""
 
     name: Name
@@ -185,27 +51,78 @@ class Recipe(_Settings):
     model_roles: dict[str, str] = {}
     """Models by role, e.g. a judge: `grader: openai/...`."""
 
-    stages: tuple[Stage, ...] = Field(min_length=1)
-    """In order."""
+    tasksets: dict[Name, dict[str, Any] | str] = {}
+    """Task sets by name: a plan of `longspan synth`, built in the run's folder, or a folder."""
+
+    tasks: tuple[TaskSource, ...] = ()
+    """What stages train on that name no tasks of their own."""
+
+    stages: tuple[Stage, ...]
+    """In order; without any, the start is evaluated."""
+
+    evaluations: tuple[Evaluation, ...] = ()
+    """Of the start and of every checkpoint that a stage makes."""
+
+    evaluation_workers: int = Field(default=0, ge=0, le=64)
+    """Processes that evaluate beside the training; 0 evaluates between the stages."""
+
+    board: bool | str = True
+    """Whether the evaluations' board is built; or which declared one, a packaged name or a file."""
 
     @model_validator(mode="after")
     def _stages_are_in_order(self) -> Recipe:
-        seen: list[str] = []
+        seen: dict[str, Stage] = {}
         for stage in self.stages:
-            if stage.name in seen:
+            if stage.name in seen or stage.name == START:
                 raise ValueError(f"two stages have the name {stage.name!r}; rename one")
-            if stage.start_from is not None and stage.start_from not in seen:
-                raise ValueError(
-                    f"stage {stage.name!r} starts from {stage.start_from!r}, which is no earlier "
-                    f"stage; name one of {seen}"
+            for key, name in _references(stage):
+                made = [n for n, s in seen.items() if not isinstance(s, FilterStage)]
+                known = (
+                    [n for n in seen if n not in made] if key == "samples_of" else [START, *made]
                 )
-            seen.append(stage.name)
+                if name not in known:
+                    raise ValueError(
+                        f"{key} of stage {stage.name!r} is {name!r}, which is no earlier stage of "
+                        f"that kind; name one of {known}"
+                    )
+            seen[stage.name] = stage
+        names = [evaluation.name for evaluation in self.evaluations]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two evaluations have the name {min(twice)!r}; rename one")
+        unknown = {n for one in self.evaluations for n in one.skip} - {START, *seen}
+        if unknown:
+            raise ValueError(f"an evaluation skips {min(unknown)!r}, which is no stage; mend it")
         return self
+
+    @model_validator(mode="after")
+    def _tasks_are_there(self) -> Recipe:
+        for stage in self.stages:
+            if isinstance(stage, PolicyStage) and not self.sources(stage):
+                raise ValueError(f"stage {stage.name!r} has no tasks; name some, or the recipe's")
+        named = [source.taskset for stage in self.stages for source in self.sources(stage)]
+        named += [evaluation.taskset for evaluation in self.evaluations]
+        for name in named:
+            if name is not None and name not in self.tasksets:
+                raise ValueError(
+                    f"unknown taskset {name!r}; declare it under tasksets: {sorted(self.tasksets)}"
+                )
+        return self
+
+    def sources(self, stage: Stage) -> tuple[TaskSource, ...]:
+        """Returns where a stage's samples come from: its own, its filter's or the recipe's."""
+        if isinstance(stage, MergeStage):
+            return ()
+        if isinstance(stage, TrainStage) and stage.samples_of is not None:
+            return self.sources(next(one for one in self.stages if one.name == stage.samples_of))
+        return stage.tasks or self.tasks
 
     def with_tasks(self, *tasks: TaskSource) -> Recipe:
         """Returns the recipe with every stage training on `tasks` instead."""
-        stages = tuple(stage.model_copy(update={"tasks": tasks}) for stage in self.stages)
-        return self.model_copy(update={"stages": stages})
+        stages = tuple(
+            stage.model_copy(update={"tasks": ()}) if isinstance(stage, PolicyStage) else stage
+            for stage in self.stages
+        )
+        return self.model_copy(update={"stages": stages, "tasks": tasks})
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -215,11 +132,23 @@ def load_recipe(path: Path) -> Recipe:
         DataError: the file is missing or not YAML.
         RecipeError: it is not a recipe; the message names the key.
     """
-    content = read_mapping(path, "recipe")
+    return parse_recipe(read_mapping(path, "recipe"), str(path))
+
+
+def parse_recipe(content: Any, origin: str) -> Recipe:
+    """Returns the recipe that a mapping describes.
+
+    Args:
+        content: what a recipe's YAML holds.
+        origin: where it came from, for messages.
+
+    Raises:
+        RecipeError: it is not a recipe; the message names the key.
+    """
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise RecipeError(f"recipe {path}: {_first_problem(error)}") from error
+        raise RecipeError(f"recipe {origin}: {describe_validation(error)}") from error
 
 
 def recipe_hash(recipe: Recipe) -> str:
@@ -227,13 +156,13 @@ def recipe_hash(recipe: Recipe) -> str:
     return hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()[:12]
 
 
-def _first_problem(error: ValidationError) -> str:
-    """Returns the first problem in one line: where, what, the value."""
-    problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "recipe"
-    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"unknown key {where}; remove it or correct its spelling"
-    if problem["type"] == "missing":
-        return f"{where} is missing; add it"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{where}: {problem['msg']}: got {problem['input']!r:.80}{more}; change it"
+def _references(stage: Stage) -> Iterator[tuple[str, str]]:
+    """Yields the key and the name of every stage that a stage refers to."""
+    if isinstance(stage, MergeStage):
+        yield from (("models", name) for name in stage.models)
+        yield "base", stage.base
+        return
+    if stage.start_from is not None:
+        yield "start_from", stage.start_from
+    if isinstance(stage, TrainStage) and stage.samples_of is not None:
+        yield "samples_of", stage.samples_of

@@ -11,7 +11,7 @@ from longspan.trainers.aepo import AepoSettings
 from longspan.trainers.batch import RolloutBatch, build_batch
 from longspan.trainers.clipping import ClippingSettings
 from longspan.trainers.objective import Objective, masked_share, mean_entropy
-from longspan.trainers.recipe import ObjectiveSettings
+from longspan.trainers.settings import ObjectiveSettings
 
 
 def batch() -> RolloutBatch:

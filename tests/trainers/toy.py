@@ -10,7 +10,7 @@ from inspect_ai.scorer import Score, Target, mean, scorer
 from inspect_ai.solver import TaskState, generate
 
 from longspan.trainers.local.trainer import StageRun, train_stage
-from longspan.trainers.recipe import TrainStage
+from longspan.trainers.stages import TrainStage
 from tests.trainers.tiny import save_tiny
 
 PLACES = ("Kukton", "Tastal", "Karo", "Dresex")

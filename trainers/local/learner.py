@@ -24,7 +24,7 @@ from longspan.trainers.entropy import OutputHead, TokenStatistics, token_statist
 from longspan.trainers.local.prefix import packed_target_hidden
 from longspan.trainers.loss import ClipRange, policy_loss
 from longspan.trainers.objective import Objective, StepWeights, mean_entropy
-from longspan.trainers.recipe import OptimizerSettings
+from longspan.trainers.settings import OptimizerSettings
 from longspan.trainers.streamed_loss import ChunkLoss, streamed_loss
 
 

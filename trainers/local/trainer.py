@@ -7,28 +7,29 @@ again ends with the same bytes as one that was not (CPU, same number of threads)
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from inspect_ai.dataset import Sample
-from inspect_ai.model import get_model
 
-from longspan.harness.environment import Environment
 from longspan.harness.errors import LongspanError, RecipeError
-from longspan.harness.resolve import registered_task, resolve_solver
 from longspan.harness.rollout import Rollout, write_rollouts
 from longspan.trainers.batch import build_batch
-from longspan.trainers.local.checkpoint import find_checkpoint, save_checkpoint
+from longspan.trainers.local.checkpoint import save_checkpoint
 from longspan.trainers.local.engine import Engine, default_threads
 from longspan.trainers.local.learner import Learner, Update
-from longspan.trainers.local.provider import register_policy, unregister_policy
+from longspan.trainers.local.stage import (
+    StageRun,
+    policy_engine,
+    stage_environment,
+    stage_samples,
+    task_versions,
+)
 from longspan.trainers.local.state import (
     TrainingState,
     load_state,
@@ -38,49 +39,15 @@ from longspan.trainers.local.state import (
 )
 from longspan.trainers.metrics import MetricsFile, aepo_metrics, alarm, rollout_metrics
 from longspan.trainers.objective import Objective, masked_share
-from longspan.trainers.progress import StageProgress
-from longspan.trainers.recipe import SamplingSettings, TrainStage
+from longspan.trainers.progress import StageProgress, step_line
 from longspan.trainers.sampler import BalancedSampler
+from longspan.trainers.stages import TrainStage
 
 STATES = "states"
 """Folder of the states to resume from; it goes when the stage is done."""
 
 
-@dataclass(frozen=True)
-class StageRun:
-    """Where and from what a stage runs.
-
-    Attributes:
-        stage: what to do.
-        folder: for metrics, states and the checkpoint.
-        start: checkpoint to start from: a packaged name, a folder or a Hub id.
-        seed: of the recipe.
-        state_every_steps: steps between states.
-        model_roles: models by role, e.g. a judge.
-        quiet: shows nothing.
-    """
-
-    stage: TrainStage
-    folder: Path
-    start: str
-    seed: int = 0
-    state_every_steps: int = 1
-    model_roles: Mapping[str, str] = field(default_factory=dict)
-    quiet: bool = False
-
-    @property
-    def stage_seed(self) -> int:
-        """Seed of this stage: stages of one recipe draw different batches."""
-        digest = hashlib.blake2b(f"{self.seed}/{self.stage.name}".encode(), digest_size=4).digest()
-        return int.from_bytes(digest, "big") >> 1
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where the trained checkpoint appears when the stage is done."""
-        return self.folder / "checkpoint"
-
-
-def train_stage(run: StageRun) -> Path:
+def train_stage(run: StageRun[TrainStage]) -> Path:
     """Runs or resumes a stage and returns the folder of its checkpoint.
 
     Raises:
@@ -91,13 +58,8 @@ def train_stage(run: StageRun) -> Path:
     if run.checkpoint.exists():
         return run.checkpoint
     run.folder.mkdir(parents=True, exist_ok=True)
-    engine = Engine.load(find_checkpoint(run.start), dtype="float32")
-    name = f"{run.stage.name}-{id(engine)}"
-    register_policy(name, engine)
-    try:
+    with policy_engine(run) as (engine, name):
         _Trainer(run, engine, name).train()
-    finally:
-        unregister_policy(name)
     save_checkpoint(run.checkpoint, engine.model, engine.tokenizer)
     shutil.rmtree(run.folder / STATES)
     return run.checkpoint
@@ -106,15 +68,15 @@ def train_stage(run: StageRun) -> Path:
 class _Trainer:
     """A stage under way."""
 
-    def __init__(self, run: StageRun, engine: Engine, policy: str) -> None:
+    def __init__(self, run: StageRun[TrainStage], engine: Engine, policy: str) -> None:
         stage = run.stage
         self.run, self.engine = run, engine
         self.learner = Learner(engine.model, stage.optimizer, stage.sampling.temperature)
         self.objective = Objective(stage.objective)
         self.metrics = MetricsFile(run.folder / "metrics.jsonl")
-        self.environment = _environment(run, policy)
-        self.versions = {n: str(task.version) for n, task in self.environment.tasks.items()}
-        self.samples = _samples(self.environment, stage.sampling)
+        self.environment = stage_environment(run, policy, run.stage_seed)
+        self.versions = task_versions(self.environment)
+        self.samples = stage_samples(self.environment, run)
         self.sampler = _sampler(self.samples, run)
 
     def train(self) -> None:
@@ -126,7 +88,7 @@ class _Trainer:
             for step in range(done, num_steps):
                 row = self._step(step)
                 self.metrics.append(row)
-                progress.step(row)
+                progress.show(step + 1, step_line(row))
                 if warning := alarm(row):
                     progress.note(f"ALARM step {step + 1}: {warning}")
                 if (step + 1) % self.run.state_every_steps == 0:
@@ -221,42 +183,9 @@ class _Watch:
         return {f"{name}_seconds": wall, f"{name}_cpu_seconds": cpu}
 
 
-def _environment(run: StageRun, policy: str) -> Environment:
-    stage = run.stage
-    tasks = [registered_task(source.task, **source.args) for source in stage.tasks]
-    keys = {
-        task.name: source.reward_key
-        for task, source in zip(tasks, stage.tasks, strict=True)
-        if source.reward_key is not None
-    }
-    return Environment(
-        tasks,
-        get_model(f"longspan-rl/{policy}", memoize=False),
-        solver=None if stage.solver is None else resolve_solver(stage.solver, stage.solver_args),
-        model_roles=run.model_roles,
-        generation=stage.sampling.generation(run.stage_seed),
-        reward_keys=keys,
-    )
-
-
-def _samples(environment: Environment, sampling: SamplingSettings) -> dict[str, tuple[str, Sample]]:
-    """Returns the samples to draw from by key, with the name of their task."""
-    found = {}
-    for name, task in environment.tasks.items():
-        for sample in task.dataset:
-            length = (sample.metadata or {}).get("input_tokens")
-            limit = sampling.max_input_tokens
-            if limit is None or length is None or length <= limit:
-                found[f"{name}\t{sample.id}"] = (name, sample)
-    if not found:
-        raise RecipeError(
-            f"no sample has at most {sampling.max_input_tokens} input tokens; raise "
-            "max_input_tokens or train on shorter samples"
-        )
-    return found
-
-
-def _sampler(samples: Mapping[str, tuple[str, Sample]], run: StageRun) -> BalancedSampler:
+def _sampler(
+    samples: Mapping[str, tuple[str, Sample]], run: StageRun[TrainStage]
+) -> BalancedSampler:
     """Returns a sampler over task types; samples without one count by their task."""
     sampling = run.stage.sampling
     pools: dict[str, list[str]] = defaultdict(list)

@@ -15,7 +15,7 @@ from longspan.trainers.clipping import ClippingSettings
 from longspan.trainers.local.learner import Learner, NonFiniteError, micro_batches
 from longspan.trainers.loss import ClipRange
 from longspan.trainers.objective import Objective
-from longspan.trainers.recipe import ObjectiveSettings, OptimizerSettings
+from longspan.trainers.settings import ObjectiveSettings, OptimizerSettings
 from tests.trainers.tiny import tiny_model
 
 TEMPERATURE = 0.8

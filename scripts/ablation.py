@@ -1,0 +1,139 @@
+"""Trains the arms of an ablation over seeds and says what the differences are.
+
+    python scripts/ablation.py scripts/ablations/algorithms.yaml --out out/ablation
+
+A plan is a recipe with arms: each arm changes something of it. All arms and seeds start from the
+same checkpoint, train on the same task sets, and are evaluated on the same held-out samples. Runs
+that are finished are kept, so that the same command continues after a kill. OUT then holds
+`results.json`, `report.md` and `curves.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Iterator, Mapping
+from concurrent.futures import as_completed
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ablation_report import write_report
+
+from longspan.harness.errors import RecipeError
+from longspan.harness.files import read_mapping
+from longspan.harness.workers import Job, folder_lock, worker_pool
+from longspan.trainers.evaluations import build_tasksets
+from longspan.trainers.recipe import parse_recipe
+
+KEYS = {"name", "title", "baseline", "seeds", "recipe", "arms", "grid"}
+
+
+def main() -> None:
+    """Trains what is not trained yet and writes the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seeds", type=int, help="only so many of the plan's seeds")
+    options = parser.parse_args()
+    plan = read_mapping(options.plan, "plan of an ablation")
+    if unknown := set(plan) - KEYS:
+        raise SystemExit(f"{options.plan}: unknown key {min(unknown)!r}; use {sorted(KEYS)}")
+    seeds = plan["seeds"][: options.seeds]
+    arms = dict(expanded(plan["arms"], plan.get("grid", {})))
+    with folder_lock(options.out) as lock, worker_pool(options.workers, lock) as submit:
+        recipes = write_recipes(plan, arms, seeds, options.out)
+        futures = {submit(job): job for job in jobs(recipes, options.out)}
+        for number, future in enumerate(as_completed(futures), start=1):
+            seconds = future.result()
+            print(f"{number}/{len(futures)} {futures[future].label}: {seconds:.0f} s", flush=True)
+    runs = {(arm, seed): options.out / "runs" / arm / f"seed-{seed}" for arm, seed in recipes}
+    print(write_report(plan, runs, options.out))
+
+
+def expanded(
+    arms: Mapping[str, Mapping[str, Any]], grid: Mapping[str, list[Any]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the arms, each at every point of the grid (dotted key of a stage -> values)."""
+    for name, arm in arms.items():
+        for point in itertools.product(*grid.values()):
+            settings = dict(zip(grid, point, strict=True))
+            label = "".join(f" {key.rpartition('.')[2]}={value}" for key, value in settings.items())
+            changed = deepcopy(dict(arm))
+            for key, value in settings.items():
+                place = changed.setdefault("stage", {})
+                *path, last = key.split(".")
+                for part in path:
+                    place = place.setdefault(part, {})
+                place[last] = value
+            yield name + label, changed
+
+
+def arm_recipe(recipe: Mapping[str, Any], arm: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Returns a recipe as an arm changes it.
+
+    An arm's keys: `recipe` is merged into the recipe, `stage` into every stage of RL, `stages` into
+    those it names; `drop` leaves stages out ("all": the start is evaluated). Only the last
+    checkpoint is evaluated.
+
+    Raises:
+        RecipeError: an arm has another key.
+    """
+    if unknown := set(arm) - {"recipe", "stage", "stages", "drop"}:
+        raise RecipeError(f"an arm has an unknown key: {min(unknown)!r}; see arm_recipe")
+    changed = merged(recipe, arm.get("recipe", {}))
+    stages = []
+    for stage in changed["stages"]:
+        if arm.get("drop") == "all" or stage["name"] in arm.get("drop", ()):
+            continue
+        if stage.get("kind", "train") == "train":
+            stage = merged(stage, arm.get("stage", {}))
+        stages.append(merged(stage, arm.get("stages", {}).get(stage["name"], {})))
+    skip = ["start", *(stage["name"] for stage in stages)][:-1]
+    evaluations = [{**one, "skip": skip} for one in changed["evaluations"]]
+    rest = {"seed": seed, "evaluation_workers": 0, "board": False}
+    return {**changed, "stages": stages, "evaluations": evaluations, **rest}
+
+
+def merged(base: Any, change: Any) -> Any:
+    """Returns `base` with the keys of `change` put into it, mapping by mapping."""
+    if not (isinstance(base, Mapping) and isinstance(change, Mapping)):
+        return deepcopy(change)
+    result = dict(base)
+    for key, value in change.items():
+        result[key] = merged(result[key], value) if key in result else deepcopy(value)
+    return result
+
+
+def write_recipes(
+    plan: Mapping[str, Any], arms: Mapping[str, Any], seeds: list[int], out: Path
+) -> dict[tuple[str, int], Path]:
+    """Writes a recipe per arm and seed, over task sets that all of them share."""
+    paths = {}
+    for arm, change in arms.items():
+        folder = out / "runs" / arm
+        folder.mkdir(parents=True, exist_ok=True)
+        for seed in seeds:
+            content = arm_recipe(plan["recipe"], change, seed)
+            checked = parse_recipe(content, f"{plan['name']}, arm {arm}")
+            places = build_tasksets(checked, out / "shared", quiet=True)
+            shared = {name: str(place) for name, place in places.items()}
+            paths[arm, seed] = folder / f"seed-{seed}.yaml"
+            text = yaml.safe_dump({**content, "tasksets": shared}, sort_keys=False)
+            paths[arm, seed].write_text(text, "utf-8")
+    return paths
+
+
+def jobs(recipes: Mapping[tuple[str, int], Path], out: Path) -> list[Job]:
+    """Returns a job per run, seed by seed: what is done early compares all arms."""
+    return [
+        Job(f"{arm}, seed {seed}", "train", {"recipe": str(path), "out": place, "quiet": True})
+        for (arm, seed), path in sorted(recipes.items(), key=lambda item: item[0][1])
+        for place in [out / "runs" / arm / f"seed-{seed}"]
+    ]
+
+
+if __name__ == "__main__":
+    main()

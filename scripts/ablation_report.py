@@ -1,0 +1,220 @@
+"""The report of an ablation: a table of paired differences over seeds, and the training curves.
+
+The unit is a run: an arm trained from one seed. Differences are taken seed by seed, and intervals
+are Student's over the seeds, so that they hold the noise of training as well as of evaluation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from longspan.leaderboards.logs import read_logs
+
+Runs = Mapping[tuple[str, int], Path]
+EDGE_STEPS = 5
+"""Steps at the end of training whose mean is reported."""
+CURVES = {"reward_mean": "reward", "entropy": "entropy (nats)", "gradient_norm": "gradient norm"}
+
+
+def write_report(plan: Mapping[str, Any], runs: Runs, out: Path) -> str:
+    """Writes results.json, report.md and curves.png into `out`; returns the report's text."""
+    scores = {run: run_scores(folder) for run, folder in runs.items()}
+    curves = {run: run_curves(folder) for run, folder in runs.items()}
+    arms = list(dict.fromkeys(arm for arm, _ in runs))
+    seeds = sorted({seed for _, seed in runs})
+    columns = list(dict.fromkeys(name for one in scores.values() for name in one))
+    values = {
+        column: {arm: [scores[arm, s].get(column, np.nan) for s in seeds] for arm in arms}
+        for column in columns
+    }
+    base = next(arm for arm in arms if arm.split(" ")[0] == plan["baseline"])
+    tables = {column: compare(values[column], base) for column in columns}
+    results = {
+        "name": plan["name"],
+        "baseline": base,
+        "seeds": seeds,
+        "scores": tables,
+        "training": {
+            arm: summary([curves[arm, s] for s in seeds])
+            for arm in arms
+            if all(curves[arm, s] for s in seeds)
+        },
+    }
+    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    text = render(plan, results)
+    (out / "report.md").write_text(text, "utf-8")
+    draw(curves, list(results["training"]), seeds, out / "curves.png")
+    return text
+
+
+def run_scores(folder: Path) -> dict[str, float]:
+    """Returns the accuracy of a run's last checkpoint by evaluation, and by task type."""
+    result: dict[str, float] = {}
+    for logs in sorted(folder.glob("logs/*/*")):
+        samples = read_logs([logs]).samples
+        samples = samples[samples["value"].notna()]
+        result[logs.name] = float(samples["value"].mean())
+        for kind, part in samples.groupby("task_type"):
+            result[f"{logs.name}: {kind}"] = float(part["value"].mean())
+    return result
+
+
+def run_curves(folder: Path) -> list[dict[str, Any]]:
+    """Returns the metrics of a run's steps, stage after stage, in the order of training."""
+    recipe = json.loads((folder / "run.json").read_text("utf-8"))["recipe"]
+    rows: list[dict[str, Any]] = []
+    for stage in recipe["stages"]:
+        path = folder / "stages" / stage["name"] / "metrics.jsonl"
+        if path.exists():
+            rows += [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return rows
+
+
+def compare(values: Mapping[str, Sequence[float]], base: str) -> dict[str, dict[str, Any]]:
+    """Returns mean and deviation of every arm, and its paired difference to the baseline.
+
+    p-values are Holm's over the arms.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for arm, own in values.items():
+        mean, spread = float(np.mean(own)), float(np.std(own, ddof=1)) if len(own) > 1 else None
+        rows[arm] = {"values": list(own), "mean": mean, "deviation": spread}
+        if arm == base or len(own) < 2:
+            continue
+        difference = np.subtract(own, values[base])
+        if np.ptp(difference) == 0:  # nothing varies: no test is possible
+            continue
+        test = stats.ttest_rel(own, values[base])
+        low, high = test.confidence_interval(0.95)
+        rows[arm] |= {"difference": float(difference.mean()), "p": float(test.pvalue)}
+        rows[arm] |= {"low": float(low), "high": float(high)}
+    tested = [arm for arm, row in rows.items() if "p" in row and np.isfinite(row["p"])]
+    if tested:
+        adjusted = multipletests([rows[arm]["p"] for arm in tested], method="holm")[1]
+        for arm, value in zip(tested, adjusted, strict=True):
+            rows[arm]["p_holm"] = float(value)
+    return rows
+
+
+def summary(curves: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, float]:
+    """Returns what training looked like, averaged over seeds: its end, and its extremes."""
+
+    def last(key: str) -> float:
+        return float(np.nanmean([row[key] for rows in curves for row in rows[-EDGE_STEPS:]]))
+
+    return {
+        "reward_last": last("reward_mean"),
+        "entropy_first": float(np.mean([row["entropy"] for rows in curves for row in rows[:1]])),
+        "entropy_last": last("entropy"),
+        "entropy_max": float(np.mean([max(row["entropy"] for row in rows) for rows in curves])),
+        "gradient_norm_max": float(
+            np.mean([max(row["gradient_norm"] for row in rows) for rows in curves])
+        ),
+        "response_tokens_last": last("response_tokens"),
+        "masking_share": float(np.mean([row["aepo_masking"] for rows in curves for row in rows])),
+        "masked_token_share": float(np.mean([row["masked_share"] for r in curves for row in r])),
+    }
+
+
+def render(plan: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    """Returns the report as Markdown."""
+    num_seeds = len(results["seeds"])
+    lines = [
+        f"# {plan['title']}",
+        "",
+        f"Accuracy in percent: mean over {num_seeds} seeds (standard deviation over seeds). "
+        f"Differences to `{results['baseline']}` are taken seed by seed, with Student's 95% "
+        "intervals over the seeds and Holm's p over the arms.",
+    ]
+    overall = [name for name in results["scores"] if ":" not in name]
+    for column in overall:
+        lines += ["", f"## {column}", "", *_score_table(results["scores"][column])]
+    lines += ["", "## Training", "", *_training_table(results["training"])]
+    for column in overall:
+        parts = {
+            n.split(": ")[1]: t for n, t in results["scores"].items() if n.startswith(f"{column}:")
+        }
+        if parts:
+            lines += ["", f"## {column}, by task type", "", *_type_table(parts)]
+    return "\n".join(lines) + "\n"
+
+
+def _score_table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = ["| arm | accuracy | difference | p (Holm) |", "|---|---:|---:|---:|"]
+    for arm, row in rows.items():
+        spread = "" if row["deviation"] is None else f" ({100 * row['deviation']:.1f})"
+        difference = p = ""
+        if "difference" in row:
+            difference = _points(row["difference"])
+            difference += f" [{_points(row['low'])}, {_points(row['high'])}]"
+            p = f"{row['p']:.3f} ({row['p_holm']:.3f})"
+        lines.append(f"| {arm} | {100 * row['mean']:.1f}{spread} | {difference} | {p} |")
+    return lines
+
+
+def _type_table(parts: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    lines = [f"| arm | {' | '.join(parts)} |", f"|---{'|---:' * len(parts)}|"]
+    arms = next(iter(parts.values()))
+    for arm in arms:
+        cells = [f"{100 * part[arm]['mean']:.1f}" for part in parts.values()]
+        lines.append(f"| {arm} | {' | '.join(cells)} |")
+    return lines
+
+
+def _training_table(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
+    lines = [
+        f"Means over seeds; *last* is over the last {EDGE_STEPS} steps.",
+        "",
+        "| arm | reward, last | entropy, first | last | largest | gradient norm, largest "
+        "| tokens, last | steps masking | tokens masked |",
+        f"|---{'|---:' * 8}|",
+    ]
+    for arm, row in rows.items():
+        lines.append(
+            f"| {arm} | {row['reward_last']:.3f} | {row['entropy_first']:.3f} "
+            f"| {row['entropy_last']:.3f} | {row['entropy_max']:.3f} "
+            f"| {row['gradient_norm_max']:.2f} | {row['response_tokens_last']:.1f} "
+            f"| {100 * row['masking_share']:.0f}% | {100 * row['masked_token_share']:.0f}% |"
+        )
+    return lines
+
+
+def draw(
+    curves: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]],
+    arms: Sequence[str],
+    seeds: Sequence[int],
+    path: Path,
+) -> None:
+    """Draws reward, entropy and gradient norm by step: a line per arm, the mean over seeds."""
+    figure, axes = plt.subplots(1, len(CURVES), figsize=(5 * len(CURVES), 4.2))
+    colours = plt.get_cmap("tab20")
+    for axis, (key, label) in zip(axes, CURVES.items(), strict=True):
+        for number, arm in enumerate(arms):
+            by_step: dict[int, list[float]] = defaultdict(list)
+            for seed in seeds:
+                for step, row in enumerate(curves[arm, seed], start=1):
+                    by_step[step].append(row[key])
+            mean = np.array([np.nanmean(by_step[step]) for step in sorted(by_step)])
+            width = max(1, len(mean) // 20)
+            smooth = np.convolve(mean, np.ones(width) / width, mode="valid")
+            axis.plot(range(width, len(mean) + 1), smooth, label=arm, color=colours(number % 20))
+        axis.set_xlabel("step")
+        axis.set_title(label)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[-1].legend(fontsize=7, frameon=False, bbox_to_anchor=(1.02, 1), loc="upper left")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "−")

@@ -1,0 +1,143 @@
+"""What stages that generate with a policy need: its engine, its environment, its samples."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from inspect_ai.dataset import Sample
+from inspect_ai.model import get_model
+
+from longspan.harness.environment import Environment
+from longspan.harness.errors import RecipeError
+from longspan.harness.resolve import registered_task, resolve_solver
+from longspan.trainers.local.checkpoint import find_checkpoint
+from longspan.trainers.local.engine import Engine
+from longspan.trainers.local.provider import register_policy, unregister_policy
+from longspan.trainers.stages import PolicyStage, TaskSource
+
+StageT = TypeVar("StageT", bound=PolicyStage)
+
+
+@dataclass(frozen=True)
+class StageRun(Generic[StageT]):
+    """Where and from what a stage runs.
+
+    Attributes:
+        stage: what to do.
+        folder: for metrics, states and the checkpoint.
+        start: checkpoint to start from: a packaged name, a folder or a Hub id.
+        sources: where samples come from; task sets stand in them as tasks.
+        kept: keys (see `sample_key`) of the samples that take part, None for all.
+        seed: of the recipe.
+        state_every_steps: steps between states.
+        model_roles: models by role, e.g. a judge.
+        quiet: shows nothing.
+    """
+
+    stage: StageT
+    folder: Path
+    start: str
+    sources: tuple[TaskSource, ...] = ()
+    kept: frozenset[str] | None = None
+    seed: int = 0
+    state_every_steps: int = 1
+    model_roles: Mapping[str, str] = field(default_factory=dict)
+    quiet: bool = False
+
+    @property
+    def stage_seed(self) -> int:
+        """Seed of this stage: stages of one recipe draw different batches."""
+        digest = hashlib.blake2b(f"{self.seed}/{self.stage.name}".encode(), digest_size=4).digest()
+        return int.from_bytes(digest, "big") >> 1
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the trained checkpoint appears when the stage is done."""
+        return self.folder / "checkpoint"
+
+
+@contextmanager
+def policy_engine(run: StageRun[StageT]) -> Iterator[tuple[Engine, str]]:
+    """Yields the engine of a stage's policy and the name that Inspect knows it by meanwhile.
+
+    Raises:
+        ModelError: the checkpoint cannot be used.
+    """
+    engine = Engine.load(find_checkpoint(run.start), dtype="float32")
+    name = f"{run.stage.name}-{id(engine)}"
+    register_policy(name, engine)
+    try:
+        yield engine, name
+    finally:
+        unregister_policy(name)
+
+
+def stage_environment(run: StageRun[StageT], policy: str, generation_seed: int) -> Environment:
+    """Returns the environment of a stage over the policy of that name.
+
+    Raises:
+        RecipeError: a task has no scorer.
+        SpecError: an unknown task or solver, or arguments that it does not take.
+        DataError: a task's data cannot be used.
+    """
+    tasks = [registered_task(source.task or "", **source.args) for source in run.sources]
+    keys = {
+        task.name: source.reward_key
+        for task, source in zip(tasks, run.sources, strict=True)
+        if source.reward_key is not None
+    }
+    stage = run.stage
+    return Environment(
+        tasks,
+        get_model(f"longspan-rl/{policy}", memoize=False),
+        solver=None if stage.solver is None else resolve_solver(stage.solver, stage.solver_args),
+        model_roles=run.model_roles,
+        generation=stage.sampling.generation(generation_seed),
+        reward_keys=keys,
+    )
+
+
+def stage_samples(environment: Environment, run: StageRun[StageT]) -> dict[str, tuple[str, Sample]]:
+    """Returns the samples that take part by key, with the name of their task.
+
+    Raises:
+        RecipeError: none does.
+    """
+    limit = run.stage.sampling.max_input_tokens
+    found, num_long = {}, 0
+    for name, task in environment.tasks.items():
+        for sample in task.dataset:
+            key = sample_key(name, sample.id)
+            if run.kept is not None and key not in run.kept:
+                continue
+            length = (sample.metadata or {}).get("input_tokens")
+            if limit is not None and length is not None and length > limit:
+                num_long += 1
+                continue
+            found[key] = (name, sample)
+    if not found and num_long:
+        raise RecipeError(
+            f"no sample has at most {limit} input tokens; raise max_input_tokens or train on "
+            "shorter samples"
+        )
+    if not found:
+        raise RecipeError(
+            f"stage {run.stage.name} has no samples: the filter kept none of these tasks; widen "
+            "its bounds"
+        )
+    return found
+
+
+def sample_key(task: str, sample_id: object) -> str:
+    """Returns what names a sample among all tasks of a stage."""
+    return f"{task}\t{sample_id}"
+
+
+def task_versions(environment: Environment) -> dict[str, str]:
+    """Returns the version of every task, which tells whether its data have changed."""
+    return {name: str(task.version) for name, task in environment.tasks.items()}
