@@ -10,7 +10,7 @@ def describe_validation(error: ValidationError) -> str:
     findings = []
     for finding in error.errors(include_url=False)[:3]:
         key = ".".join(map(str, finding["loc"])) or "content"
-        if finding["type"] == "extra_forbidden":
+        if finding["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             findings.append(f"unknown key {key!r}; remove it or mend its spelling")
         elif finding["type"] == "missing":
             findings.append(f"key {key!r} is missing; add it")

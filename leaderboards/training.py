@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-METRICS_FILE = "metrics.jsonl"
+METRICS_FILE, RUN_FILE = "metrics.jsonl", "run.json"
 CURVES = (
     *("reward_mean", "entropy", "aepo_low", "aepo_high", "aepo_masking", "masked_share"),
     *("response_tokens", "cut_off_share", "gradient_norm"),
@@ -24,12 +24,22 @@ def read_training(folder: Path | None) -> list[dict[str, Any]]:
     if folder is None or not folder.is_dir():
         return []
     stages = []
-    for path in sorted(folder.rglob(METRICS_FILE)):
+    order = _order(folder)
+    for path in sorted(folder.rglob(METRICS_FILE), key=lambda p: (order.get(p.parent.name, 0), p)):
         steps = _read_steps(path)
         if steps:
-            name = path.parent.relative_to(folder).as_posix()
+            name = path.parent.relative_to(folder).as_posix().removeprefix("stages/")
             stages.append({"stage": "training" if name == "." else name, "steps": steps})
     return stages
+
+
+def _order(folder: Path) -> dict[str, int]:
+    """Returns the place of each stage in the recipe of a run; nothing where none is told."""
+    try:
+        recipe = json.loads((folder / RUN_FILE).read_text("utf-8"))["recipe"]
+        return {stage["name"]: place for place, stage in enumerate(recipe["stages"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _read_steps(path: Path) -> list[dict[str, Any]]:

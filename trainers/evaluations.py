@@ -108,7 +108,7 @@ class Evaluations:
             out=self._out / BOARD,
             title=self._recipe.name,
             baseline=self._label(START) if has_start else None,
-            training=self._out / "stages",
+            training=self._out,
             taskset=list(self._tasksets.values()),
             declared=board if isinstance(board, str) else None,
         )

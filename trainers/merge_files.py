@@ -188,4 +188,6 @@ def _copy_rest(base: Path, folder: Path) -> None:
 
 
 def _about(name: str, folder: Path) -> Mapping[str, str]:
-    return {"name": Path(name).name, "weights": weights_hash(folder)}
+    path = Path(name)
+    stage = path.parent.name if path.name == "checkpoint" else path.name
+    return {"name": stage, "weights": weights_hash(folder)}

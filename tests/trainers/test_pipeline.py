@@ -12,6 +12,7 @@ import yaml
 from longspan.harness.cli import load_command
 from longspan.harness.errors import DataError, LongspanError, ModelError, RecipeError, describe
 from longspan.trainers.local import state
+from longspan.trainers.metrics import MetricsFile
 from longspan.trainers.pipeline import resolve_recipe, train_command
 from tests.full_disk import full_disk
 from tests.trainers.tiny import save_tiny
@@ -94,7 +95,7 @@ def test_a_damaged_record_of_the_run_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.json").touch()
     with pytest.raises(RecipeError, match="damaged: .*run.json.*--no-resume"):
-        train_command("laptop", tmp_path / "out", quiet=True)
+        train_command("quickstart", tmp_path / "out", quiet=True)
 
 
 def test_no_resume_starts_over_and_removes_nothing_else(tmp_path: Path) -> None:
@@ -111,9 +112,11 @@ def test_no_resume_starts_over_and_removes_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_shipped_recipe_is_found_by_name_and_overridden() -> None:
-    recipe = resolve_recipe("laptop", checkpoint="elsewhere", tasks=[Path("a"), Path("b")], seed=3)
-    assert (recipe.name, recipe.checkpoint, recipe.seed) == ("laptop", "elsewhere", 3)
-    assert [source.args for source in recipe.stages[0].tasks] == [
+    recipe = resolve_recipe(
+        "quickstart", checkpoint="elsewhere", tasks=[Path("a"), Path("b")], seed=3
+    )
+    assert (recipe.name, recipe.checkpoint, recipe.seed) == ("quickstart", "elsewhere", 3)
+    assert [source.args for source in recipe.sources(recipe.stages[0])] == [
         {"path": "a", "split": "train"},
         {"path": "b", "split": "train"},
     ]
@@ -135,3 +138,83 @@ def test_wrong_input_is_one_line(
     with pytest.raises(error, match=re.escape(message)):
         load_command("train")(**{**arguments, **changes})
     assert not (tmp_path / "out" / "final").exists()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A recipe with every kind of stage, its task set and evaluations; run once."""
+    folder = tmp_path_factory.mktemp("whole")
+    words = [{"task": "toy/words"}]
+    sampling = {"batch_size": 4, "group_size": 2, "temperature": 1.0, "max_output_tokens": 6}
+    measure = {"kind": "filter", "name": "some", "tasks": words, "sampling": sampling}
+    content = yaml.safe_load(recipe_file(folder, {"name": "one", "num_steps": 1}).read_text())
+    [one] = content["stages"]
+    content["stages"] = [
+        {**measure, "num_samples": 5},
+        {**one, "tasks": [], "samples_of": "some"},
+        {**one, "name": "two", "start_from": "start"},
+        {"kind": "merge", "name": "both", "models": ["one", "two"], "weight_floor": 0},
+    ]
+    content["evaluations"] = [
+        {"name": "words", "task": "toy/words", "temperature": 0.0, "max_output_tokens": 6},
+    ]
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    train_command(str(path), folder / "out", quiet=True)
+    return path, folder / "out"
+
+
+def test_a_stage_trains_on_what_its_filter_kept_alone(whole: tuple[Path, Path]) -> None:
+    _, out = whole
+    selection = json.loads((out / "stages" / "some" / "kept.json").read_text())
+    assert len(selection["kept"]) == 5 and selection["num_measured"] == 8
+    [row] = MetricsFile(out / "stages" / "one" / "metrics.jsonl").rows()
+    assert row["num_groups"] == 4
+
+
+def test_the_merge_is_made_of_the_stages_it_names(whole: tuple[Path, Path]) -> None:
+    _, out = whole
+    record = json.loads((out / "final" / "longspan_merge.json").read_text())
+    assert [model["name"] for model in record["models"]] == ["one", "two"]
+    assert (out / "final").resolve() == (out / "stages" / "both" / "checkpoint").resolve()
+
+
+def test_start_and_every_checkpoint_are_evaluated_and_stand_on_the_board(
+    whole: tuple[Path, Path],
+) -> None:
+    _, out = whole
+    board = json.loads((out / "board" / "board.json").read_text())
+    rows = {row["checkpoint"]: row for row in board["numbers"]["rows"]}
+    assert set(rows) == {"start", "one", "two", "both"}
+    assert {row["num_samples"] for row in rows.values()} == {8}
+
+
+def test_a_whole_run_that_is_done_keeps_every_file(whole: tuple[Path, Path]) -> None:
+    recipe, out = whole
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.suffix in (".eval", ".jsonl")}
+    train_command(str(recipe), out, quiet=True)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_workers_evaluate_with_the_same_result(whole: tuple[Path, Path], tmp_path: Path) -> None:
+    """The toy's task is known to this process alone, so workers evaluate a task set."""
+    content = yaml.safe_load(whole[0].read_text())
+    plan = {"seed": 1, "splits": {"train": {96: 6}, "test": {96: 6}}, "tokenizer": "nano"}
+    content |= {"tasksets": {"world": plan}, "stages": [], "checkpoint": "nano"}
+    content["evaluations"] = [{"name": "world", "taskset": "world", "max_output_tokens": 8}]
+    found = []
+    for workers in (0, 1):
+        path = tmp_path / f"{workers}.yaml"
+        path.write_text(yaml.safe_dump({**content, "evaluation_workers": workers}))
+        assert train_command(str(path), tmp_path / str(workers), quiet=True) is None
+        board = json.loads((tmp_path / str(workers) / "board" / "board.json").read_text())
+        found.append(board["numbers"]["rows"])
+    assert found[0] == found[1] and found[0][0]["num_samples"] == 6
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_failed_evaluation_stops_the_run_in_one_line(tmp_path: Path, workers: int) -> None:
+    evaluation = {"name": "gone", "task": "longspan/no_such_task"}
+    path = recipe_file(tmp_path, evaluations=[evaluation], evaluation_workers=workers)
+    with pytest.raises(LongspanError, match="evaluate start: gone: .*no_such_task"):
+        train_command(str(path), tmp_path / "out", quiet=True)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 import longspan.trainers.recipe as module
 from longspan.harness.errors import DataError, RecipeError
 from longspan.trainers.aepo import AepoSettings
-from longspan.trainers.recipe import Recipe, TaskSource, load_recipe, recipe_hash
+from longspan.trainers.recipe import Recipe, load_recipe, recipe_hash
+from longspan.trainers.stages import TaskSource
 
 RECIPES = Path(module.__file__).parent / "recipes"
 
@@ -24,6 +25,22 @@ def minimal(**stage: object) -> dict[str, object]:
         "optimizer": {"learning_rate": 1e-4},
     }
     return {"name": "r", "checkpoint": "nano", "stages": [{**defaults, **stage}]}
+
+
+FILTER = {
+    "kind": "filter",
+    "name": "easy",
+    "tasks": [{"task": "longspan/taskset"}],
+    "sampling": {"batch_size": 4, "max_output_tokens": 8},
+    "lowest": 0.5,
+}
+EVALUATION = {"name": "full", "task": "longspan/taskset"}
+
+
+def with_stages(*before: dict[str, object], **stage: object) -> dict[str, object]:
+    """Returns a recipe whose stage of training follows others."""
+    content = minimal(**stage)
+    return {**content, "stages": [*before, *content["stages"]]}  # type: ignore[misc]
 
 
 def load(tmp_path: Path, content: object) -> Recipe:
@@ -45,16 +62,31 @@ def test_nested_settings_become_the_algorithms_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (minimal(learning_rte=1), "unknown key stages.0.learning_rte"),
+        (minimal(learning_rte=1), "unknown key 'stages.0.train.learning_rte'"),
         (
             minimal(objective={"aepo": {"low": 0.1, "high": 0.3, "hi": 1}}),
-            "unknown key stages.0.objective.aepo.hi",
+            "unknown key 'stages.0.train.objective.aepo.hi'",
         ),
-        (minimal(num_steps=0), "stages.0.num_steps: .* got 0"),
+        (minimal(num_steps=0), r"stages.0.train.num_steps: .*\(got 0\)"),
         (minimal(objective={"aepo": {"low": 0.4, "high": 0.3}}), "got low=0.4, high=0.3"),
-        (minimal(start_from="two"), "starts from 'two', which is no earlier stage"),
-        (minimal(name="../x"), "stages.0.name: .*got '../x'"),
-        ({"name": "r", "checkpoint": "nano"}, "stages is missing"),
+        (
+            minimal(start_from="two"),
+            "start_from .* 'two', which is no earlier stage",
+        ),
+        (minimal(name="../x"), "stages.0.train.name: .*got '../x'"),
+        ({"name": "r", "checkpoint": "nano"}, "key 'stages' is missing"),
+        (with_stages(FILTER, tasks=[], samples_of="one"), "samples_of .* 'one', .* name one of"),
+        (with_stages(FILTER, start_from="easy"), "start_from .* 'easy', which is no earlier stage"),
+        (minimal(name="start"), "two stages have the name 'start'"),
+        (with_stages({**FILTER, "lowest": 0}), "keeps every sample"),
+        (with_stages({**FILTER, "highest": 0.1}), "lowest must not exceed highest"),
+        (with_stages({"kind": "merge", "name": "m", "models": ["one"]}), "models .* 'one'"),
+        (with_stages({"kind": "sleep", "name": "m"}), "kind must be train, filter or merge"),
+        (minimal(tasks=[]), "stage 'one' has no tasks"),
+        (minimal(tasks=[{"taskset": "world"}]), "unknown taskset 'world'"),
+        (minimal(tasks=[{}]), "names a task or a taskset: got None and None"),
+        ({**minimal(), "evaluations": [EVALUATION, EVALUATION]}, "two evaluations have the name"),
+        ({**minimal(), "evaluations": [{**EVALUATION, "skip": ["x"]}]}, "skips 'x'"),
     ],
 )
 def test_a_wrong_recipe_is_one_line_that_names_the_key(
@@ -84,8 +116,18 @@ def test_a_file_that_holds_no_recipe_is_one_line(tmp_path: Path) -> None:
 def test_tasks_are_replaced_in_every_stage_of_a_copy() -> None:
     recipe = Recipe.model_validate(minimal())
     source = TaskSource(task="longspan/taskset", args={"path": "elsewhere"})
-    assert recipe.with_tasks(source).stages[0].tasks == (source,)
-    assert recipe.stages[0].tasks == (TaskSource(task="longspan/taskset"),)
+    changed = recipe.with_tasks(source)
+    assert changed.sources(changed.stages[0]) == (source,)
+    assert recipe.sources(recipe.stages[0]) == (TaskSource(task="longspan/taskset"),)
+
+
+def test_samples_come_from_the_stage_its_filter_or_the_recipe() -> None:
+    own, common = [{"task": "longspan/a"}], [{"task": "longspan/b"}]
+    content = with_stages({**FILTER, "tasks": own}, tasks=[], samples_of="easy")
+    content["stages"] += minimal(name="last", tasks=[])["stages"]  # type: ignore[operator]
+    recipe = Recipe.model_validate({**content, "tasks": common})
+    names = [recipe.sources(stage)[0].task for stage in recipe.stages]
+    assert names == ["longspan/a", "longspan/a", "longspan/b"]
 
 
 @given(st.integers(0, 2**31), st.integers(0, 2**31))

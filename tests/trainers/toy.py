@@ -9,7 +9,8 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.scorer import Score, Target, mean, scorer
 from inspect_ai.solver import TaskState, generate
 
-from longspan.trainers.local.trainer import StageRun, train_stage
+from longspan.trainers.local.stage import StageRun
+from longspan.trainers.local.trainer import train_stage
 from longspan.trainers.stages import TrainStage
 from tests.trainers.tiny import save_tiny
 
@@ -78,10 +79,12 @@ def run_toy(folder: Path, state_every_steps: int = 1, **changes: object) -> Path
     start = folder / "start"
     if not start.exists():
         save_tiny(start)
+    stage = toy_stage(**changes)
     run = StageRun(
-        stage=toy_stage(**changes),
+        stage=stage,
         folder=folder / "stage",
         start=str(start),
+        sources=stage.tasks,
         state_every_steps=state_every_steps,
         quiet=True,
     )

@@ -17,7 +17,7 @@ import torch
 
 from longspan.harness.errors import RecipeError, SpecError
 from longspan.trainers.local.learner import Learner, NonFiniteError
-from longspan.trainers.local.trainer import StageRun
+from longspan.trainers.local.stage import StageRun
 from longspan.trainers.metrics import MetricsFile
 from tests.trainers.tiny import save_tiny
 from tests.trainers.toy import run_toy, toy_stage
