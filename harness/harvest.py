@@ -104,6 +104,7 @@ def to_rollout(
         prompt_tokens=sum(len(call.prompt_ids) for call in calls),
         sampled_tokens=sum(len(call.token_ids) for call in calls),
         error=outcome.error,
+        role_tokens={role: usage.total_tokens for role, usage in (sample.role_usage or {}).items()},
     )
 
 

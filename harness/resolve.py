@@ -105,8 +105,12 @@ def model_name(model: str) -> str:
     return f"{LOCAL_PROVIDER}/{model}" if local else model
 
 
-def resolve_model(model: Model | str) -> Model:
+def resolve_model(model: Model | str, **arguments: Any) -> Model:
     """Returns a model by name; a name without a provider, or a folder, is a local checkpoint.
+
+    Args:
+        model: its name; a model is returned as it is.
+        arguments: of its provider.
 
     Raises:
         ModelError: there is no such model, or it cannot be used.
@@ -117,7 +121,7 @@ def resolve_model(model: Model | str) -> Model:
     in_flight = GenerateConfig(max_connections=LOCAL_IN_FLIGHT, adaptive_connections=False)
     config = in_flight if name.startswith(LOCAL_PROVIDER) else GenerateConfig()
     try:
-        return get_model(name, config=config, memoize=False)
+        return get_model(name, config=config, memoize=False, **arguments)
     except LongspanError:
         raise
     except Exception as error:

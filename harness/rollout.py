@@ -13,7 +13,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,7 @@ class Rollout:
         prompt_tokens: Prompt tokens over all turns.
         sampled_tokens: Sampled tokens over all turns.
         error: One line that says what failed, for rollouts without a reward.
+        role_tokens: Tokens of other models by their role, such as a judge's.
     """
 
     task: str
@@ -145,6 +146,7 @@ class Rollout:
     prompt_tokens: int
     sampled_tokens: int
     error: str | None = None
+    role_tokens: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Returns the rollout as one line of JSON."""

@@ -17,6 +17,7 @@ import yaml
 from longspan.harness.cli import load_command
 from longspan.harness.workers import Job, run_job, worker_pool
 from longspan.trainers.recipe import Recipe
+from longspan.trainers.settings import RoleModel
 from longspan.trainers.stages import START, Evaluation
 
 BOARD, LOGS, TASKSETS = "board", "logs", "tasksets"
@@ -115,6 +116,9 @@ class Evaluations:
 
     def _job(self, one: Evaluation, stage: str, checkpoint: str, num_steps: int) -> Job:
         label = self._label(stage)
+        grader = self._recipe.model_roles.get("grader")
+        if isinstance(grader, RoleModel):
+            grader = grader.model
         task = one.task if one.taskset is None else str(self._tasksets[one.taskset])
         arguments: dict[str, Any] = {
             "task": task,
@@ -129,7 +133,7 @@ class Evaluations:
             "seed": self._recipe.seed,
             "epochs": one.epochs,
             "limit": one.limit,
-            "grader": self._recipe.model_roles.get("grader"),
+            "grader": grader,
             "checkpoint": label,
             "input_over_window": one.input_over_window,
             "step": num_steps,

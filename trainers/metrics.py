@@ -44,6 +44,7 @@ def rollout_metrics(rollouts: Iterable[Rollout]) -> dict[str, Any]:
         "invalid_by_kind": {kind: endings[kind] for kind in sorted(FAILURES) if endings[kind]},
         "prompt_tokens": sum(one.prompt_tokens for one in rollouts),
         "sampled_tokens": sum(one.sampled_tokens for one in rollouts),
+        "role_tokens": dict(sum((Counter(one.role_tokens) for one in rollouts), Counter())),
     }
 
 

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from longspan.harness.errors import RecipeError
 from longspan.harness.files import read_mapping
 from longspan.harness.validation import describe_validation
-from longspan.trainers.settings import Name, Settings
+from longspan.trainers.settings import Name, RoleModel, Settings
 from longspan.trainers.stages import (
     START,
     Evaluation,
@@ -48,8 +48,8 @@ class Recipe(Settings):
     state_every_steps: int = Field(default=1, ge=1)
     """Steps between states to resume from; other steps are repeated after a kill."""
 
-    model_roles: dict[str, str] = {}
-    """Models by role, e.g. a judge: `grader: openai/...`."""
+    model_roles: dict[str, str | RoleModel] = {}
+    """Models by role, e.g. a judge: `grader: openai/...`, or with settings of its own."""
 
     tasksets: dict[Name, dict[str, Any] | str] = {}
     """Task sets by name: a plan of `longspan synth`, built in the run's folder, or a folder."""

@@ -5,7 +5,7 @@ Frozen, with unknown keys refused. This module knows neither engines nor models.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +24,25 @@ class Settings(BaseModel):
     """A frozen part of a recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RoleModel(Settings):
+    """A model in a role, such as the judge of a task's scorer."""
+
+    model: str = Field(min_length=1)
+    """Inspect model, packaged checkpoint, or checkpoint folder."""
+
+    args: dict[str, Any] = {}
+    """Arguments of its provider."""
+
+    max_connections: int | None = Field(default=None, ge=1)
+    """Calls in flight at most; none is the provider's own limit."""
+
+    temperature: float | None = Field(default=None, ge=0)
+    """Sampling temperature; none is the provider's own."""
+
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Limit on generated tokens per call; none is the provider's own."""
 
 
 class RolloutSettings(Settings):

@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from inspect_ai.dataset import Sample
-from inspect_ai.model import get_model
+from inspect_ai.model import GenerateConfig, Model, get_model
 
 from longspan.harness.environment import Environment
 from longspan.harness.errors import RecipeError
-from longspan.harness.resolve import registered_task, resolve_solver
+from longspan.harness.resolve import (
+    registered_task,
+    resolve_model,
+    resolve_solver,
+    with_settings,
+)
 from longspan.trainers.local.checkpoint import find_checkpoint
 from longspan.trainers.local.engine import Engine
 from longspan.trainers.local.provider import register_policy, unregister_policy
+from longspan.trainers.settings import RoleModel
 from longspan.trainers.stages import PolicyStage, TaskSource
 
 StageT = TypeVar("StageT", bound=PolicyStage)
@@ -46,7 +52,7 @@ class StageRun(Generic[StageT]):
     kept: frozenset[str] | None = None
     seed: int = 0
     state_every_steps: int = 1
-    model_roles: Mapping[str, str] = field(default_factory=dict)
+    model_roles: Mapping[str, str | RoleModel] = field(default_factory=dict)
     quiet: bool = False
 
     @property
@@ -96,7 +102,7 @@ def stage_environment(run: StageRun[StageT], policy: str, generation_seed: int) 
         tasks,
         get_model(f"longspan-rl/{policy}", memoize=False),
         solver=None if stage.solver is None else resolve_solver(stage.solver, stage.solver_args),
-        model_roles=run.model_roles,
+        model_roles={role: _role_model(model) for role, model in run.model_roles.items()},
         generation=stage.sampling.generation(generation_seed),
         reward_keys=keys,
     )
@@ -131,6 +137,16 @@ def stage_samples(environment: Environment, run: StageRun[StageT]) -> dict[str, 
             "its bounds"
         )
     return found
+
+
+def _role_model(model: str | RoleModel) -> Model | str:
+    if isinstance(model, str):
+        return resolve_model(model)
+    own = model.model_dump(include={"max_connections", "temperature", "max_tokens"})
+    # A fixed limit, where one is set, instead of Inspect's own search for one.
+    adaptive = None if model.max_connections is None else False
+    settings = GenerateConfig(**own, adaptive_connections=adaptive)
+    return with_settings(resolve_model(model.model, **model.args), settings)
 
 
 def sample_key(task: str, sample_id: object) -> str:

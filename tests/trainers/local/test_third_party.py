@@ -19,8 +19,10 @@ from longspan.harness.environment import Environment
 from longspan.harness.parity import Completion, replay_parity
 from longspan.harness.resolve import registered_task
 from longspan.harness.rollout import CALLS
-from longspan.trainers.local.trainer import StageRun, train_stage
+from longspan.trainers.local.stage import StageRun
+from longspan.trainers.local.trainer import train_stage
 from longspan.trainers.metrics import MetricsFile
+from longspan.trainers.settings import RoleModel
 from tests.harness.scripted import Request, scripted_model
 from tests.trainers.tiny import CHAT_TEMPLATE, SPECIAL, save_tiny
 from tests.trainers.toy import toy_stage
@@ -94,7 +96,7 @@ def test_a_third_party_task_trains_a_policy(tmp_path: Path):
     start = save_byte_policy(tmp_path / "start")
     (tmp_path / "prompt.txt").write_text("What is known: {memories}")
     ratings = itertools.cycle((1, 2, 3))  # answers differ, so there is an advantage to learn from
-    scripted_model(
+    judge = scripted_model(
         lambda request: json.dumps({"reasoning": "So.", "rating": next(ratings)}), "judge"
     )
     stage = toy_stage(
@@ -103,10 +105,17 @@ def test_a_third_party_task_trains_a_policy(tmp_path: Path):
         sampling={"batch_size": 2, "group_size": 3, "temperature": 1.0, "max_output_tokens": 6},
     )
     run = StageRun(
-        stage, tmp_path / "stage", str(start), model_roles={"grader": "scripted/judge"}, quiet=True
+        stage,
+        tmp_path / "stage",
+        str(start),
+        sources=stage.tasks,
+        model_roles={"grader": RoleModel(model="scripted/judge", max_connections=2)},
+        quiet=True,
     )
     checkpoint = train_stage(run)
     (row,) = MetricsFile(tmp_path / "stage" / "metrics.jsonl").rows()
     assert row["step"] == 1 and row["reward_mean"] == 2.0, row
+    assert row["role_tokens"]["grader"] > 0
+    assert {call.config.max_connections for call in judge.api.calls} == {2}
     trained = (checkpoint / "model.safetensors").read_bytes()
     assert trained != (start / "model.safetensors").read_bytes()
