@@ -9,6 +9,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 OUT ?= out/quickstart
 KILLS ?= out/kills
+ABLATIONS ?= out/ablations
 ARGS ?=
 POLICY = $(VENV)/bin/python scripts/embedded_policy/train.py
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -19,6 +20,7 @@ export HF_HUB_OFFLINE ?= 1
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: quickstart test check format install install-dev policy test-kill clean help
+.PHONY: ablation ablation-regime ablation-components
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -68,6 +70,15 @@ policy: $(VENV)/.base
 # Kills a small quickstart twice at random moments and compares its board with an undisturbed one.
 test-kill: $(VENV)/.base
 	$(VENV)/bin/python scripts/kill_quickstart.py --out $(KILLS) $(ARGS)
+
+# Each arm of a plan over its seeds, two at a time; continues where it stopped. ABLATIONS/<plan>/report.md
+ABLATE = $(VENV)/bin/python scripts/ablation.py scripts/ablations
+ablation: $(VENV)/.base
+	$(ABLATE)/algorithms.yaml --out $(ABLATIONS)/algorithms $(ARGS)
+ablation-regime: $(VENV)/.base
+	$(ABLATE)/regime.yaml --out $(ABLATIONS)/regime $(ARGS)
+ablation-components: $(VENV)/.base
+	$(ABLATE)/components.yaml --out $(ABLATIONS)/components $(ARGS)
 
 clean:
 	rm -rf $(OUT)

@@ -25,6 +25,7 @@ from longspan.harness.errors import RecipeError
 from longspan.harness.files import read_mapping
 from longspan.harness.workers import Job, folder_lock, worker_pool
 from longspan.trainers.evaluations import build_tasksets
+from longspan.trainers.pipeline import RECIPES
 from longspan.trainers.recipe import parse_recipe
 
 KEYS = {"name", "title", "baseline", "seeds", "recipe", "arms", "grid"}
@@ -41,6 +42,8 @@ def main() -> None:
     plan = read_mapping(options.plan, "plan of an ablation")
     if unknown := set(plan) - KEYS:
         raise SystemExit(f"{options.plan}: unknown key {min(unknown)!r}; use {sorted(KEYS)}")
+    if isinstance(plan["recipe"], str):  # one that is shipped
+        plan["recipe"] = read_mapping(RECIPES / f"{plan['recipe']}.yaml", "recipe")
     seeds = plan["seeds"][: options.seeds]
     arms = dict(expanded(plan["arms"], plan.get("grid", {})))
     with folder_lock(options.out) as lock, worker_pool(options.workers, lock) as submit:

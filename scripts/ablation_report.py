@@ -36,11 +36,10 @@ def write_report(plan: Mapping[str, Any], runs: Runs, out: Path) -> str:
         column: {arm: [scores[arm, s].get(column, np.nan) for s in seeds] for arm in arms}
         for column in columns
     }
-    base = next(arm for arm in arms if arm.split(" ")[0] == plan["baseline"])
-    tables = {column: compare(values[column], base) for column in columns}
+    tables = {column: compare(values[column], plan["baseline"]) for column in columns}
     results = {
         "name": plan["name"],
-        "baseline": base,
+        "baseline": plan["baseline"],
         "seeds": seeds,
         "scores": tables,
         "training": {
@@ -82,18 +81,19 @@ def run_curves(folder: Path) -> list[dict[str, Any]]:
 def compare(values: Mapping[str, Sequence[float]], base: str) -> dict[str, dict[str, Any]]:
     """Returns mean and deviation of every arm, and its paired difference to the baseline.
 
-    p-values are Holm's over the arms.
+    In a grid the baseline is the one at the arm's own point. p-values are Holm's over the arms.
     """
     rows: dict[str, dict[str, Any]] = {}
     for arm, own in values.items():
         mean, spread = float(np.mean(own)), float(np.std(own, ddof=1)) if len(own) > 1 else None
         rows[arm] = {"values": list(own), "mean": mean, "deviation": spread}
-        if arm == base or len(own) < 2:
+        own_base = base + arm[len(arm.split(" ")[0]) :]
+        if arm == own_base or own_base not in values or len(own) < 2:
             continue
-        difference = np.subtract(own, values[base])
+        difference = np.subtract(own, values[own_base])
         if np.ptp(difference) == 0:  # nothing varies: no test is possible
             continue
-        test = stats.ttest_rel(own, values[base])
+        test = stats.ttest_rel(own, values[own_base])
         low, high = test.confidence_interval(0.95)
         rows[arm] |= {"difference": float(difference.mean()), "p": float(test.pvalue)}
         rows[arm] |= {"low": float(low), "high": float(high)}

@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import longspan.trainers.recipe as module
+from longspan.harness import registry
 from longspan.harness.errors import DataError, RecipeError
+from longspan.harness.suites import find_suite
+from longspan.leaderboards.declared import find_board
 from longspan.trainers.aepo import AepoSettings
 from longspan.trainers.recipe import Recipe, load_recipe, recipe_hash
 from longspan.trainers.stages import TaskSource
@@ -52,6 +55,18 @@ def load(tmp_path: Path, content: object) -> Recipe:
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_recipe_loads_under_its_own_name(path: Path) -> None:
     assert load_recipe(path).name == path.stem
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_a_shipped_recipe_names_is_there(path: Path) -> None:
+    recipe = load_recipe(path)
+    sources = [source for stage in recipe.stages for source in recipe.sources(stage)]
+    for name in {source.task for source in sources if source.task}:
+        assert name.removeprefix("longspan/") in registry.SPECS
+    for evaluation in recipe.evaluations:
+        task = evaluation.task
+        assert task is None or find_suite(task) or task.removeprefix("longspan/") in registry.SPECS
+    assert isinstance(recipe.board, bool) or find_board(recipe.board)
 
 
 def test_nested_settings_become_the_algorithms_own(tmp_path: Path) -> None:

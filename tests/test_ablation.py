@@ -1,0 +1,132 @@
+"""Ablations: arms are recipes, differences are paired, and the shipped plans say what they mean."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from longspan.harness.errors import RecipeError
+from longspan.trainers.pipeline import RECIPES
+from longspan.trainers.recipe import Recipe, parse_recipe, recipe_hash
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+PLANS = sorted((SCRIPTS / "ablations").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def ablation() -> Any:
+    sys.path.insert(0, str(SCRIPTS))
+    yield importlib.import_module("ablation")
+    sys.path.remove(str(SCRIPTS))
+
+
+@pytest.fixture(scope="module")
+def report(ablation: Any) -> Any:
+    return importlib.import_module("ablation_report")
+
+
+def arms_of(ablation: Any, path: Path) -> tuple[dict[str, Any], dict[str, Recipe]]:
+    plan = yaml.safe_load(path.read_text())
+    recipe = plan["recipe"]
+    if isinstance(recipe, str):
+        recipe = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text())
+    arms = ablation.expanded(plan["arms"], plan.get("grid", {}))
+    return plan, {
+        name: parse_recipe(ablation.arm_recipe(recipe, arm, seed=3), name) for name, arm in arms
+    }
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_every_arm_of_a_shipped_plan_is_a_recipe_of_its_own(ablation: Any, path: Path) -> None:
+    plan, recipes = arms_of(ablation, path)
+    assert len({recipe_hash(recipe) for recipe in recipes.values()}) == len(recipes)
+    assert any(name.split(" ")[0] == plan["baseline"] for name in recipes)
+    for recipe in recipes.values():
+        assert recipe.seed == 3 and recipe.evaluations
+        last = recipe.stages[-1].name if recipe.stages else "start"
+        assert all(last not in evaluation.skip for evaluation in recipe.evaluations)
+
+
+@pytest.mark.parametrize("name", ["algorithms", "qwen3_4b"])
+def test_arms_differ_in_what_their_table_says_alone(ablation: Any, name: str) -> None:
+    _, recipes = arms_of(ablation, SCRIPTS / "ablations" / f"{name}.yaml")
+    stage = {arm: recipe.stages[0] for arm, recipe in recipes.items() if recipe.stages}
+    objective = {arm: one.objective for arm, one in stage.items()}
+    assert [arm for arm, one in stage.items() if one.sampling.balanced] == [
+        *("balanced", "batch_std", "task_std", "aepo")
+    ]
+    assert {arm: o.deviation for arm, o in objective.items() if o.deviation != "group"} == {
+        "batch_std": "batch",
+        "task_std": "task",
+        "aepo": "task",
+    }
+    assert [arm for arm, one in objective.items() if one.aepo] == ["aepo"]
+    clipped = {
+        arm: (o.clipping.level, o.clipping.side) for arm, o in objective.items() if o.clipping
+    }
+    assert clipped == {f"clip_{level}_{side}": (level, side) for level, side in clipped.values()}
+    assert len(clipped) == 4
+    assert len({one.num_steps for one in stage.values()}) == 1
+
+
+def test_components_remove_one_part_each(ablation: Any) -> None:
+    _, recipes = arms_of(ablation, SCRIPTS / "ablations" / "components.yaml")
+    names = {arm: [stage.name for stage in recipe.stages] for arm, recipe in recipes.items()}
+    assert [n for n in names["full"] if n not in names["no_merge"]] == ["merged"]
+    assert [n for n in names["full"] if n not in names["no_memory"]] == ["memory_rl", "merged"]
+    assert names["full"] == names["needles"] == names["grpo"]
+    full, needles = recipes["full"].tasksets, recipes["needles"].tasksets
+    for name, replaced in (("short", "needles"), ("long", "long_needles")):
+        assert needles[replaced]["splits"]["train"] == full[name]["splits"]["train"]
+        assert needles[name] == full[name], "held-out tasks stay the same"
+
+
+def test_a_grid_crosses_every_arm(ablation: Any) -> None:
+    grid = {"optimizer.learning_rate": [0.1, 0.2], "sampling.balanced": [True]}
+    arms = dict(ablation.expanded({"a": {}, "b": {"drop": ["x"]}}, grid))
+    assert list(arms) == [
+        f"{arm} learning_rate={rate} balanced=True" for arm in "ab" for rate in (0.1, 0.2)
+    ]
+    assert arms["b learning_rate=0.2 balanced=True"] == {
+        "drop": ["x"],
+        "stage": {"optimizer": {"learning_rate": 0.2}, "sampling": {"balanced": True}},
+    }
+
+
+def test_a_misspelt_key_of_an_arm_is_refused(ablation: Any) -> None:
+    with pytest.raises(RecipeError, match="unknown key: 'stgae'"):
+        ablation.arm_recipe({"stages": [], "evaluations": []}, {"stgae": {}}, 0)
+
+
+def test_differences_are_paired_by_seed(report: Any) -> None:
+    """Differences 0.1, 0.2, 0.3: mean 0.2, deviation 0.1, t = 0.2 / (0.1 / sqrt 3) = 3.4641."""
+    rows = report.compare({"base": [0.1, 0.5, 0.9], "arm": [0.2, 0.7, 1.2]}, "base")
+    assert rows["arm"]["difference"] == pytest.approx(0.2)
+    assert rows["arm"]["p"] == pytest.approx(0.0742, abs=1e-4)  # two-sided, 2 degrees of freedom
+    half = 4.302653 * 0.1 / 3**0.5
+    assert (rows["arm"]["low"], rows["arm"]["high"]) == pytest.approx((0.2 - half, 0.2 + half))
+    assert "p" not in rows["base"]
+
+
+def test_p_values_are_adjusted_over_the_arms(report: Any) -> None:
+    values = {"base": [0.0, 0.0, 0.0], "a": [0.1, 0.2, 0.3], "b": [0.1, 0.11, 0.12]}
+    rows = report.compare(values, "base")
+    assert rows["b"]["p_holm"] == pytest.approx(2 * rows["b"]["p"])
+    assert rows["a"]["p_holm"] == pytest.approx(rows["a"]["p"])
+
+
+def test_an_arm_is_compared_with_the_baseline_at_its_own_point_of_the_grid(report: Any) -> None:
+    values = {"base x=1": [0.0, 0.1], "base x=2": [0.5, 0.6], "arm x=2": [0.7, 0.9]}
+    rows = report.compare(values, "base")
+    assert rows["arm x=2"]["difference"] == pytest.approx(0.25)
+    assert "p" not in rows["base x=2"]
+
+
+def test_arms_that_never_differ_have_no_test(report: Any) -> None:
+    rows = report.compare({"base": [0.1, 0.2], "arm": [0.1, 0.2]}, "base")
+    assert "p" not in rows["arm"] and rows["arm"]["mean"] == pytest.approx(0.15)
