@@ -39,7 +39,7 @@ RUN_FILE = "run.json"
 
 def train_command(
     recipe: Annotated[
-        str, typer.Argument(help="A recipe file, or the name of a shipped one (laptop).")
+        str, typer.Argument(help="A recipe file, or the name of a shipped one.")
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     engine: Annotated[str, typer.Option(help="Engine: local.")] = "local",
