@@ -39,9 +39,9 @@ RUN_FILE = "run.json"
 
 def train_command(
     recipe: Annotated[
-        str, typer.Argument(help="A recipe file, or the name of a shipped one.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+        str | None, typer.Argument(help="A recipe file, or the name of a shipped one.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     engine: Annotated[str, typer.Option(help="Engine: local.")] = "local",
     resume: Annotated[
         bool, typer.Option(help="Continue what is there; --no-resume starts over.")
@@ -54,8 +54,21 @@ def train_command(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed instead of the recipe's.", min=0)] = None,
     quiet: Annotated[bool, typer.Option(help="Show nothing.")] = False,
+    replay: Annotated[
+        Path | None,
+        typer.Option(help="Compute a saved batch's step again and show it; needs nothing else."),
+    ] = None,
 ) -> Path | None:
     """Run or resume a training recipe; the last checkpoint is OUT/final."""
+    if replay is not None:
+        from longspan.trainers.local.replay import replay_command  # loads torch
+
+        return replay_command(replay).folder
+    if recipe is None or out is None:
+        raise RecipeError(
+            "longspan train needs a recipe and a folder: longspan train laptop --out runs/laptop; "
+            "or --replay with a saved batch"
+        )
     if engine != "local":
         raise RecipeError(f"unknown engine: {engine}; use local")
     # What a run is does not depend on where its task sets lie; their contents are compared later.

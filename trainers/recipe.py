@@ -48,6 +48,9 @@ class Recipe(Settings):
     state_every_steps: int = Field(default=1, ge=1)
     """Steps between states to resume from; other steps are repeated after a kill."""
 
+    keep_batches_every_steps: int = Field(default=0, ge=0)
+    """Steps between batches kept, with the weights before them, for `--replay`; 0 keeps none."""
+
     model_roles: dict[str, str | RoleModel] = {}
     """Models by role, e.g. a judge: `grader: openai/...`, or with settings of its own."""
 

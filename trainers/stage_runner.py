@@ -80,6 +80,7 @@ class StageRunner:
             kept=kept,
             seed=self._recipe.seed,
             state_every_steps=self._recipe.state_every_steps,
+            keep_batches_every_steps=self._recipe.keep_batches_every_steps,
             model_roles=self._recipe.model_roles,
             quiet=self._quiet,
         )

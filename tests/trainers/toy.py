@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -74,18 +76,18 @@ def toy_stage(**changes: object) -> TrainStage:
     return TrainStage.model_validate({**content, **changes})
 
 
-def run_toy(folder: Path, state_every_steps: int = 1, **changes: object) -> Path:
-    """Trains the toy stage in `folder` from the tiny model; returns its checkpoint."""
+def run_toy(folder: Path, run: Mapping[str, Any] | None = None, **changes: object) -> Path:
+    """Trains the toy stage in `folder` from the tiny model; returns its checkpoint.
+
+    Args:
+        folder: of the start checkpoint and of the stage.
+        run: attributes of the `StageRun`.
+        **changes: keys of the stage.
+    """
     start = folder / "start"
     if not start.exists():
         save_tiny(start)
     stage = toy_stage(**changes)
-    run = StageRun(
-        stage=stage,
-        folder=folder / "stage",
-        start=str(start),
-        sources=stage.tasks,
-        state_every_steps=state_every_steps,
-        quiet=True,
-    )
-    return train_stage(run)
+    content = {"stage": stage, "folder": folder / "stage", "start": str(start)}
+    content["sources"] = stage.tasks
+    return train_stage(StageRun(**{**content, "quiet": True, **(run or {})}))

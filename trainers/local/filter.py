@@ -63,7 +63,7 @@ def _measure(run: StageRun[FilterStage]) -> dict[str, float | None]:
     """Returns the mean reward of every sample, None where no rollout had a score."""
     sampling = run.stage.sampling
     with policy_engine(run) as (_, name):
-        environment = stage_environment(run, name, run.stage_seed)
+        environment = stage_environment(run, name)
         samples = stage_samples(environment, run)
         path = run.folder / DIFFICULTIES
         found = _resume(path, task_versions(environment))

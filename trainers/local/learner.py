@@ -9,7 +9,7 @@ another one than the policy that sampled.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -83,6 +83,12 @@ class Learner:
             weight_decay=settings.weight_decay,
         )
 
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Copies weights by name, all of `parameters`, into the model."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(weights[name])
+
     def update(self, batch: RolloutBatch, objective: Objective, step: int) -> Update:
         """Takes one optimizer step on a batch and returns what it did.
 
@@ -90,6 +96,16 @@ class Learner:
 
         Raises:
             NonFiniteError: loss or gradient is not finite.
+        """
+        update = self.gradient(batch, objective, step)
+        if update.num_live_groups:
+            self._apply(step, update)
+        return update
+
+    def gradient(self, batch: RolloutBatch, objective: Objective, step: int) -> Update:
+        """Leaves a batch's clipped gradient in the parameters and returns what its update would do.
+
+        Neither weights nor moments change; the objective's state moves on.
         """
         advantages = objective.advantages(batch)
         live_ids = set(live_groups(advantages, batch.groups).tolist())
@@ -107,13 +123,15 @@ class Learner:
         terms = _Terms(batch.to_unique(weights.weights), old, clip)
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._backward(pieces, held, terms, measured)
-        norm = self._apply(step, learned=bool(live), loss=loss)
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.parameters.values(), self.settings.max_gradient_norm
+        )
         return Update(
             advantages=advantages,
             step_weights=weights,
             entropy=mean_entropy(batch, measured.entropies),
             loss=loss,
-            gradient_norm=norm,
+            gradient_norm=float(norm),
             learning_rate=self._learning_rate(step),
             num_live_groups=len(live_ids),
             num_computed_tokens=sum(item.num_tokens for item in batch.items),
@@ -180,24 +198,17 @@ class Learner:
                 found.hidden, found.target_ids, output_head(self.model), self.temperature
             )
 
-    def _apply(self, step: int, learned: bool, loss: float) -> float:
-        """Clips the gradient and steps the optimizer; returns the norm before clipping."""
-        if not learned:
-            return 0.0
-        norm = float(
-            torch.nn.utils.clip_grad_norm_(
-                self.parameters.values(), self.settings.max_gradient_norm
-            )
-        )
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+    def _apply(self, step: int, update: Update) -> None:
+        """Steps the optimizer along a gradient that is finite."""
+        if not (math.isfinite(update.loss) and math.isfinite(update.gradient_norm)):
             raise NonFiniteError(
-                f"loss and gradient must be finite: step {step} has loss {loss} and gradient norm "
-                f"{norm}; the step was not taken: lower the learning rate or see the saved batch"
+                f"loss and gradient must be finite: step {step + 1} has loss {update.loss} and "
+                f"gradient norm {update.gradient_norm}; the step was not taken: lower the learning "
+                "rate or see the saved batch"
             )
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(step)
+            group["lr"] = update.learning_rate
         self.optimizer.step()
-        return norm
 
     def _learning_rate(self, step: int) -> float:
         """Returns the rate of a step (counted from 0): linear warm-up, then constant."""

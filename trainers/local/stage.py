@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +21,14 @@ from longspan.harness.resolve import (
     resolve_solver,
     with_settings,
 )
+from longspan.harness.rollout import Rollout
+from longspan.trainers.batch import RolloutBatch, build_batch
 from longspan.trainers.local.checkpoint import find_checkpoint
 from longspan.trainers.local.engine import Engine
 from longspan.trainers.local.provider import register_policy, unregister_policy
+from longspan.trainers.sampler import BalancedSampler
 from longspan.trainers.settings import RoleModel
-from longspan.trainers.stages import PolicyStage, TaskSource
+from longspan.trainers.stages import PolicyStage, TaskSource, TrainStage
 
 StageT = TypeVar("StageT", bound=PolicyStage)
 
@@ -41,6 +45,7 @@ class StageRun(Generic[StageT]):
         kept: keys (see `sample_key`) of the samples that take part, None for all.
         seed: of the recipe.
         state_every_steps: steps between states.
+        keep_batches_every_steps: steps between batches that are kept for a replay; 0 keeps none.
         model_roles: models by role, e.g. a judge.
         quiet: shows nothing.
     """
@@ -52,6 +57,7 @@ class StageRun(Generic[StageT]):
     kept: frozenset[str] | None = None
     seed: int = 0
     state_every_steps: int = 1
+    keep_batches_every_steps: int = 0
     model_roles: Mapping[str, str | RoleModel] = field(default_factory=dict)
     quiet: bool = False
 
@@ -83,7 +89,7 @@ def policy_engine(run: StageRun[StageT]) -> Iterator[tuple[Engine, str]]:
         unregister_policy(name)
 
 
-def stage_environment(run: StageRun[StageT], policy: str, generation_seed: int) -> Environment:
+def stage_environment(run: StageRun[StageT], policy: str) -> Environment:
     """Returns the environment of a stage over the policy of that name.
 
     Raises:
@@ -103,7 +109,7 @@ def stage_environment(run: StageRun[StageT], policy: str, generation_seed: int) 
         get_model(f"longspan-rl/{policy}", memoize=False),
         solver=None if stage.solver is None else resolve_solver(stage.solver, stage.solver_args),
         model_roles={role: _role_model(model) for role, model in run.model_roles.items()},
-        generation=stage.sampling.generation(generation_seed),
+        generation=stage.sampling.generation(run.stage_seed),
         reward_keys=keys,
     )
 
@@ -147,6 +153,31 @@ def _role_model(model: str | RoleModel) -> Model | str:
     adaptive = None if model.max_connections is None else False
     settings = GenerateConfig(**own, adaptive_connections=adaptive)
     return with_settings(resolve_model(model.model, **model.args), settings)
+
+
+def stage_sampler(
+    samples: Mapping[str, tuple[str, Sample]], run: StageRun[TrainStage]
+) -> BalancedSampler:
+    """Returns a sampler over task types; samples without one count by their task."""
+    sampling = run.stage.sampling
+    pools: dict[str, list[str]] = defaultdict(list)
+    for key, (task, sample) in samples.items():
+        kind = (sample.metadata or {}).get("task_type") or task
+        pools[kind if sampling.balanced else "all"].append(key)
+    return BalancedSampler(pools, sampling.batch_size, run.stage_seed, sampling.short_types)
+
+
+def stage_batch(rollouts: Iterable[Rollout], stage: TrainStage) -> RolloutBatch:
+    """Returns the batch that a stage's update makes of a step's rollouts.
+
+    Raises:
+        DataError: a reward is not finite, or a scored rollout has no recorded call.
+    """
+    return build_batch(
+        rollouts,
+        train_on_cut_off=stage.sampling.train_on_cut_off,
+        merge_identical=stage.objective.ratio_clip is None,
+    )
 
 
 def sample_key(task: str, sample_id: object) -> str:

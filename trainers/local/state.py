@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,10 @@ from longspan.harness.errors import DataError
 KEPT_STATES = 2
 """The last one, and the one before it should the last turn out damaged."""
 
-_MODEL, _OPTIMIZER, _REST = "model.safetensors", "optimizer.safetensors", "state.json"
+MODEL_FILE = "model.safetensors"
+"""Name of the weights in the folder of a state."""
+
+_OPTIMIZER, _REST = "optimizer.safetensors", "state.json"
 _PREFIX = "step-"
 _UNREADABLE = (OSError, ValueError, KeyError, SafetensorError)
 
@@ -49,24 +53,42 @@ class TrainingState:
 
 def save_state(folder: Path, state: TrainingState) -> None:
     """Writes a state into `folder` and deletes all but the last `KEPT_STATES`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{_PREFIX}{state.step:06d}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    save_file(_contiguous(state.model), partial / _MODEL)
-    save_file(_contiguous(state.optimizer), partial / _OPTIMIZER)
-    (partial / _REST).write_text(
-        json.dumps({"step": state.step, **state.rest}, sort_keys=True), encoding="utf-8"
-    )
-    for name in (_MODEL, _OPTIMIZER, _REST):
-        _flush(partial / name)
-    place = folder / f"{_PREFIX}{state.step:06d}"
-    if place.exists():  # a damaged state of this step, which was passed over
-        shutil.rmtree(place)
-    partial.rename(place)
-    _flush(folder)
+    with folder_written_whole(state_folder(folder, state.step)) as partial:
+        save_weights(partial, state.model)
+        save_file(_contiguous(state.optimizer), partial / _OPTIMIZER)
+        (partial / _REST).write_text(
+            json.dumps({"step": state.step, **state.rest}, sort_keys=True), encoding="utf-8"
+        )
     for old in _states(folder)[KEPT_STATES:]:
         shutil.rmtree(old)
+
+
+def state_folder(folder: Path, step: int) -> Path:
+    """Returns where the state after `step` steps lies, if it is kept."""
+    return folder / f"{_PREFIX}{step:06d}"
+
+
+def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Writes a model's weights into a folder as a state holds them."""
+    save_file(_contiguous(weights), folder / MODEL_FILE)
+
+
+@contextmanager
+def folder_written_whole(place: Path) -> Iterator[Path]:
+    """Gives a folder to write files into, which appears as `place`, flushed, once all are there.
+
+    One that is there already is replaced: a step that a kill made a run repeat, or what is damaged.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f".{place.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    yield partial
+    for path in [*partial.iterdir(), partial]:
+        _flush(path)
+    shutil.rmtree(place, ignore_errors=True)
+    partial.rename(place)
+    _flush(place.parent)
 
 
 def load_state(folder: Path) -> TrainingState | None:
@@ -84,7 +106,7 @@ def load_state(folder: Path) -> TrainingState | None:
     for place in places:
         try:
             rest = json.loads((place / _REST).read_text(encoding="utf-8"))
-            model, optimizer = load_file(place / _MODEL), load_file(place / _OPTIMIZER)
+            model, optimizer = load_file(place / MODEL_FILE), load_file(place / _OPTIMIZER)
             return TrainingState(int(rest.pop("step")), model, optimizer, rest)
         except _UNREADABLE as error:
             problem = f"{place.name}: {error}"

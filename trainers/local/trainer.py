@@ -10,7 +10,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,17 @@ import torch
 from inspect_ai.dataset import Sample
 
 from longspan.harness.errors import LongspanError, RecipeError
-from longspan.harness.rollout import Rollout, write_rollouts
-from longspan.trainers.batch import build_batch
+from longspan.harness.rollout import Rollout
 from longspan.trainers.local.checkpoint import save_checkpoint
 from longspan.trainers.local.engine import Engine, default_threads
 from longspan.trainers.local.learner import Learner, Update
+from longspan.trainers.local.saved_batch import StepRecord, save_batch
 from longspan.trainers.local.stage import (
     StageRun,
     policy_engine,
+    stage_batch,
     stage_environment,
+    stage_sampler,
     stage_samples,
     task_versions,
 )
@@ -36,15 +39,17 @@ from longspan.trainers.local.state import (
     optimizer_tensors,
     restore_optimizer,
     save_state,
+    state_folder,
 )
 from longspan.trainers.metrics import MetricsFile, aepo_metrics, alarm, rollout_metrics
 from longspan.trainers.objective import Objective, masked_share
 from longspan.trainers.progress import StageProgress, step_line
-from longspan.trainers.sampler import BalancedSampler
 from longspan.trainers.stages import TrainStage
 
 STATES = "states"
 """Folder of the states to resume from; it goes when the stage is done."""
+BATCHES = "batches"
+"""Folder of the batches that are kept for a replay."""
 
 
 def train_stage(run: StageRun[TrainStage]) -> Path:
@@ -74,10 +79,10 @@ class _Trainer:
         self.learner = Learner(engine.model, stage.optimizer, stage.sampling.temperature)
         self.objective = Objective(stage.objective)
         self.metrics = MetricsFile(run.folder / "metrics.jsonl")
-        self.environment = stage_environment(run, policy, run.stage_seed)
+        self.environment = stage_environment(run, policy)
         self.versions = task_versions(self.environment)
         self.samples = stage_samples(self.environment, run)
-        self.sampler = _sampler(self.samples, run)
+        self.sampler = stage_sampler(self.samples, run)
 
     def train(self) -> None:
         """Runs the steps that are left."""
@@ -91,7 +96,7 @@ class _Trainer:
                 progress.show(step + 1, step_line(row))
                 if warning := alarm(row):
                     progress.note(f"ALARM step {step + 1}: {warning}")
-                if (step + 1) % self.run.state_every_steps == 0:
+                if _is_due(step, self.run.state_every_steps):
                     self._save(step + 1)
 
     def _step(self, step: int) -> dict[str, Any]:
@@ -101,15 +106,17 @@ class _Trainer:
         rollouts = self.environment.rollouts(self._batch(), sampling.group_size, step)
         rollout_times = watch.lap("rollout")
         torch.set_num_threads(default_threads(self.engine.num_parameters))
+        record = self._record(step)
+        if _is_due(step, self.run.keep_batches_every_steps):
+            self._save_batch(f"{BATCHES}/step-{step + 1:06d}", record, rollouts)
         try:
-            batch = build_batch(
-                rollouts,
-                train_on_cut_off=sampling.train_on_cut_off,
-                merge_identical=self.objective.settings.ratio_clip is None,
-            )
+            batch = stage_batch(rollouts, self.run.stage)
             update = self.learner.update(batch, self.objective, step)
         except LongspanError as error:
-            raise type(error)(f"{error} [{self._save_failed(step, rollouts)}]") from error
+            record = replace(record, error=str(error))
+            place = self._save_batch(f"failed-step-{step + 1:06d}", record, rollouts)
+            message = f"{error} [batch saved; longspan train --replay {place} shows it]"
+            raise type(error)(message) from error
         self.engine.policy_version = step + 1
         return {
             "step": step + 1,
@@ -130,11 +137,23 @@ class _Trainer:
             chosen[task].append(sample)
         return dict(chosen)
 
-    def _save_failed(self, step: int, rollouts: Sequence[Rollout]) -> str:
-        """Saves the rollouts of a step that could not be taken; returns where they are."""
-        path = self.run.folder / f"failed-step-{step + 1:06d}.rollouts.jsonl"
-        write_rollouts(path, rollouts)
-        return f"rollouts saved in {path}"
+    def _record(self, step: int) -> StepRecord:
+        """Returns what a replay of the step needs besides its rollouts, as it is before it."""
+        local = Path(self.run.start)
+        return StepRecord(
+            step=step + 1,
+            stage=self.run.stage,
+            start=str(local.resolve()) if local.exists() else self.run.start,
+            seed=self.run.stage_seed,
+            objective=self.objective.state_dict(),
+        )
+
+    def _save_batch(self, name: str, record: StepRecord, rollouts: Sequence[Rollout]) -> Path:
+        """Saves a step's rollouts with the weights before it, which the model still has."""
+        place = self.run.folder / name
+        before = state_folder(self.run.folder / STATES, record.step - 1)
+        save_batch(place, record, rollouts, self.learner.parameters, before)
+        return place
 
     def _save(self, step: int) -> None:
         rest = {
@@ -160,9 +179,7 @@ class _Trainer:
             )
         self.sampler.load_state_dict(state.rest["sampler"])
         self.objective.load_state_dict(state.rest["objective"])
-        with torch.no_grad():
-            for name, parameter in self.learner.parameters.items():
-                parameter.copy_(state.model[name])
+        self.learner.load_weights(state.model)
         restore_optimizer(self.learner.optimizer, self.learner.parameters, state.optimizer)
         self.metrics.truncate(state.rest["metrics_bytes"])
         self.engine.policy_version = state.step
@@ -183,18 +200,6 @@ class _Watch:
         return {f"{name}_seconds": wall, f"{name}_cpu_seconds": cpu}
 
 
-def _sampler(
-    samples: Mapping[str, tuple[str, Sample]], run: StageRun[TrainStage]
-) -> BalancedSampler:
-    """Returns a sampler over task types; samples without one count by their task."""
-    sampling = run.stage.sampling
-    pools: dict[str, list[str]] = defaultdict(list)
-    for key, (task, sample) in samples.items():
-        kind = (sample.metadata or {}).get("task_type") or task
-        pools[kind if sampling.balanced else "all"].append(key)
-    return BalancedSampler(pools, sampling.batch_size, run.stage_seed, sampling.short_types)
-
-
 def _update_metrics(update: Update) -> dict[str, Any]:
     return {
         "entropy": update.entropy,
@@ -207,6 +212,11 @@ def _update_metrics(update: Update) -> dict[str, Any]:
         "num_computed_tokens": update.num_computed_tokens,
         "logprob_gap": update.logprob_gap,
     }
+
+
+def _is_due(step: int, every: int) -> bool:
+    """Returns whether something that happens every so many steps follows this one (from 0)."""
+    return every > 0 and (step + 1) % every == 0
 
 
 def _mean(flags: torch.Tensor) -> float:

@@ -165,7 +165,7 @@ def test_a_gradient_that_is_not_finite_stops_the_step_and_spares_the_weights() -
     with torch.no_grad():
         model.model.embed_tokens.weight[20] = math.nan
     before = model.lm_head.weight.clone()
-    with pytest.raises(NonFiniteError, match="step 3 has loss nan"):
+    with pytest.raises(NonFiniteError, match="step 4 has loss nan"):
         learner(model).update(example(), Objective(ObjectiveSettings()), step=3)
     assert torch.equal(before.nan_to_num(), model.lm_head.weight.nan_to_num())
 

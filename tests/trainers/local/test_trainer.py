@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 from longspan.harness.errors import RecipeError, SpecError
-from longspan.trainers.local.learner import Learner, NonFiniteError
+from longspan.trainers.local.learner import Learner, NonFiniteError, Update
 from longspan.trainers.local.stage import StageRun
 from longspan.trainers.metrics import MetricsFile
 from tests.trainers.tiny import save_tiny
@@ -127,10 +128,10 @@ def test_resuming_between_saved_states_repeats_the_steps_in_between(
 
     monkeypatch.setattr(Learner, "update", stop_at_six)
     with pytest.raises(KeyboardInterrupt):
-        run_toy(tmp_path, state_every_steps=3, num_steps=8)
+        run_toy(tmp_path, {"state_every_steps": 3}, num_steps=8)
     assert len(rows(tmp_path)) == 5
     monkeypatch.setattr(Learner, "update", update)
-    run_toy(tmp_path, state_every_steps=3, num_steps=8)
+    run_toy(tmp_path, {"state_every_steps": 3}, num_steps=8)
     assert weights(tmp_path) == weights(finished)
     assert rows(tmp_path) == rows(finished)
 
@@ -138,17 +139,16 @@ def test_resuming_between_saved_states_repeats_the_steps_in_between(
 def test_a_loss_that_is_not_finite_stops_with_the_batch_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apply = Learner._apply
+    gradient = Learner.gradient
 
-    def poisoned(self: Learner, step: int, learned: bool, loss: float) -> float:
-        next(iter(self.parameters.values())).grad.fill_(math.inf)
-        return apply(self, step, learned, loss)
+    def poisoned(self: Learner, batch: Any, objective: Any, step: int) -> Update:
+        return replace(gradient(self, batch, objective, step), gradient_norm=math.inf)
 
-    monkeypatch.setattr(Learner, "_apply", poisoned)
-    with pytest.raises(NonFiniteError, match="gradient norm (inf|nan).*rollouts saved in"):
+    monkeypatch.setattr(Learner, "gradient", poisoned)
+    with pytest.raises(NonFiniteError, match="gradient norm inf.*--replay .*failed-step-000001"):
         run_toy(tmp_path)
-    saved = tmp_path / "stage" / "failed-step-000001.rollouts.jsonl"
-    assert len(saved.read_text().splitlines()) == 16
+    saved = tmp_path / "stage" / "failed-step-000001"
+    assert len((saved / "rollouts.jsonl").read_text().splitlines()) == 16
     assert not (tmp_path / "stage" / "checkpoint").exists()
 
 
