@@ -89,7 +89,12 @@ class Environment:
         return dict(self._tasks)
 
     def rollouts(
-        self, batch: Mapping[str, Sequence[Sample]], group_size: int, step: int = 0
+        self,
+        batch: Mapping[str, Sequence[Sample]],
+        group_size: int,
+        step: int = 0,
+        *,
+        require_reward: bool = True,
     ) -> list[Rollout]:
         """Returns `group_size` rollouts of every sample, sorted by task, sample id and epoch.
 
@@ -100,10 +105,11 @@ class Environment:
             batch: Samples by task name; ids are unique within a task.
             group_size: Rollouts per sample.
             step: Number of the training step; it is mixed into the seed.
+            require_reward: Whether it is an error that not one rollout got a reward.
 
         Raises:
             DataError: an unknown task name, or a missing or repeated sample id.
-            ModelError: not one rollout got a reward.
+            ModelError: rollouts are missing, or not one got a reward.
             RecipeError: the scores of a task do not tell which of them is the reward.
         """
         samples = _checked(batch, self._tasks)
@@ -114,6 +120,8 @@ class Environment:
             logs = self._run(collector, samples, group_size, step, log_dir)
         expected = group_size * sum(len(part) for part in samples.values())
         _raise_unless_complete(logs, collector, expected)
+        if require_reward:
+            _raise_unless_rewarded(collector.rollouts)
         return sorted(collector.rollouts, key=lambda one: (one.task, one.sample_id, one.epoch))
 
     async def rollouts_async(
@@ -225,11 +233,14 @@ def _raise_unless_complete(logs: list[EvalLog], collector: Collector, expected: 
         raise ModelError(
             f"{expected - len(rollouts)} of {expected} rollouts are missing: {reasons[0]}"
         )
+
+
+def _raise_unless_rewarded(rollouts: Sequence[Rollout]) -> None:
     if all(rollout.reward is None for rollout in rollouts):
         first = rollouts[0]
         raise ModelError(
-            f"not one of {expected} rollouts has a reward; the first ended as {first.validity}: "
-            f"{first.error}"
+            f"not one of {len(rollouts)} rollouts has a reward; the first ended as "
+            f"{first.validity}: {first.error}"
         )
 
 

@@ -41,6 +41,9 @@ class Outcome:
     reward: float | None
     validity: Validity
     error: str | None = None
+    not_finite: bool = False
+    """Whether there is no reward because the scorer returned nan or an infinity without a reason.
+    Inspect's `Score.unscored(reason=...)` is nan, too, but said so."""
 
 
 class Collector(TaskSource):
@@ -105,6 +108,7 @@ def to_rollout(
         sampled_tokens=sum(len(call.token_ids) for call in calls),
         error=outcome.error,
         role_tokens={role: usage.total_tokens for role, usage in (sample.role_usage or {}).items()},
+        not_finite=outcome.not_finite,
     )
 
 
@@ -142,7 +146,8 @@ def sample_outcome(
     reward = read_value(value)
     if reward is None:
         failed: Validity = "judge_failed" if score.reason == "grader_failed" else "scorer_failed"
-        return Outcome(None, failed, one_line(f"score has no number: {value!r}", 300))
+        error = one_line(f"score has no number: {value!r}", 300)
+        return Outcome(None, failed, error, score.reason is None and _is_not_finite(value))
     if validity is None:
         validity = validity_of(stop_reason_of(sample.output), bool(score.answer or reward))
     return Outcome(reward, validity)
@@ -197,6 +202,13 @@ def read_value(value: Any) -> float | None:
     else:
         return None
     return number if math.isfinite(number) else None
+
+
+def _is_not_finite(value: Any) -> bool:
+    try:
+        return not math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _declared_validity(score: Score) -> Validity | None:

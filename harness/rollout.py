@@ -131,6 +131,8 @@ class Rollout:
         sampled_tokens: Sampled tokens over all turns.
         error: One line that says what failed, for rollouts without a reward.
         role_tokens: Tokens of other models by their role, such as a judge's.
+        not_finite: Whether it has none because the scorer returned a number that is not finite and
+            gave no reason: a mistake of the scorer that training must not pass over.
     """
 
     task: str
@@ -147,6 +149,7 @@ class Rollout:
     sampled_tokens: int
     error: str | None = None
     role_tokens: dict[str, int] = field(default_factory=dict)
+    not_finite: bool = False
 
     def to_json(self) -> str:
         """Returns the rollout as one line of JSON."""

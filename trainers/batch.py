@@ -123,9 +123,14 @@ def build_batch(
 
 
 def _takes_part(rollout: Rollout, train_on_cut_off: bool) -> bool:
+    name = f"rollout {rollout.task}/{rollout.sample_id} epoch {rollout.epoch}"
+    if rollout.not_finite:
+        raise DataError(
+            f"reward of {name} is not finite ({rollout.error}); mend the scorer of its task: for a "
+            "sample that it cannot score it may raise, or return Score.unscored(reason=...)"
+        )
     if rollout.reward is None or not is_scored(rollout.validity):
         return False
-    name = f"rollout {rollout.task}/{rollout.sample_id} epoch {rollout.epoch}"
     if not math.isfinite(rollout.reward):
         raise DataError(f"reward of {name} is {rollout.reward}; mend the scorer of its task")
     if not rollout.turns:

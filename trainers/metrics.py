@@ -62,7 +62,9 @@ def aepo_metrics(decision: AepoDecision | None) -> dict[str, Any]:
 
 
 def alarm(metrics: Mapping[str, Any]) -> str | None:
-    """Returns a line when so many rollouts have no score that the step means little."""
+    """Returns a line when so many rollouts take no part that the step means little or nothing."""
+    if metrics.get("num_trained") == 0:
+        return "no rollout takes part, so the step is skipped: weights and AEPO stay as they are"
     share = metrics["num_invalid"] / max(1, metrics["num_rollouts"])
     if share <= ALARM_SHARE:
         return None

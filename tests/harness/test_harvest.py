@@ -90,6 +90,10 @@ def test_a_missing_or_unreadable_score_is_the_scorers_failure_not_a_zero():
     assert sample_outcome(sample()).validity == "scorer_failed"
     nan = sample_outcome(sample(score=Score(value=float("nan"))))
     assert (nan.reward, nan.validity) == (None, "scorer_failed")
+    infinite = sample_outcome(sample(score=Score(value="-inf")))
+    assert nan.not_finite and infinite.not_finite
+    for said in (Score.unscored(reason="no unit"), Score(value="maybe"), Score(value=0.5)):
+        assert not sample_outcome(sample(score=said)).not_finite
     unparsed = sample_outcome(sample(score=Score.unscored(reason="grader_failed")))
     assert (unparsed.reward, unparsed.validity) == (None, "judge_failed")
 

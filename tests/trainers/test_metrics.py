@@ -43,6 +43,12 @@ def test_alarm_rings_above_a_tenth_without_score() -> None:
     assert alarm(rollout_metrics(ROLLOUTS[:3])) is None
 
 
+def test_alarm_rings_when_no_rollout_takes_part_though_all_have_scores() -> None:
+    line = alarm({**rollout_metrics(ROLLOUTS[:3]), "num_trained": 0})
+    assert line is not None
+    assert line.startswith("no rollout takes part, so the step is skipped")
+
+
 def test_no_scored_rollout_has_no_mean_and_is_written_as_null(tmp_path: Path) -> None:
     found = rollout_metrics([ROLLOUTS[3]])
     assert math.isnan(found["reward_mean"])

@@ -20,6 +20,7 @@ from longspan.trainers.local.checkpoint import Checkpoint, load_checkpoint
 from longspan.trainers.local.decoders import choose_decoder, stable_row_counts
 from longspan.trainers.local.gather import Gatherer
 from longspan.trainers.local.schedule import (
+    DivergedError,
     GenerationRequest,
     GenerationResult,
     Job,
@@ -61,6 +62,9 @@ class Engine:
         """
         self.model, self.tokenizer = model, tokenizer
         self.policy_version = policy_version
+        self.divergence: DivergedError | None = None
+        """Set once sampling met logits that are not finite: callers' errors end as failed samples,
+        and whoever changes the weights must know."""
         self.window = _window(model.config, window)
         self.end_ids = _end_ids(model, tokenizer)
         self.num_parameters = sum(p.numel() for p in model.parameters())
@@ -115,7 +119,11 @@ class Engine:
         jobs = [self._job(request) for request in requests]
         with self._lock, torch.inference_mode(), self._evaluating():
             self._set_threads()
-            self._scheduler.run(jobs)
+            try:
+                self._scheduler.run(jobs)
+            except DivergedError as error:
+                self.divergence = error
+                raise
         return [job.result() for job in jobs]
 
     async def submit(self, request: GenerationRequest) -> GenerationResult:

@@ -6,7 +6,7 @@ gradient, need the weights before the step; where these are gone the replay says
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -73,9 +73,12 @@ def replay_command(path: Path) -> Replay:
 
 
 def replay(saved: SavedBatch) -> Replay:
-    """Returns the step of a saved batch; nothing is changed, on disk or elsewhere."""
+    """Returns the step of a saved batch; nothing is changed, on disk or elsewhere.
+
+    A rollout whose reward is not finite, which stops a step, counts as one without a score.
+    """
     record = saved.record
-    batch = stage_batch(saved.rollouts, record.stage)
+    batch = stage_batch([replace(one, not_finite=False) for one in saved.rollouts], record.stage)
     objective = Objective(record.stage.objective)
     objective.load_state_dict(record.objective)
     if not saved.has_weights:

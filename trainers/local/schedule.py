@@ -99,6 +99,10 @@ class Job:
         return GenerationResult(tuple(self.tokens), tuple(self.logprobs), reason)
 
 
+class DivergedError(ModelError):
+    """The weights yield logits that are not finite, so nothing can be sampled."""
+
+
 class Scheduler:
     """Runs jobs through a decoder, batch after batch."""
 
@@ -227,7 +231,7 @@ class _Batch:
         tokens, logprobs = (x.tolist() for x in sample(logits, *columns))
         for row, job, token, logprob in zip(rows, jobs, tokens, logprobs, strict=True):
             if not logprob > -float("inf"):
-                raise ModelError(
+                raise DivergedError(
                     f"the model's logits are not finite after {len(job.tokens)} tokens; "
                     "the weights have diverged: go back to an earlier checkpoint"
                 )

@@ -18,11 +18,12 @@ from typing import Any
 import torch
 from inspect_ai.dataset import Sample
 
-from longspan.harness.errors import LongspanError, RecipeError
+from longspan.harness.errors import LongspanError, ModelError, RecipeError
 from longspan.harness.rollout import Rollout
+from longspan.trainers.batch import RolloutBatch
 from longspan.trainers.local.checkpoint import save_checkpoint
 from longspan.trainers.local.engine import Engine, default_threads
-from longspan.trainers.local.learner import Learner, Update
+from longspan.trainers.local.learner import Learner, NonFiniteError, Update
 from longspan.trainers.local.saved_batch import StepRecord, save_batch
 from longspan.trainers.local.stage import (
     StageRun,
@@ -50,6 +51,8 @@ STATES = "states"
 """Folder of the states to resume from; it goes when the stage is done."""
 BATCHES = "batches"
 """Folder of the batches that are kept for a replay."""
+MAX_BARREN_STEPS = 3
+"""A step in which no rollout takes part is skipped with an alarm; so many in a row end the run."""
 
 
 def train_stage(run: StageRun[TrainStage]) -> Path:
@@ -57,8 +60,9 @@ def train_stage(run: StageRun[TrainStage]) -> Path:
 
     Raises:
         RecipeError: the stage does not fit its tasks, or its tasks have changed since it began.
-        ModelError: the checkpoint cannot be used, or not one rollout of a step got a reward.
-        NonFiniteError: a loss or gradient is not finite; the batch is saved.
+        ModelError: the checkpoint cannot be used, or step after step no rollout takes part.
+        DataError: a reward is not finite; the batch is saved.
+        NonFiniteError: logits, a loss or a gradient are not finite; the batch is saved.
     """
     if run.checkpoint.exists():
         return run.checkpoint
@@ -78,6 +82,8 @@ class _Trainer:
         self.run, self.engine = run, engine
         self.learner = Learner(engine.model, stage.optimizer, stage.sampling.temperature)
         self.objective = Objective(stage.objective)
+        # A run whose very first step yields nothing is set up wrongly and stops at once.
+        self.barren_steps = MAX_BARREN_STEPS - 1
         self.metrics = MetricsFile(run.folder / "metrics.jsonl")
         self.environment = stage_environment(run, policy)
         self.versions = task_versions(self.environment)
@@ -103,31 +109,46 @@ class _Trainer:
         """Runs one step (counted from 0) and returns its metrics."""
         sampling = self.run.stage.sampling
         watch = _Watch()
-        rollouts = self.environment.rollouts(self._batch(), sampling.group_size, step)
+        rollouts = self.environment.rollouts(
+            self._batch(), sampling.group_size, step, require_reward=False
+        )
         rollout_times = watch.lap("rollout")
         torch.set_num_threads(default_threads(self.engine.num_parameters))
         record = self._record(step)
         if _is_due(step, self.run.keep_batches_every_steps):
             self._save_batch(f"{BATCHES}/step-{step + 1:06d}", record, rollouts)
         try:
-            batch = stage_batch(rollouts, self.run.stage)
-            update = self.learner.update(batch, self.objective, step)
+            batch, update = self._update(step, rollouts)
         except LongspanError as error:
             record = replace(record, error=str(error))
-            place = self._save_batch(f"failed-step-{step + 1:06d}", record, rollouts)
-            message = f"{error} [batch saved; longspan train --replay {place} shows it]"
-            raise type(error)(message) from error
+            raise type(error)(f"{error} [{self._save_failed(record, rollouts)}]") from error
         self.engine.policy_version = step + 1
         return {
             "step": step + 1,
             **rollout_metrics(rollouts),
             **_update_metrics(update),
+            "num_trained": int(batch.valid.sum()),
             "num_groups": len(set(batch.groups.tolist())),
             "num_distinct_tokens": batch.num_unique,
             "masked_share_by_type": masked_share(batch, update.step_weights.masked),
             **rollout_times,
             **watch.lap("train"),
         }
+
+    def _update(self, step: int, rollouts: Sequence[Rollout]) -> tuple[RolloutBatch, Update]:
+        """Learns from a step's rollouts; returns their batch and what was done."""
+        if self.engine.divergence is not None:
+            raise NonFiniteError(str(self.engine.divergence))
+        batch = stage_batch(rollouts, self.run.stage)
+        self.barren_steps = 0 if batch.valid.any() else self.barren_steps + 1
+        if self.barren_steps >= MAX_BARREN_STEPS:
+            first = rollouts[0]
+            reason = f": {first.error}" if first.error else ""
+            raise ModelError(
+                f"no rollout of step {step + 1} takes part; the first of {len(rollouts)} ended as "
+                f"{first.validity}{reason}; mend that, then run the same command again"
+            )
+        return batch, self.learner.update(batch, self.objective, step)
 
     def _batch(self) -> dict[str, list[Sample]]:
         """Returns the next batch's samples by task."""
@@ -155,10 +176,19 @@ class _Trainer:
         save_batch(place, record, rollouts, self.learner.parameters, before)
         return place
 
+    def _save_failed(self, record: StepRecord, rollouts: Sequence[Rollout]) -> str:
+        """Saves the batch of a step that was stopped; returns where it is, or why it is not."""
+        try:
+            place = self._save_batch(f"failed-step-{record.step:06d}", record, rollouts)
+        except OSError as error:  # the step's own error is what has to be shown
+            return f"its batch could not be saved: {error}"
+        return f"batch saved; longspan train --replay {place} shows it"
+
     def _save(self, step: int) -> None:
         rest = {
             "sampler": self.sampler.state_dict(),
             "objective": self.objective.state_dict(),
+            "barren_steps": self.barren_steps,
             "metrics_bytes": self.metrics.size,
             "versions": self.versions,
         }
@@ -179,6 +209,7 @@ class _Trainer:
             )
         self.sampler.load_state_dict(state.rest["sampler"])
         self.objective.load_state_dict(state.rest["objective"])
+        self.barren_steps = state.rest.get("barren_steps", 0)
         self.learner.load_weights(state.model)
         restore_optimizer(self.learner.optimizer, self.learner.parameters, state.optimizer)
         self.metrics.truncate(state.rest["metrics_bytes"])

@@ -12,7 +12,7 @@ from longspan.harness.rollout import Rollout, Turn
 from longspan.trainers.aepo import AepoSettings
 from longspan.trainers.batch import RolloutBatch, build_batch
 from longspan.trainers.clipping import ClippingSettings
-from longspan.trainers.local.learner import Learner, NonFiniteError, micro_batches
+from longspan.trainers.local.learner import Learner, NonFiniteError, Update, micro_batches
 from longspan.trainers.loss import ClipRange
 from longspan.trainers.objective import Objective
 from longspan.trainers.settings import ObjectiveSettings, OptimizerSettings
@@ -59,6 +59,8 @@ def naive(model: torch.nn.Module, batch: RolloutBatch, objective: ObjectiveSetti
     logprobs, entropies = [], []
     for one in batch.rollouts:
         for turn in one.turns:
+            if not turn.sampled_ids:
+                continue
             ids = torch.tensor([[*turn.prompt_ids, *turn.sampled_ids]])
             logits = model(input_ids=ids).logits[0, len(turn.prompt_ids) - 1 : -1] / TEMPERATURE
             log_p = logits.log_softmax(-1)
@@ -168,6 +170,63 @@ def test_a_gradient_that_is_not_finite_stops_the_step_and_spares_the_weights() -
     with pytest.raises(NonFiniteError, match="step 4 has loss nan"):
         learner(model).update(example(), Objective(ObjectiveSettings()), step=3)
     assert torch.equal(before.nan_to_num(), model.lm_head.weight.nan_to_num())
+
+
+def failed(sample: str, epoch: int) -> Rollout:
+    return Rollout("k", "t", "t/x", sample, epoch, (), None, "scorer_failed", 0, 0.0, 0, 0, "boom")
+
+
+def gradients(batch: RolloutBatch) -> tuple[dict[str, torch.Tensor], Update]:
+    model = tiny_model(dtype=torch.float64)
+    update = learner(model).gradient(batch, Objective(ObjectiveSettings()), step=0)
+    return {k: p.grad for k, p in model.named_parameters() if p.grad is not None}, update
+
+
+def test_a_group_without_a_valid_rollout_changes_nothing_for_the_others() -> None:
+    whole = example()
+    lost = [failed("d", epoch) for epoch in (1, 2, 3)]
+    expected, alone = gradients(whole)
+    found, update = gradients(build_batch([*whole.rollouts, *lost]))
+    assert update.loss == alone.loss
+    assert update.entropy == alone.entropy
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_an_invalid_rollout_leaves_its_groups_mean_to_the_others() -> None:
+    doc = [7, 8, 9, 10]
+    scored = [rollout("a", i, float(i), (doc, [20 + i, 5])) for i in (1, 2)]
+    expected, alone = gradients(build_batch(scored))
+    found, update = gradients(build_batch([*scored, failed("a", 3)]))
+    assert update.advantages.tolist() == [*alone.advantages.tolist(), 0.0]
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_empty_completions_count_as_rewards_and_weigh_nothing() -> None:
+    doc = [7, 8, 9, 10]
+    empty = [rollout("a", 1, 0.0, (doc, [])), rollout("a", 2, 0.0, (doc, [5]))]
+    batch = build_batch([*empty, rollout("a", 3, 1.0, (doc, [20, 5]))])
+    found, update = gradients(batch)
+    # The mean is 1/3 and the deviation sqrt(1/3): the rollout without a token has its share.
+    deviation = math.sqrt(1 / 3)
+    assert update.advantages.tolist() == pytest.approx(
+        [-1 / 3 / deviation, -1 / 3 / deviation, 2 / 3 / deviation]
+    )
+    # Eq. 4 over the three tokens that there are: -1/3 (1 * A_2 + 2 * A_3), on-policy.
+    assert update.loss == pytest.approx(-(-1 / 3 + 2 * 2 / 3) / deviation / 3)
+    expected, entropy = naive(tiny_model(dtype=torch.float64), batch, ObjectiveSettings())
+    assert all(relative_error(found[key], expected[key]) < 1e-5 for key in expected)
+    # Eq. 11 over the two rollouts that have an entropy.
+    assert update.entropy == pytest.approx(float((entropy[0] + entropy[1:].mean()) / 2))
+
+
+def test_a_batch_of_nothing_but_empty_completions_learns_nothing() -> None:
+    model = tiny_model()
+    before = model.lm_head.weight.clone()
+    batch = build_batch([rollout("a", i, float(i), ([7, 8], [])) for i in (1, 2)])
+    update = learner(model).update(batch, Objective(ObjectiveSettings()), step=0)
+    assert (update.loss, update.gradient_norm) == (0.0, 0.0)
+    assert math.isnan(update.entropy)
+    assert torch.equal(before, model.lm_head.weight)
 
 
 def test_learning_rate_rises_linearly_and_stays() -> None:
