@@ -1,12 +1,13 @@
 """Shared-prefix computation for training: every prompt is computed once for all its rollouts.
 
-One packed row holds a prefix and its branches, `[prefix | branch 1 | branch 2 | ...]`. A 4-D mask
-lets a branch see the prefix and itself, and positions of every branch restart where the prefix
-ends, so each branch gets the hidden states and gradients of a plain forward over prefix + branch.
+One packed row holds a prefix and its branches, `[prefix | branch 1 | branch 2 | ...]`. A branch
+sees the prefix and itself (`prefix_attention`), and positions of every branch restart where the
+prefix ends, so each branch gets the hidden states and gradients of a plain forward over prefix +
+branch, in layers with a sliding window, too. Layers that do not attend (recurrent ones) are none of
+it: the engine refuses such models.
 
 Shapes: n rows (prefixes), L tokens of the longest row, N predicted tokens, H hidden size, V tokens
-of the vocabulary. The mask is full: a model with sliding-window layers is computed correctly only
-while `len(prefix) + len(branch)` does not exceed its sliding window.
+of the vocabulary.
 """
 
 from __future__ import annotations
@@ -17,10 +18,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from longspan.trainers.local.prefix_attention import BranchMask, PackedRow
+
 Branch = tuple[Sequence[int], Sequence[int]]
 """Suffix ids (given) and target ids (predicted); the suffix may be empty."""
 Item = tuple[Sequence[int], Sequence[Branch]]
 """Prefix ids and the branches that continue it."""
+
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+"""Types of layers in a model's configuration."""
 
 
 class TargetHidden(NamedTuple):
@@ -41,8 +48,8 @@ class Packed(NamedTuple):
     """[n, L]"""
     positions: Tensor
     """[n, L]"""
-    allowed: Tensor
-    """[n, 1, L, L] bool, True where a query (second to last axis) sees a key."""
+    layout: tuple[PackedRow, ...]
+    """Which columns of every row are what."""
     rows: Tensor
     """[N]"""
     columns: Tensor
@@ -65,14 +72,14 @@ def packed_target_hidden(model: Any, items: Sequence[Item]) -> TargetHidden:
             similar length together.
 
     Raises:
-        ValueError: a branch has targets but neither prefix nor suffix precedes them.
+        ValueError: a branch has targets but neither prefix nor suffix precedes them, or the model
+            has layers that are neither full nor sliding-window attention.
     """
     packed = pack(items)
     device = next(model.parameters()).device
-    mask = additive_mask(packed.allowed.to(device), model.dtype)
     output = model.base_model(
         input_ids=packed.input_ids.to(device),
-        attention_mask=mask,
+        attention_mask=branch_masks(model, packed.layout),
         position_ids=packed.positions.to(device),
         use_cache=False,
     )
@@ -100,19 +107,18 @@ def output_logits(model: Any, hidden: Tensor) -> Tensor:
 
 def pack(items: Sequence[Item]) -> Packed:
     """Returns the items as one padded batch; the last target of a branch is never read."""
-    row_ids, row_positions, row_blocks = [], [], []
+    row_ids, row_positions, layout = [], [], []
     places: list[tuple[int, int, int, int]] = []
     segment = 0
     for row, (prefix, branches) in enumerate(items):
-        ids, positions, blocks = list(prefix), list(range(len(prefix))), [0] * len(prefix)
-        for block, (suffix, targets) in enumerate(branches, start=1):
+        ids, positions, columns = list(prefix), list(range(len(prefix))), []
+        for suffix, targets in branches:
             if targets and not prefix and not suffix:
                 raise ValueError("a branch without prefix and suffix has nothing to predict from")
             start = len(ids)
-            read = [*suffix, *targets][: len(suffix) + max(len(targets) - 1, 0)]
-            ids += read
-            positions += range(len(prefix), len(prefix) + len(read))
-            blocks += [block] * len(read)
+            ids += [*suffix, *targets][: len(suffix) + max(len(targets) - 1, 0)]
+            columns.append(slice(start, len(ids)))
+            positions += range(len(prefix), len(prefix) + len(ids) - start)
             first = start + len(suffix) - 1 if suffix else len(prefix) - 1
             for k, target in enumerate(targets):
                 column = first if k == 0 else start + len(suffix) + k - 1
@@ -120,33 +126,33 @@ def pack(items: Sequence[Item]) -> Packed:
             segment += 1
         row_ids.append(ids)
         row_positions.append(positions)
-        row_blocks.append(blocks)
+        layout.append(PackedRow(len(prefix), tuple(columns)))
     place = torch.tensor(places, dtype=torch.long).reshape(-1, 4)
-    return Packed(
-        _pad(row_ids, 0), _pad(row_positions, 0), _allowed(_pad(row_blocks, -1)), *place.unbind(1)
-    )
+    return Packed(_pad(row_ids), _pad(row_positions), tuple(layout), *place.unbind(1))
 
 
-def additive_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:
-    """Returns 0 where `allowed`, else the most negative number: what sdpa and eager both accept."""
-    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(
-        ~allowed, torch.finfo(dtype).min
-    )
+def branch_masks(model: Any, layout: Sequence[PackedRow]) -> BranchMask | dict[str, BranchMask]:
+    """Returns the mask that the model's layers take: one, or one by type of layer.
 
-
-def _allowed(blocks: Tensor) -> Tensor:
-    """Returns [n, 1, L, L]: causal, within the prefix (block 0) or the query's own block.
-
-    Padding (block -1) sees itself, because a softmax over nothing is not a number.
+    Raises:
+        ValueError: a type of layer is neither full nor sliding-window attention.
     """
-    query, key = blocks[:, :, None], blocks[:, None, :]
-    causal = torch.ones(blocks.shape[1], blocks.shape[1], dtype=torch.bool).tril()
-    return (causal & ((key == query) | (key == 0)))[:, None]
+    kinds = set(getattr(model.config, "layer_types", None) or ())
+    if unknown := sorted(kinds - {FULL, SLIDING}):
+        raise ValueError(
+            f"layers must be {FULL} or {SLIDING} to share a prefix: got {unknown[0]}; "
+            "train this model with another engine"
+        )
+    window = getattr(model.config, "sliding_window", None)
+    windows = {FULL: None, SLIDING: window}
+    place = model.dtype, model.device
+    if SLIDING in kinds:  # such models take a mask by type
+        return {kind: BranchMask.of(layout, windows[kind], *place) for kind in windows}
+    return BranchMask.of(layout, None if kinds else window, *place)
 
 
-def _pad(rows: list[list[int]], value: int) -> Tensor:
-    """Returns the rows as one [n, L] tensor, filled up with `value`."""
+def _pad(rows: list[list[int]]) -> Tensor:
+    """Returns the rows as one [n, L] tensor, filled up with zeros."""
     width = max((len(row) for row in rows), default=0)
-    return torch.tensor(
-        [row + [value] * (width - len(row)) for row in rows], dtype=torch.long
-    ).reshape(len(rows), width)
+    padded = [row + [0] * (width - len(row)) for row in rows]
+    return torch.tensor(padded, dtype=torch.long).reshape(len(rows), width)
