@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export HF_HUB_OFFLINE ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: quickstart test check format install install-dev policy test-kill clean help
+.PHONY: quickstart test check format install install-dev policy test-kill test-kill-training clean help
 .PHONY: ablation ablation-regime ablation-components
 
 help:
@@ -79,6 +79,11 @@ ablation-regime: $(VENV)/.base
 	$(ABLATE)/regime.yaml --out $(ABLATIONS)/regime $(ARGS)
 ablation-components: $(VENV)/.base
 	$(ABLATE)/components.yaml --out $(ABLATIONS)/components $(ARGS)
+
+# Kills a small training run ten times at random points and compares its final weights.
+test-kill-training: $(VENV)/.base
+	rm -rf $(KILLS)-training
+	$(VENV)/bin/python scripts/kill_training.py --out $(KILLS)-training $(ARGS)
 
 clean:
 	rm -rf $(OUT)
