@@ -15,9 +15,12 @@ EVIDENCE_SHARES = ("read", "noted", "kept")
 
 def breakdowns(entry: Entry, column: str) -> list[dict[str, Any]]:
     """Returns accuracy by the values of a column; samples without one are in none of them."""
-    known = entry.rows.dropna(subset=[column]).drop_duplicates("sample")
+    known = entry.rows[column].dropna()
+    of_sample: dict[str, Any] = {}
+    for sample, group in zip(entry.rows["sample"][known.index], known, strict=True):
+        of_sample.setdefault(sample, group)
     members: dict[Any, list[str]] = {}
-    for sample, group in zip(known["sample"], known[column], strict=True):
+    for sample, group in of_sample.items():
         if sample in entry.scores:
             members.setdefault(group, []).append(sample)
     found = []

@@ -27,8 +27,8 @@ class Entry:
     @cached_property
     def scores(self) -> dict[str, float]:
         """Sample id -> score, mean over the attempts that have one."""
-        valid = self.rows.dropna(subset=["value"])
-        return {str(k): float(v) for k, v in valid.groupby("sample")["value"].mean().items()}
+        means = self.rows["value"].groupby(self.rows["sample"]).mean().dropna()
+        return {str(key): float(value) for key, value in means.items()}
 
     def values_of(self, metric: str) -> dict[str, float]:
         """Returns sample id -> value of a metric of declared boards (`declared.METRIC`)."""
