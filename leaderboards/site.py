@@ -22,6 +22,7 @@ from longspan.harness.errors import BoardError
 from longspan.leaderboards.cache import default_cache
 from longspan.leaderboards.declared import find_board
 from longspan.leaderboards.explorer import as_script, explorer_data
+from longspan.leaderboards.kept_estimates import kept_estimates
 from longspan.leaderboards.logs import read_logs
 from longspan.leaderboards.notes import comparison_notes, sampling_notes
 from longspan.leaderboards.page import page_model
@@ -82,14 +83,15 @@ def board_command(
         notes = _read_notes(extra)
         curves = _training_folder(training)
         found = read_logs(logs, cache)
-        board = build_board(
-            found,
-            title=title,
-            baseline=baseline,
-            training=curves,
-            tasksets=taskset or (),
-            declared=None if declared is None else find_board(declared),
-        )
+        with kept_estimates(cache and cache.folder):
+            board = build_board(
+                found,
+                title=title,
+                baseline=baseline,
+                training=curves,
+                tasksets=taskset or (),
+                declared=None if declared is None else find_board(declared),
+            )
         board["notes"] = [*comparison_notes(found.runs), *sampling_notes(board["sources"]), *notes]
         if watch:
             board["refresh_seconds"] = max(1, round(every))

@@ -18,16 +18,25 @@ wrong (intra-cluster correlation of 0.3 and more); the remedy is more clusters.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import optimize, special
 from statsmodels.stats.proportion import proportion_confint
 
-from longspan.leaderboards.jackknife import Error, cluster_codes, error_of_mean
+from longspan.leaderboards.jackknife import (
+    Codes,
+    Error,
+    Floats,
+    cluster_codes,
+    error_of_mean,
+)
 
 ALPHA = 0.05
 """Intervals are at 95%, verdicts at 5%."""
@@ -61,6 +70,16 @@ class Estimate:
     """Degrees of freedom of the interval."""
 
 
+class Memory(NamedTuple):
+    """Estimates by a hash of what they follow from."""
+
+    before: Mapping[str, Estimate]
+    used: dict[str, Estimate]
+
+
+_memory: ContextVar[Memory | None] = ContextVar("memory", default=None)
+
+
 def estimate_mean(
     values: Sequence[float],
     groups: Sequence[Hashable | None] | None = None,
@@ -78,10 +97,43 @@ def estimate_mean(
     if data.size == 0 or not np.isfinite(data).all():
         raise ValueError("values must be finite numbers, at least one")
     codes = cluster_codes(groups)
+    if data.size == 1:
+        return Estimate(float(data[0]), *bounds, 1, None, math.nan, 1.0, 0.0)
+    memory = _memory.get()
+    if memory is None:
+        return _estimate(data, codes, bounds)
+    key = _key(data, codes, bounds)
+    found = memory.used.get(key) or memory.before.get(key) or _estimate(data, codes, bounds)
+    memory.used[key] = found
+    return found
+
+
+@contextmanager
+def remembering(before: Mapping[str, Estimate]) -> Iterator[Mapping[str, Estimate]]:
+    """Yields the estimates that are asked for from here on; those of before are not made again.
+
+    Args:
+        before: What an earlier use has yielded, of this code and the same packages.
+    """
+    memory = Memory(before, {})
+    token = _memory.set(memory)
+    try:
+        yield memory.used
+    finally:
+        _memory.reset(token)
+
+
+def _key(data: Floats, codes: Codes | None, bounds: tuple[float, float]) -> str:
+    digest = hashlib.blake2b(np.asarray([*bounds, data.size]).tobytes(), digest_size=16)
+    digest.update(data.tobytes())
+    digest.update(b"" if codes is None else codes.tobytes())
+    return digest.hexdigest()
+
+
+def _estimate(data: Floats, codes: Codes | None, bounds: tuple[float, float]) -> Estimate:
+    """Returns the mean of at least two values and its interval."""
     num_clusters = None if codes is None else int(codes.max()) + 1
     mean, sizes = float(data.mean()), (int(data.size), num_clusters)
-    if data.size == 1:
-        return Estimate(mean, *bounds, *sizes, math.nan, 1.0, 0.0)
     error = error_of_mean(data, np.arange(data.size) if codes is None else codes)
     # Equal means of clusters tell as little about their spread as equal values.
     if np.ptp(data) <= NO_SPREAD or error.standard_error <= NO_SPREAD:
