@@ -56,6 +56,10 @@ class RowCache:
         self.folder = folder
         self._complained = False
 
+    def has(self, path: str, stamp: str) -> bool:
+        """Returns whether there is an entry of a file that looked like this."""
+        return self._entry(path, stamp).is_file()
+
     def get(self, path: str, stamp: str) -> list[Part] | None:
         """Returns what was kept of a file that looked like this; None where nothing usable was."""
         try:

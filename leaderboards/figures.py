@@ -12,14 +12,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from longspan.leaderboards.palette import COLOURS, GRID, INK
 from longspan.leaderboards.wording import solver_name, words
 
 Row = Mapping[str, Any]
 
-INK = "#7b828d"
-GRID = "#8a919c"
-BASELINE_COLOUR = "#8a919c"
-COLOURS = ("#3f7fd9", "#e0803a", "#3f9f70", "#a271d1", "#cf5c78", "#3aa3b5", "#b08a2e")
 WIDTH = 5.9
 MAX_HEIGHT = 12.0
 """Of a picture, in inches: letters stay readable on a phone."""

@@ -11,10 +11,10 @@ import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.scorer import Score, value_to_float
 
@@ -181,11 +181,10 @@ def _scoring(given: Any) -> dict[str, Any]:
 
 def _seconds(log: EvalLog) -> float:
     try:
-        started, ended = pd.Timestamp(log.stats.started_at), pd.Timestamp(log.stats.completed_at)
-        seconds = float((ended - started).total_seconds())
+        started = datetime.fromisoformat(log.stats.started_at)
+        return (datetime.fromisoformat(log.stats.completed_at) - started).total_seconds()
     except (ValueError, TypeError):
         return math.nan
-    return seconds
 
 
 def _row(sample: EvalSample) -> Row:

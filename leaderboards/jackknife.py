@@ -38,9 +38,11 @@ def cluster_codes(groups: Sequence[Hashable | None] | None) -> Codes | None:
     None where a group is missing or all are the same: one cluster says nothing about the spread
     between clusters.
     """
-    if groups is None or any(_is_missing(group) for group in groups):
+    if groups is None:
         return None
     numbers = {group: index for index, group in enumerate(dict.fromkeys(groups))}
+    if any(_is_missing(group) for group in numbers):
+        return None
     return np.asarray([numbers[group] for group in groups]) if len(numbers) > 1 else None
 
 

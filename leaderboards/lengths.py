@@ -8,7 +8,6 @@ tell are in none of these views.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ import pandas as pd
 
 from longspan.leaderboards.entries import Entry
 from longspan.leaderboards.statistics import estimate_mean
+from longspan.leaderboards.wording import family
 
 NUM_DEPTHS = 5
 """Rows of a heat map: fifths of the context."""
@@ -64,11 +64,6 @@ def heat_maps(entries: Iterable[Entry]) -> list[dict[str, Any]]:
         if found is not None:
             made.append({"checkpoint": checkpoint, "solver": solver, "task": task} | found)
     return made
-
-
-def family(task: str) -> str:
-    """Returns a task's name without its length in windows: world-16x -> world."""
-    return re.sub(r"[-_ ]?\d+(?:\.\d+)?x$", "", task)
 
 
 def _heat_map(entries: Sequence[Entry]) -> dict[str, Any] | None:

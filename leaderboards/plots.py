@@ -1,7 +1,7 @@
-"""The board's pictures: numbers -> SVG and PNG files, the same bytes for the same numbers.
+"""Which pictures a board has, and that only those of new numbers are drawn.
 
-Backgrounds are transparent and all lines and letters are of middle tones, so that a picture can be
-read on a light and on a dark page.
+A picture of the same numbers, drawn by the same code, is taken from the board before: drawing is
+half of the work of a board that a log is added to.
 """
 
 from __future__ import annotations
@@ -11,59 +11,26 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
-
-from longspan.leaderboards import figures, wording
-from longspan.leaderboards.figures import (
-    BASELINE_COLOUR,
-    COLOURS,
-    GRID,
-    INK,
-    breakdown_figure,
-    difference_figure,
-    heat_figure,
-    length_figure,
-    retention_figure,
-    training_figure,
-)
-from longspan.leaderboards.lengths import family
-from longspan.leaderboards.wording import solver_name, words
+from longspan.leaderboards.palette import BASELINE_COLOUR, COLOURS
+from longspan.leaderboards.wording import family, solver_name, words
+from longspan.leaderboards.workers import Workers
 
 Row = Mapping[str, Any]
+Size = tuple[int, int]
 
-STYLE: Any = {
-    "svg.hashsalt": "longspan",
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": GRID,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.titlecolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": GRID,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-}
-PNG_DOTS_PER_INCH = 160
 ENDINGS = ("svg", "png")
 DRAWN = "drawn.json"
 """File beside the pictures: what each was drawn from, as a hash, and its size."""
-Draw = partial[Any]
-"""A function of `leaderboards.figures` with its numbers."""
+DRAWERS = ("drawing", "figures", "palette", "wording")
+"""Modules that decide what a picture looks like; matplotlib comes with the first two."""
 
 
 @dataclass(frozen=True)
@@ -82,45 +49,75 @@ class Plot:
     """Size on the page, in CSS pixels."""
 
 
+@dataclass(frozen=True)
+class Job:
+    """A picture that could be drawn."""
+
+    plot: Plot
+    figure: str
+    """Function of `leaderboards.figures`."""
+    numbers: tuple[Any, ...]
+    """Its arguments."""
+
+    @property
+    def key(self) -> str:
+        """What the picture follows from: numbers and code, as a hash."""
+        facts = json.dumps([self.figure, *self.numbers], sort_keys=True)
+        return hashlib.sha256(f"{_code()}{facts}".encode()).hexdigest()[:32]
+
+
 def draw_plots(numbers: Mapping[str, Any], folder: Path, before: Path | None = None) -> list[Plot]:
-    """Returns the pictures that the numbers allow, written into the folder as SVG and PNG.
+    """Returns the pictures that the numbers allow, drawn here; arguments as for `start_plots`."""
+    return start_plots(numbers, folder, before, Workers(1))()
+
+
+def start_plots(
+    numbers: Mapping[str, Any], folder: Path, before: Path | None, workers: Workers
+) -> Callable[[], list[Plot]]:
+    """Starts to draw the pictures that the numbers allow, and returns what waits for them.
 
     Args:
         numbers: Of a board.
-        folder: Where they go, with a list of what each was drawn from.
+        folder: Where SVG and PNG go, with a list of what each was drawn from.
         before: Such a folder of an older board; a picture of the same numbers is taken from it.
+        workers: Other processes, which draw.
     """
-    known = _drawn_before(before)
-    plots, keys = [], {}
-    with matplotlib.rc_context(STYLE):
-        for plot, draw in _jobs(numbers):
-            key = _key(draw)
-            sizes = known.get(f"{plot.name}/{key}")
-            if before is not None and sizes is not None:
-                made: Plot | None = replace(plot, width=sizes[0], height=sizes[1])
-                _copy(plot.name, before, folder)
-            else:
-                figure = draw()
-                made = None if figure is None else _save(figure, folder, plot)
-            if made is not None:
-                plots.append(made)
-                keys[f"{made.name}/{key}"] = [made.width, made.height]
-    if keys:
-        (folder / DRAWN).write_text(json.dumps(keys, indent=1) + "\n", encoding="utf-8")
-    return plots
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {} if before is None else _drawn_before(before)
+    started: list[tuple[Job, Callable[[], Size | None]]] = []
+    for job in _jobs(numbers):
+        size = known.get(f"{job.plot.name}/{job.key}")
+        if before is not None and size is not None:
+            started.append((job, partial(_copy, job.plot.name, before, folder, size)))
+        else:
+            started.append((job, workers.start(partial(draw_job, job, folder))))
+
+    def finish() -> list[Plot]:
+        plots, drawn = [], {}
+        for job, wait in started:
+            size = wait()
+            if size is not None:
+                plots.append(replace(job.plot, width=size[0], height=size[1]))
+                drawn[f"{job.plot.name}/{job.key}"] = size
+        if drawn:
+            (folder / DRAWN).write_text(json.dumps(drawn, indent=1) + "\n", encoding="utf-8")
+        return plots
+
+    return finish
 
 
-def _key(draw: Draw) -> str:
-    """Returns a hash of all that a picture follows from: numbers, code, matplotlib."""
-    facts = json.dumps([draw.func.__name__, *draw.args], sort_keys=True)
-    return hashlib.sha256(f"{_code()}{facts}".encode()).hexdigest()[:32]
+def draw_job(job: Job, folder: Path) -> Size | None:
+    """Returns the size of a picture, after writing its files; None where there is nothing in it."""
+    from longspan.leaderboards.drawing import draw  # matplotlib, which kept pictures do not need
+
+    return draw(job.figure, job.numbers, folder, job.plot.name)
 
 
 @functools.cache
 def _code() -> str:
-    texts = [Path(str(module.__file__)).read_bytes() for module in (figures, wording)]
-    digest = hashlib.sha256(b"".join([*texts, Path(__file__).read_bytes()]))
-    return f"{digest.hexdigest()}{matplotlib.__version__}"
+    places = [find_spec(f"longspan.leaderboards.{name}") for name in DRAWERS]
+    code = b"".join(Path(str(place.origin)).read_bytes() for place in places if place)
+    return f"{hashlib.sha256(code).hexdigest()}{version('matplotlib')}"
 
 
 def _drawn_before(folder: Path | None) -> dict[str, tuple[int, int]]:
@@ -139,43 +136,43 @@ def _drawn_before(folder: Path | None) -> dict[str, tuple[int, int]]:
     }
 
 
-def _copy(name: str, before: Path, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _copy(name: str, before: Path, folder: Path, size: Size) -> Size:
     for ending in ENDINGS:
         shutil.copyfile(before / f"{name}.{ending}", folder / f"{name}.{ending}")
+    return size
 
 
-def _jobs(numbers: Mapping[str, Any]) -> list[tuple[Plot, Draw]]:
-    """Returns what could be drawn, each with the function that draws it."""
+def _jobs(numbers: Mapping[str, Any]) -> list[Job]:
+    """Returns what could be drawn."""
     colours = checkpoint_colours(numbers)
-    jobs: list[tuple[Plot, Draw]] = []
+    jobs: list[Job] = []
     for index, (name, rows) in enumerate(length_families(numbers["rows"])):
         title = "Accuracy by input length" + (f": {name}" if name else "")
         about = "Accuracy with 95% intervals over input length, by checkpoint and solver."
         plot = Plot(f"length{_suffix(index)}", "overall", title, about)
-        jobs.append((plot, partial(length_figure, rows, colours)))
+        jobs.append(Job(plot, "length_figure", (rows, colours)))
     about = "Paired difference to the baseline in percentage points with 95% intervals."
     plot = Plot("differences", "overall", f"Difference to {numbers['baseline']}", about)
-    jobs.append((plot, partial(difference_figure, numbers["differences"], colours)))
+    jobs.append(Job(plot, "difference_figure", (numbers["differences"], colours)))
     for name in ("task_type", "input_length", "hops", "kind"):
         setting, rows = main_setting(numbers["breakdowns"].get(name, []))
         about = f"Accuracy with 95% intervals by {words(name)} and checkpoint."
         plot = Plot(name, name, f"Accuracy by {words(name)}: {setting}", about)
         unit = "hop" if name == "hops" else ""
-        jobs.append((plot, partial(breakdown_figure, rows, colours, unit)))
+        jobs.append(Job(plot, "breakdown_figure", (rows, colours, unit)))
     for index, maps in enumerate(heat_families(numbers["heat_maps"])):
         title = f"Score by depth of the evidence and length: {maps[0]['task']}"
         about = "Mean score by where the evidence stands (rows) and input length (columns)."
         plot = Plot(f"depth{_suffix(index)}", "depth", title, about)
-        jobs.append((plot, partial(heat_figure, maps)))
+        jobs.append(Job(plot, "heat_figure", (maps,)))
     about = "Share of the evidence that was read, noted and kept to the end, by input length."
     plot = Plot("retention", "retention", "What the memory agent read, noted and kept", about)
-    jobs.append((plot, partial(retention_figure, numbers["retention"], colours)))
+    jobs.append(Job(plot, "retention_figure", (numbers["retention"], colours)))
     for index, stage in enumerate(numbers["training"]):
         about = "Reward, entropy, response length and gradient norm by training step."
         plot = Plot(f"training{_suffix(index)}", "training", f"Training: {stage['stage']}", about)
-        jobs.append((plot, partial(training_figure, stage["steps"])))
-    return jobs
+        jobs.append(Job(plot, "training_figure", (stage["steps"],)))
+    return [job for job in jobs if job.numbers[0]]
 
 
 def checkpoint_colours(numbers: Mapping[str, Any]) -> dict[str, str]:
@@ -231,14 +228,3 @@ def _num_samples(rows: Sequence[Row]) -> int:
 
 def _suffix(index: int) -> str:
     return f"-{index + 1}" if index else ""
-
-
-def _save(figure: Figure, folder: Path, plot: Plot) -> Plot:
-    """Returns the plot with its size, after writing both files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    svg, png = {"metadata": {"Date": None}}, {"dpi": PNG_DOTS_PER_INCH}
-    for ending, options in (("svg", svg), ("png", png)):
-        path = folder / f"{plot.name}.{ending}"
-        figure.savefig(path, format=ending, transparent=True, **options)
-    width, height = figure.get_size_inches()
-    return replace(plot, width=round(96 * width), height=round(96 * height))

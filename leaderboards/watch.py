@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,12 @@ class BuiltBoard:
     """A board that is ready to be written."""
 
     board: Mapping[str, Any]
-    samples_script: str
+    make_samples_script: Callable[[], str]
+
+    @cached_property
+    def samples_script(self) -> str:
+        """The script with the samples, made when it is first asked for."""
+        return self.make_samples_script()
 
 
 def watch_logs(

@@ -6,6 +6,7 @@ Accuracies are fractions in [0, 1] in every file and percent with one decimal fo
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,3 +104,8 @@ def solver_name(solver: str) -> str:
 def words(name: object) -> str:
     """Returns an identifier in words: multi_hop -> multi hop."""
     return str(name).replace("_", " ")
+
+
+def family(task: str) -> str:
+    """Returns a task's name without its length in windows: world-16x -> world."""
+    return re.sub(r"[-_ ]?\d+(?:\.\d+)?x$", "", task)

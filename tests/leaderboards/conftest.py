@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from inspect_ai.log import EvalLog
 from longspan.agents.full_context import full_context
 from longspan.agents.memory import memory_agent
 from longspan.harness.scoring.scorers import by_sample
+from longspan.leaderboards import workers
 from tests.harness.scripted import Request, Script, scripted_model
 
 WORDS = ("Kukton", "Tastal", "Karo", "Dresex", "Melvar", "Opitz")
@@ -73,6 +74,14 @@ def speaker(accuracy: float, name: str) -> Script:
 def sample_number(call: Request) -> int:
     """Returns the number of the sample that the call is about."""
     return int(call.identity["sample"].removeprefix("s"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def in_one_process() -> Iterator[None]:
+    """Lets boards be built here: other processes take longer to start than these small ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "MAX_WORKERS", 1)
+        yield
 
 
 @pytest.fixture(scope="session")

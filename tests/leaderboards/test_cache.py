@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from longspan.leaderboards import cache as cache_module
-from longspan.leaderboards import logs as logs_module
+from longspan.leaderboards import readers as readers_module
 from longspan.leaderboards.cache import RowCache
 from longspan.leaderboards.logs import read_logs
 from longspan.leaderboards.site import board_command
@@ -37,13 +37,13 @@ def folder(made: Path, tmp_path: Path) -> Path:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Returns the list of files that were really read, which grows."""
     names: list[str] = []
-    really = logs_module.read_source
+    really = readers_module.read_source
 
     def note(source: Source):
         names.append(source.place)
         return really(source)
 
-    monkeypatch.setattr(logs_module, "read_source", note)
+    monkeypatch.setattr(readers_module, "read_source", note)
     return names
 
 
@@ -59,6 +59,23 @@ def test_the_board_is_the_same_to_the_byte_with_a_full_an_empty_and_no_cache(fol
     assert len(files) > 6
     for name in files:
         assert len({(site / name).read_bytes() for site in sites}) == 1, name
+
+
+def test_a_board_that_a_log_is_added_to_is_that_of_all_logs(folder, tmp_path, run_log):
+    grown, whole = tmp_path / "grown", tmp_path / "whole"
+    shutil.rmtree(folder / "lm_eval")
+    board_command(logs=[folder], out=grown, baseline="trained")
+    before = {path.name: path.read_bytes() for path in (grown / "plots").iterdir()}
+    run_log(folder / "new", "nano", 0.5, count=12, windows=3)
+    board_command(logs=[folder], out=grown, baseline="trained")
+    board_command(logs=[folder], out=whole, baseline="trained", no_cache=True)
+    files = {path.relative_to(whole) for path in whole.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(grown) for path in grown.rglob("*") if path.is_file()}
+    for name in files:
+        assert (grown / name).read_bytes() == (whole / name).read_bytes(), name
+    after = {path.name: path.read_bytes() for path in (grown / "plots").iterdir()}
+    assert before["length.svg"] != after["length.svg"]
+    assert before["kind.svg"] == after["kind.svg"]
 
 
 def test_only_new_logs_are_read(folder, tmp_path, read, run_log):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from longspan.leaderboards.figures import training_figure
+from longspan.leaderboards.palette import BASELINE_COLOUR
 from longspan.leaderboards.plots import (
-    BASELINE_COLOUR,
     DRAWN,
     checkpoint_colours,
     draw_plots,
@@ -76,12 +76,11 @@ def test_a_picture_of_the_same_numbers_is_taken_from_the_board_before(tmp_path: 
     changed["retention"][0]["kept"] = 0.1
     drawn = []
 
-    def save(figure: Any, folder: Path, plot: Any) -> Any:
-        folder.mkdir(exist_ok=True)
-        drawn.append(plot.name)
-        return plot
+    def note(job: Any, folder: Path) -> tuple[int, int]:
+        drawn.append(job.plot.name)
+        return 1, 1
 
-    monkeypatch.setattr("longspan.leaderboards.plots._save", save)
+    monkeypatch.setattr("longspan.leaderboards.plots.draw_job", note)
     after = draw_plots(changed, tmp_path / "b", tmp_path / "a")
     assert drawn == ["retention", "training"]
     assert (tmp_path / "b" / "length.svg").read_text() == "kept"

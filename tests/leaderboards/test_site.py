@@ -12,7 +12,8 @@ from inspect_ai.log import EvalLog
 
 from longspan.harness.cli import load_command
 from longspan.harness.errors import BoardError
-from longspan.leaderboards.site import board_command, sampling_notes
+from longspan.leaderboards.notes import sampling_notes
+from longspan.leaderboards.site import board_command
 
 ALLOWED_TAGS_WITH_URL = {"link", "script", "img", "a"}
 
@@ -138,7 +139,7 @@ def test_nothing_is_left_of_a_board_that_failed(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("longspan.leaderboards.site.draw_plots", full)
+    monkeypatch.setattr("longspan.leaderboards.site_files.start_plots", full)
     with pytest.raises(OSError, match="No space left"):
         board_command(logs=[logs / "nano"], out=out, title="new")
     assert (out / "board.json").read_bytes() == before

@@ -1,0 +1,41 @@
+"""Logs that are being read to a board that can be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from longspan.leaderboards.declared import find_board
+from longspan.leaderboards.explorer import as_script, explorer_data
+from longspan.leaderboards.kept_estimates import kept_estimates
+from longspan.leaderboards.logs import collect
+from longspan.leaderboards.notes import comparison_notes, sampling_notes
+from longspan.leaderboards.options import BoardOptions
+from longspan.leaderboards.readers import Reading
+from longspan.leaderboards.views import build_board
+from longspan.leaderboards.watch import BuiltBoard
+
+
+def build(reading: Reading, options: BoardOptions, kept: Path | None) -> BuiltBoard:
+    """Returns the board of logs.
+
+    Args:
+        reading: The logs.
+        options: What it is asked to be.
+        kept: Folder of what earlier builds have found; None: nothing is taken from there.
+    """
+    notes, training = options.notes(), options.training_folder()
+    declared = None if options.declared is None else find_board(options.declared)
+    found = collect(reading)
+    with kept_estimates(kept):
+        board = build_board(
+            found,
+            title=options.title,
+            baseline=options.baseline,
+            training=training,
+            tasksets=options.tasksets,
+            declared=declared,
+        )
+    board["notes"] = [*comparison_notes(found.runs), *sampling_notes(board["sources"]), *notes]
+    if options.refresh_seconds is not None:
+        board["refresh_seconds"] = options.refresh_seconds
+    return BuiltBoard(board, lambda: as_script(explorer_data(found, board["baseline"])))

@@ -1,0 +1,81 @@
+"""Other processes of a command, for what takes long to import or to do: reading logs, drawing."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TypeVar
+
+MAX_WORKERS = 8
+
+T = TypeVar("T")
+
+
+class Workers:
+    """Processes that start when there is something to do for them, and end with the context."""
+
+    def __init__(self, num: int | None = None) -> None:
+        self.num = min(os.cpu_count() or 1, MAX_WORKERS) if num is None else num
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def start(self, function: Callable[[], T]) -> Callable[[], T]:
+        """Starts a function in another process and returns what waits for its result.
+
+        Where none can be had, or it is killed, the function is called here instead, when its
+        result is asked for. With one processor that is always so.
+
+        Args:
+            function: One of this package, so that others find it; it may be called twice.
+        """
+        if self.num < 2:
+            return function
+        try:
+            with _without_main():
+                future = self._started().submit(function)
+        except BrokenProcessPool:
+            return function
+
+        def result() -> T:
+            try:
+                return future.result()
+            except BrokenProcessPool:
+                return function()
+
+        return result
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.num, context, initializer=_start_worker)
+        return self._pool
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hides the script that runs from processes that start: they would run it once more."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _start_worker() -> None:
+    """Leaves Ctrl-C to the parent, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
