@@ -103,6 +103,10 @@ class Evaluations:
         evaluations, board = self._recipe.evaluations, self._recipe.board
         if not evaluations or board is False:
             return
+        if isinstance(board, dict):
+            path = self._out / f"{BOARD}.yaml"
+            path.write_text(yaml.safe_dump({"name": BOARD, **board}, sort_keys=False), "utf-8")
+            board = str(path)
         has_start = any(START not in one.skip for one in evaluations)
         load_command("board")(
             logs=[str(self._out / LOGS)],

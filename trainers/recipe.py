@@ -69,8 +69,9 @@ class Recipe(Settings):
     evaluation_workers: int = Field(default=0, ge=0, le=64)
     """Processes that evaluate beside the training; 0 evaluates between the stages."""
 
-    board: bool | str = True
-    """Whether the evaluations' board is built; or which declared one, a packaged name or a file."""
+    board: bool | str | dict[str, Any] = True
+    """Whether the evaluations' board is built; or by which declaration: a packaged name, a file, or
+    its content."""
 
     @model_validator(mode="after")
     def _stages_are_in_order(self) -> Recipe:

@@ -155,6 +155,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         {**one, "name": "two", "start_from": "start"},
         {"kind": "merge", "name": "both", "models": ["one", "two"], "weight_floor": 0},
     ]
+    content["board"] = {"title": "Toy", "columns": [{"name": "Words", "tasks": ["toy_words"]}]}
     content["evaluations"] = [
         {"name": "words", "task": "toy/words", "temperature": 0.0, "max_output_tokens": 6},
     ]
@@ -187,6 +188,7 @@ def test_start_and_every_checkpoint_are_evaluated_and_stand_on_the_board(
     rows = {row["checkpoint"]: row for row in board["numbers"]["rows"]}
     assert set(rows) == {"start", "one", "two", "both"}
     assert {row["num_samples"] for row in rows.values()} == {8}
+    assert board["numbers"]["suite"]["title"] == "Toy"
 
 
 def test_a_whole_run_that_is_done_keeps_every_file(whole: tuple[Path, Path]) -> None:

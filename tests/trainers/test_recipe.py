@@ -11,7 +11,7 @@ import longspan.trainers.recipe as module
 from longspan.harness import registry
 from longspan.harness.errors import DataError, RecipeError
 from longspan.harness.suites import find_suite
-from longspan.leaderboards.declared import find_board
+from longspan.leaderboards.declared import BoardSpec, find_board
 from longspan.trainers.aepo import AepoSettings
 from longspan.trainers.recipe import Recipe, load_recipe, recipe_hash
 from longspan.trainers.stages import TaskSource
@@ -66,7 +66,10 @@ def test_what_a_shipped_recipe_names_is_there(path: Path) -> None:
     for evaluation in recipe.evaluations:
         task = evaluation.task
         assert task is None or find_suite(task) or task.removeprefix("longspan/") in registry.SPECS
-    assert isinstance(recipe.board, bool) or find_board(recipe.board)
+    if isinstance(recipe.board, dict):
+        BoardSpec.model_validate({"name": "board", **recipe.board})
+    else:
+        assert isinstance(recipe.board, bool) or find_board(recipe.board)
 
 
 def test_nested_settings_become_the_algorithms_own(tmp_path: Path) -> None:
