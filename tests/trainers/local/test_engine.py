@@ -21,6 +21,7 @@ from transformers import (
 from longspan.harness.errors import ModelError, WindowError
 from longspan.trainers.local.decoders import LlamaDecoder, ModuleDecoder
 from longspan.trainers.local.engine import Engine, GenerationRequest, default_threads
+from longspan.trainers.local.schedule import DivergedError
 from tests.trainers.tiny import SIZES, tiny_model, tiny_tokenizer
 
 MODEL = tiny_model()
@@ -199,7 +200,7 @@ def test_an_engine_error_reaches_every_waiting_caller_and_later_calls_work():
 
     model.model.norm.weight.data.fill_(float("nan"))
     errors = asyncio.run(main())
-    assert [type(error) for error in errors] == [ModelError] * 3
+    assert [type(error) for error in errors] == [DivergedError] * 3
     assert "not finite" in str(errors[0])
     model.model.norm.weight.data.copy_(weight)
     assert asyncio.run(main()) == engine.generate([request(seed=i) for i in range(3)])
