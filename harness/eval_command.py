@@ -34,6 +34,10 @@ def eval_command(
     model: Annotated[
         str, typer.Option(help="Inspect model, packaged checkpoint, or checkpoint folder.")
     ],
+    model_args: Annotated[
+        list[str] | None,
+        typer.Option("--model-arg", "-M", help="Argument of the model's provider: name=value."),
+    ] = None,
     solver: Annotated[str | None, typer.Option(help="Solver in place of the task's own.")] = None,
     solver_args: Annotated[
         list[str] | None, typer.Option("--solver-arg", "-S", help="Solver argument: name=value.")
@@ -69,7 +73,7 @@ def eval_command(
 ) -> None:
     """Evaluate a model on a task or suite; a finished log of the same evaluation is kept.
 
-    From Python, solver_args and task_args may be mappings.
+    From Python, model_args, solver_args and task_args may be mappings.
     """
     if top_p is not None and not 0 < top_p <= 1:
         raise SpecError(f"top_p must lie in (0, 1]: got {top_p}; the paper uses 0.95")
@@ -97,7 +101,8 @@ def eval_command(
         only = SuiteTask(task=task, args=parse_arguments(task_args))
         suite = Suite(name="task", description="", generation=GenerationSettings(), tasks=(only,))
     display: Display = "none" if quiet else "rich" if sys.stdout.isatty() else "plain"
-    resolved = functools.cache(lambda: resolve_model(model))
+    options = parse_arguments(model_args)
+    resolved = functools.cache(lambda: resolve_model(model, **options))
     with counting_for(resolved):
         units = _units(suite, model, split, available)
     failures: list[str] = []

@@ -9,7 +9,7 @@ Shapes: [T] tokens, [T, H] hidden states, [V, H] output matrix, V the vocabulary
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -44,6 +44,11 @@ class OutputHead:
     bias: Tensor | None = None
     scale: float = 1.0
     soft_cap: float | None = None
+
+    def to(self, dtype: torch.dtype) -> OutputHead:
+        """Returns the head in another type; gradients reach the tensors that it was made of."""
+        bias = None if self.bias is None else self.bias.to(dtype)
+        return replace(self, weight=self.weight.to(dtype), bias=bias)
 
 
 def token_statistics(
@@ -125,9 +130,7 @@ class _Streamed(torch.autograd.Function):
     def backward(ctx: Any, logprob_grads: Tensor, entropy_grads: Tensor) -> tuple[Any, ...]:
         hidden, weight, bias, targets, partitions, entropies = ctx.saved_tensors
         dtype = partitions.dtype
-        hidden_grad = torch.empty_like(hidden)
-        weight_grad = torch.zeros(weight.shape, dtype=dtype, device=weight.device)
-        bias_grad = None if bias is None else torch.zeros_like(bias, dtype=dtype)
+        hidden_grad, weight_grad, bias_grad = empty_grads(ctx, hidden, weight, bias, dtype)
         for start in range(0, len(hidden), ctx.chunk):
             part = slice(start, start + ctx.chunk)
             logits = chunk_logits(hidden[part], weight, bias, ctx.head)
@@ -144,11 +147,13 @@ class _Streamed(torch.autograd.Function):
             if bias_grad is not None:
                 bias_grad += grad.sum(0)
             grad = grad.to(hidden.dtype)
-            hidden_grad[part] = grad @ weight
-            add_outer(weight_grad, grad, hidden[part])
+            if hidden_grad is not None:
+                torch.mm(grad, weight, out=hidden_grad[part])
+            if weight_grad is not None:
+                add_outer(weight_grad, grad, hidden[part])
         return (
             hidden_grad,
-            weight_grad.to(weight.dtype),
+            None if weight_grad is None else weight_grad.to(weight.dtype),
             None if bias is None or bias_grad is None else bias_grad.to(bias.dtype),
             *(None,) * 4,
         )
@@ -188,6 +193,18 @@ def _logit_grads(
         return p.mul_(-logprob_grads)
     log_p = torch.where(p > 0, log_p, 0.0)
     return -p * (logprob_grads + entropy_grads * (log_p + entropies))
+
+
+def empty_grads(
+    ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Returns where the gradients that are asked for will be gathered."""
+    wanted = ctx.needs_input_grad
+    return (
+        torch.empty_like(hidden) if wanted[0] else None,
+        torch.zeros(weight.shape, dtype=dtype, device=weight.device) if wanted[1] else None,
+        torch.zeros_like(bias, dtype=dtype) if bias is not None and wanted[2] else None,
+    )
 
 
 def add_outer(total: Tensor, grad: Tensor, hidden: Tensor) -> None:

@@ -127,6 +127,7 @@ class Evaluations:
         arguments: dict[str, Any] = {
             "task": task,
             "model": f"longspan-local/{checkpoint}",
+            "model_args": self._recipe.model.provider_arguments(),
             "task_args": one.args,
             "solver": one.solver,
             "solver_args": one.solver_args,

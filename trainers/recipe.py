@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from longspan.harness.errors import RecipeError
 from longspan.harness.files import read_mapping
 from longspan.harness.validation import describe_validation
+from longspan.trainers.model_settings import ModelSettings
 from longspan.trainers.settings import Name, RoleModel, Settings
 from longspan.trainers.stages import (
     START,
@@ -41,6 +42,9 @@ class Recipe(Settings):
 
     checkpoint: str = Field(min_length=1)
     """The model to start from: a shipped checkpoint, a directory or a hub id."""
+
+    model: ModelSettings = ModelSettings()
+    """How the policy is held and computed: device, type, adapters, memory."""
 
     seed: int = Field(default=0, ge=0)
     """Of batches and sampling."""

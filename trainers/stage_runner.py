@@ -77,6 +77,7 @@ class StageRunner:
             folder=self._folder(stage),
             start=self._checkpoints[stage.start_from or self._last],
             sources=tuple(map(self._source, self._recipe.sources(stage))),
+            model=self._recipe.model,
             kept=kept,
             seed=self._recipe.seed,
             state_every_steps=self._recipe.state_every_steps,

@@ -23,6 +23,7 @@ from longspan.trainers.entropy import (
     add_outer,
     chunk_logits,
     default_chunk,
+    empty_grads,
     logit_slope,
 )
 
@@ -85,7 +86,7 @@ class _OnePass(torch.autograd.Function):
         logprobs = torch.empty(len(hidden), dtype=dtype, device=hidden.device)
         entropies = torch.empty_like(logprobs)
         total = torch.zeros((), dtype=dtype, device=hidden.device)
-        hidden_grad, weight_grad, bias_grad = _empty_grads(ctx, hidden, weight, bias, dtype)
+        hidden_grad, weight_grad, bias_grad = empty_grads(ctx, hidden, weight, bias, dtype)
         for start in range(0, len(hidden), chunk):
             part = slice(start, start + chunk)
             logits = chunk_logits(hidden[part], weight, bias, head)
@@ -125,18 +126,6 @@ class _OnePass(torch.autograd.Function):
                 None if one is None else one.mul_(upstream.to(one.dtype)) for one in grads
             )
         return (*grads, *(None,) * 5)
-
-
-def _empty_grads(
-    ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Returns where the gradients that are asked for will be gathered."""
-    wanted = ctx.needs_input_grad
-    return (
-        torch.empty_like(hidden) if wanted[0] else None,
-        torch.zeros(weight.shape, dtype=dtype, device=weight.device) if wanted[1] else None,
-        torch.zeros_like(bias, dtype=dtype) if bias is not None and wanted[2] else None,
-    )
 
 
 def _derivative(loss: ChunkLoss, logprobs: Tensor, part: slice) -> tuple[Tensor, Tensor]:

@@ -53,8 +53,8 @@ def load_checkpoint(
 
     Args:
         source: directory with config, safetensors and tokenizer, or an id of the Hugging Face Hub.
-        device: "cpu", "cuda", "cuda:1", ...
-        dtype: "float32", "bfloat16", "float16"; "auto" is float32 on a CPU, else bfloat16.
+        device: see `resolve_place`.
+        dtype: see `resolve_place`.
         chat_template: whether the tokenizer must have one.
 
     Raises:
@@ -62,14 +62,7 @@ def load_checkpoint(
     """
     directory = resolve_directory(source)
     tokenizer = load_tokenizer(source, chat_template)
-    if dtype == "auto":
-        dtype = "float32" if device == "cpu" else "bfloat16"
-    if dtype not in DTYPES:
-        raise ModelError(f"unknown dtype: {dtype}; use one of auto, {', '.join(DTYPES)}")
-    if device.split(":")[0] not in ("cpu", "cuda"):
-        raise ModelError(f"unknown device: {device}; use cpu, cuda or cuda:<number>")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelError(f"device {device} is not available on this machine; use device=cpu")
+    device, dtype = resolve_place(device, dtype)
     if not list(directory.glob("*.safetensors")) and directory == Path(source):
         raise ModelError(
             f"no safetensors in {source}; other weight formats are not read: convert it with "
@@ -90,6 +83,29 @@ def load_checkpoint(
     if missing := sorted(found["missing_keys"]):  # they would be random numbers
         raise ModelError(f"cannot load model {source}: no weights for {missing[0]}; {_REPAIR}")
     return Checkpoint(model.to(device).eval(), tokenizer, resolve_directory(source))
+
+
+def resolve_place(device: str, dtype: str) -> tuple[str, str]:
+    """Returns device and type of a model, with what is left to the machine decided.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1", ...; "auto" is cuda where there is one.
+        dtype: "float32", "bfloat16", "float16"; "auto" is float32 on a CPU, else bfloat16.
+
+    Raises:
+        ModelError: the device is not there, or one of them is unknown.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise ModelError(f"unknown device: {device}; use auto, cpu, cuda or cuda:<number>")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(f"device {device} is not available on this machine; use device=cpu")
+    if dtype == "auto":
+        dtype = "float32" if device == "cpu" else "bfloat16"
+    if dtype not in DTYPES:
+        raise ModelError(f"unknown dtype: {dtype}; use one of auto, {', '.join(DTYPES)}")
+    return device, dtype
 
 
 def load_tokenizer(source: str | Path, chat_template: bool = True) -> Any:

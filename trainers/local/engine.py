@@ -93,7 +93,7 @@ class Engine:
 
         Args:
             source: checkpoint directory, or an id of the Hugging Face Hub.
-            device: "cpu", "cuda", "cuda:1", ...
+            device: "cpu", "cuda", "cuda:1", ...; "auto" is cuda where there is one.
             dtype: "float32", "bfloat16", "float16"; "auto" is float32 on a CPU, else bfloat16.
             window: see `__init__`.
             max_batch_rows: see `__init__`.
@@ -117,6 +117,8 @@ class Engine:
             ModelError: a request is malformed, or the weights yield no finite logits.
         """
         jobs = [self._job(request) for request in requests]
+        if self.device.type != "cpu":  # what is free changes with what is trained beside
+            self._scheduler.memory_bytes = self._cache_bytes()
         with self._lock, torch.inference_mode(), self._evaluating():
             self._set_threads()
             try:
@@ -135,6 +137,13 @@ class Engine:
         """
         self._job(request)
         return await self._gatherer.submit(request)
+
+    def release(self) -> None:
+        """Frees the keys and values that are kept between calls, for what needs the memory now."""
+        with self._lock:
+            self._scheduler.release()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _job(self, request: GenerationRequest) -> Job:
         """Returns the job of a request, checked."""

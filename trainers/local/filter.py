@@ -22,9 +22,10 @@ from longspan.harness.files import read_mapping
 from longspan.harness.rollout import Rollout
 from longspan.harness.scoring.validity import is_scored
 from longspan.harness.stratify import draw_evenly, rate_bin
+from longspan.trainers.local.policy import sampling_engine
 from longspan.trainers.local.stage import (
     StageRun,
-    policy_engine,
+    registered,
     sample_key,
     stage_environment,
     stage_samples,
@@ -62,7 +63,7 @@ def select(stage: FilterStage, difficulties: Mapping[str, float], seed: int) -> 
 def _measure(run: StageRun[FilterStage]) -> dict[str, float | None]:
     """Returns the mean reward of every sample, None where no rollout had a score."""
     sampling = run.stage.sampling
-    with policy_engine(run) as (_, name):
+    with registered(sampling_engine(run.start, run.model), run.stage.name) as name:
         environment = stage_environment(run, name)
         samples = stage_samples(environment, run)
         path = run.folder / DIFFICULTIES

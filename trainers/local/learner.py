@@ -21,6 +21,7 @@ from longspan.harness.errors import LongspanError
 from longspan.trainers.advantages import live_groups
 from longspan.trainers.batch import PackedItem, RolloutBatch
 from longspan.trainers.entropy import OutputHead, TokenStatistics, token_statistics
+from longspan.trainers.local.compute import Compute
 from longspan.trainers.local.prefix import packed_target_hidden
 from longspan.trainers.loss import ClipRange, policy_loss
 from longspan.trainers.objective import Objective, StepWeights, mean_entropy
@@ -62,15 +63,23 @@ class Update:
 class Learner:
     """A model with its optimizer."""
 
-    def __init__(self, model: Any, settings: OptimizerSettings, temperature: float) -> None:
+    def __init__(
+        self,
+        model: Any,
+        settings: OptimizerSettings,
+        temperature: float,
+        compute: Compute | None = None,
+    ) -> None:
         """Prepares to update `model` in place.
 
         Args:
             model: Hugging Face causal language model.
             settings: learning rate and what goes with it.
             temperature: of sampling; log-probabilities are taken at it.
+            compute: how forwards are computed; None is in the model's own type, all kept.
         """
         self.model, self.settings, self.temperature = model, settings, temperature
+        self.compute = compute or Compute()
         self.parameters = {
             name: parameter
             for name, parameter in model.named_parameters()
@@ -184,19 +193,24 @@ class Learner:
         self, items: Sequence[PackedItem], loss_of: ChunkLoss
     ) -> tuple[Tensor, TokenStatistics]:
         """Returns the items' loss, to differentiate, in one pass over their logits."""
-        found = packed_target_hidden(self.model, [(item.prefix, item.branches) for item in items])
-        return streamed_loss(
-            found.hidden, found.target_ids, output_head(self.model), loss_of, self.temperature
-        )
+        hidden, targets, head = self._hidden(items)
+        return streamed_loss(hidden, targets, head, loss_of, self.temperature)
 
     def _statistics(self, items: Sequence[PackedItem], gradient: bool) -> TokenStatistics:
         """Returns log-probability and entropy of the items' sampled tokens, in their order."""
         with nullcontext() if gradient else torch.no_grad():
+            hidden, targets, head = self._hidden(items)
+            return token_statistics(hidden, targets, head, self.temperature)
+
+    def _hidden(self, items: Sequence[PackedItem]) -> tuple[Tensor, Tensor, OutputHead]:
+        """Returns the hidden states that predict the items' tokens, these, and the output head."""
+        with self.compute.forward(self.model):
             rows = [(item.prefix, item.branches) for item in items]
             found = packed_target_hidden(self.model, rows)
-            return token_statistics(
-                found.hidden, found.target_ids, output_head(self.model), self.temperature
-            )
+        hidden, head = found.hidden, output_head(self.model)
+        if (dtype := self.compute.autocast) is not None:
+            hidden, head = hidden.to(dtype), head.to(dtype)
+        return hidden, found.target_ids, head
 
     def _apply(self, step: int, update: Update) -> None:
         """Steps the optimizer along a gradient that is finite."""

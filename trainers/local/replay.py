@@ -15,9 +15,9 @@ from rich.table import Table
 from torch import Tensor
 
 from longspan.trainers.batch import RolloutBatch
-from longspan.trainers.local.checkpoint import find_checkpoint, load_checkpoint
 from longspan.trainers.local.engine import default_threads
 from longspan.trainers.local.learner import Learner, Update
+from longspan.trainers.local.policy import load_trainable
 from longspan.trainers.local.saved_batch import SavedBatch, StepRecord, read_batch
 from longspan.trainers.local.stage import stage_batch
 from longspan.trainers.objective import Objective
@@ -139,8 +139,9 @@ def totals(replay: Replay) -> str:
 def _learner(saved: SavedBatch) -> Learner:
     """Returns a learner with the weights before the step."""
     stage = saved.record.stage
-    model = load_checkpoint(find_checkpoint(saved.record.start), dtype="float32").model
+    trainable = load_trainable(saved.record.start, saved.record.model, saved.record.seed)
+    model = trainable.model
     torch.set_num_threads(default_threads(sum(p.numel() for p in model.parameters())))
-    learner = Learner(model, stage.optimizer, stage.sampling.temperature)
+    learner = Learner(model, stage.optimizer, stage.sampling.temperature, trainable.compute)
     learner.load_weights(saved.weights())
     return learner

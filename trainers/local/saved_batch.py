@@ -28,6 +28,7 @@ from longspan.harness.errors import DataError
 from longspan.harness.files import read_text
 from longspan.harness.rollout import Rollout, read_rollouts, write_rollouts
 from longspan.trainers.local.state import MODEL_FILE, folder_written_whole, save_weights
+from longspan.trainers.model_settings import ModelSettings
 from longspan.trainers.stages import TrainStage
 
 ROLLOUTS_FILE = "rollouts.jsonl"
@@ -41,6 +42,7 @@ class StepRecord:
     Attributes:
         step: counted from 1, as in the metrics.
         stage: settings.
+        model: device, type and adapters of the policy.
         start: checkpoint that the stage started from.
         seed: of the stage.
         objective: state of the objective before the step.
@@ -49,6 +51,7 @@ class StepRecord:
 
     step: int
     stage: TrainStage
+    model: ModelSettings
     start: str
     seed: int
     objective: dict[str, Any]
@@ -97,7 +100,8 @@ def save_batch(
         weights: before the step.
         state: folder of the state before the step, if there is one.
     """
-    content = {**asdict(record), "stage": record.stage.model_dump(mode="json")}
+    settings = {name: getattr(record, name).model_dump(mode="json") for name in ("stage", "model")}
+    content = {**asdict(record), **settings}
     with folder_written_whole(folder) as partial:
         write_rollouts(partial / ROLLOUTS_FILE, rollouts)
         (partial / STEP_FILE).write_text(
@@ -127,7 +131,8 @@ def read_batch(path: Path) -> SavedBatch:
         content = json.loads(read_text(folder / STEP_FILE))
         del content["longspan"]
         stage = TrainStage.model_validate(content.pop("stage"))
-        record = StepRecord(stage=stage, **content)
+        model = ModelSettings.model_validate(content.pop("model"))
+        record = StepRecord(stage=stage, model=model, **content)
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise DataError(
             f"{folder / STEP_FILE} is no record of a step: {error}; it was damaged, or written by "

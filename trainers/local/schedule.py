@@ -121,6 +121,10 @@ class Scheduler:
                 waiting = list(_Batch(self, _neighbours(waiting), size, own_tokens).run())
                 own_tokens *= 4
 
+    def release(self) -> None:
+        """Frees the cache that is kept for the next run."""
+        self._cache = None
+
     def cache_for(
         self, like: KeyValues, jobs: Sequence[Job], slot_tokens: int, own_tokens: int
     ) -> GroupedCache:

@@ -23,9 +23,9 @@ from longspan.harness.resolve import (
 )
 from longspan.harness.rollout import Rollout
 from longspan.trainers.batch import RolloutBatch, build_batch
-from longspan.trainers.local.checkpoint import find_checkpoint
 from longspan.trainers.local.engine import Engine
 from longspan.trainers.local.provider import register_policy, unregister_policy
+from longspan.trainers.model_settings import ModelSettings
 from longspan.trainers.sampler import BalancedSampler
 from longspan.trainers.settings import RoleModel
 from longspan.trainers.stages import PolicyStage, TaskSource, TrainStage
@@ -42,6 +42,7 @@ class StageRun(Generic[StageT]):
         folder: for metrics, states and the checkpoint.
         start: checkpoint to start from: a packaged name, a folder or a Hub id.
         sources: where samples come from; task sets stand in them as tasks.
+        model: device, type and adapters of the policy.
         kept: keys (see `sample_key`) of the samples that take part, None for all.
         seed: of the recipe.
         state_every_steps: steps between states.
@@ -54,6 +55,7 @@ class StageRun(Generic[StageT]):
     folder: Path
     start: str
     sources: tuple[TaskSource, ...] = ()
+    model: ModelSettings = ModelSettings()
     kept: frozenset[str] | None = None
     seed: int = 0
     state_every_steps: int = 1
@@ -74,17 +76,12 @@ class StageRun(Generic[StageT]):
 
 
 @contextmanager
-def policy_engine(run: StageRun[StageT]) -> Iterator[tuple[Engine, str]]:
-    """Yields the engine of a stage's policy and the name that Inspect knows it by meanwhile.
-
-    Raises:
-        ModelError: the checkpoint cannot be used.
-    """
-    engine = Engine.load(find_checkpoint(run.start), dtype="float32")
-    name = f"{run.stage.name}-{id(engine)}"
+def registered(engine: Engine, stage: str) -> Iterator[str]:
+    """Yields the name that Inspect knows the engine of a stage's policy by, inside the block."""
+    name = f"{stage}-{id(engine)}"
     register_policy(name, engine)
     try:
-        yield engine, name
+        yield name
     finally:
         unregister_policy(name)
 

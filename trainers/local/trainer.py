@@ -21,13 +21,13 @@ from inspect_ai.dataset import Sample
 from longspan.harness.errors import LongspanError, ModelError, RecipeError
 from longspan.harness.rollout import Rollout
 from longspan.trainers.batch import RolloutBatch
-from longspan.trainers.local.checkpoint import save_checkpoint
-from longspan.trainers.local.engine import Engine, default_threads
+from longspan.trainers.local.engine import default_threads
 from longspan.trainers.local.learner import Learner, NonFiniteError, Update
+from longspan.trainers.local.policy import Policy, load_trainable
 from longspan.trainers.local.saved_batch import StepRecord, save_batch
 from longspan.trainers.local.stage import (
     StageRun,
-    policy_engine,
+    registered,
     stage_batch,
     stage_environment,
     stage_sampler,
@@ -67,9 +67,11 @@ def train_stage(run: StageRun[TrainStage]) -> Path:
     if run.checkpoint.exists():
         return run.checkpoint
     run.folder.mkdir(parents=True, exist_ok=True)
-    with policy_engine(run) as (engine, name):
-        _Trainer(run, engine, name).train()
-    save_checkpoint(run.checkpoint, engine.model, engine.tokenizer)
+    trainable = load_trainable(run.start, run.model, run.stage_seed)
+    policy = Policy(trainable, run.model.max_batch_rows)
+    with registered(policy.engine, run.stage.name) as name:
+        _Trainer(run, policy, name).train()
+    trainable.save(run.checkpoint)
     shutil.rmtree(run.folder / STATES)
     return run.checkpoint
 
@@ -77,15 +79,17 @@ def train_stage(run: StageRun[TrainStage]) -> Path:
 class _Trainer:
     """A stage under way."""
 
-    def __init__(self, run: StageRun[TrainStage], engine: Engine, policy: str) -> None:
-        stage = run.stage
-        self.run, self.engine = run, engine
-        self.learner = Learner(engine.model, stage.optimizer, stage.sampling.temperature)
+    def __init__(self, run: StageRun[TrainStage], policy: Policy, name: str) -> None:
+        stage, trainable = run.stage, policy.trainable
+        self.run, self.policy = run, policy
+        self.learner = Learner(
+            trainable.model, stage.optimizer, stage.sampling.temperature, trainable.compute
+        )
         self.objective = Objective(stage.objective)
         # A run whose very first step yields nothing is set up wrongly and stops at once.
         self.barren_steps = MAX_BARREN_STEPS - 1
         self.metrics = MetricsFile(run.folder / "metrics.jsonl")
-        self.environment = stage_environment(run, policy)
+        self.environment = stage_environment(run, name)
         self.versions = task_versions(self.environment)
         self.samples = stage_samples(self.environment, run)
         self.sampler = stage_sampler(self.samples, run)
@@ -113,7 +117,9 @@ class _Trainer:
             self._batch(), sampling.group_size, step, require_reward=False
         )
         rollout_times = watch.lap("rollout")
-        torch.set_num_threads(default_threads(self.engine.num_parameters))
+        engine = self.policy.engine
+        engine.release()
+        torch.set_num_threads(default_threads(engine.num_parameters))
         record = self._record(step)
         if _is_due(step, self.run.keep_batches_every_steps):
             self._save_batch(f"{BATCHES}/step-{step + 1:06d}", record, rollouts)
@@ -122,7 +128,7 @@ class _Trainer:
         except LongspanError as error:
             record = replace(record, error=str(error))
             raise type(error)(f"{error} [{self._save_failed(record, rollouts)}]") from error
-        self.engine.policy_version = step + 1
+        self.policy.publish(step + 1)
         return {
             "step": step + 1,
             **rollout_metrics(rollouts),
@@ -137,8 +143,8 @@ class _Trainer:
 
     def _update(self, step: int, rollouts: Sequence[Rollout]) -> tuple[RolloutBatch, Update]:
         """Learns from a step's rollouts; returns their batch and what was done."""
-        if self.engine.divergence is not None:
-            raise NonFiniteError(str(self.engine.divergence))
+        if (divergence := self.policy.engine.divergence) is not None:
+            raise NonFiniteError(str(divergence))
         batch = stage_batch(rollouts, self.run.stage)
         self.barren_steps = 0 if batch.valid.any() else self.barren_steps + 1
         if self.barren_steps >= MAX_BARREN_STEPS:
@@ -164,6 +170,7 @@ class _Trainer:
         return StepRecord(
             step=step + 1,
             stage=self.run.stage,
+            model=self.run.model,
             start=str(local.resolve()) if local.exists() else self.run.start,
             seed=self.run.stage_seed,
             objective=self.objective.state_dict(),
@@ -213,7 +220,7 @@ class _Trainer:
         self.learner.load_weights(state.model)
         restore_optimizer(self.learner.optimizer, self.learner.parameters, state.optimizer)
         self.metrics.truncate(state.rest["metrics_bytes"])
-        self.engine.policy_version = state.step
+        self.policy.publish(state.step)
         return state.step
 
 
