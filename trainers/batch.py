@@ -9,8 +9,8 @@ up. Prompts of a group that begin alike are one prefix. This module does not kno
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -49,6 +49,23 @@ class PackedItem:
     def num_tokens(self) -> int:
         """Tokens of the packed row."""
         return len(self.prefix) + sum(len(suffix) + len(ids) for suffix, ids in self.branches)
+
+    def parts(self, max_tokens: int) -> Iterator[PackedItem]:
+        """Yields the item in parts of at most `max_tokens`, each with the whole prefix.
+
+        Parts may have twice the prefix in any case: what is computed again then stays less than
+        what is computed once. A branch that is longer by itself makes a part of its own.
+        """
+        limit = max(max_tokens, 2 * len(self.prefix))
+        part = replace(self, branches=())
+        for branch in self.branches:
+            longer = replace(part, branches=(*part.branches, branch))
+            if part.branches and longer.num_tokens > limit:
+                yield part
+                start = part.start + part.num_targets
+                longer = replace(part, branches=(branch,), start=start)
+            part = longer
+        yield part
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ class Update:
         gradient_norm: before clipping; 0 where there was nothing to learn.
         learning_rate: of this step.
         num_live_groups: groups with an advantage.
-        num_computed_tokens: tokens of packed rows, padding left out.
+        num_computed_tokens: tokens of packed rows, padding left out; a prompt that is computed for
+            several parts of its rollouts counts for each.
         logprob_gap: mean absolute difference of log-probabilities to those at sampling, nats.
     """
 
@@ -121,7 +122,8 @@ class Learner:
         live = [item for item in batch.items if item.group in live_ids]
         dead = [item for item in batch.items if item.group not in live_ids]
         measured = _Measured(batch)
-        self._measure(self._pieces(dead), measured)
+        dead_pieces = self._pieces(dead)
+        self._measure(dead_pieces, measured)
         pieces, held = self._pieces(live), None
         if objective.needs_entropies:
             held = self._measure(pieces, measured, keep_graph=len(pieces) == 1)
@@ -143,7 +145,9 @@ class Learner:
             gradient_norm=float(norm),
             learning_rate=self._learning_rate(step),
             num_live_groups=len(live_ids),
-            num_computed_tokens=sum(item.num_tokens for item in batch.items),
+            num_computed_tokens=sum(
+                item.num_tokens for piece in (*dead_pieces, *pieces) for item in piece
+            ),
             logprob_gap=measured.gap(),
         )
 
@@ -288,11 +292,13 @@ class _Measured:
 def micro_batches(items: Sequence[PackedItem], max_tokens: int) -> list[list[PackedItem]]:
     """Returns the items, longest first, in pieces of at most `max_tokens` padded tokens.
 
-    An item that is longer by itself makes a piece of its own.
+    An item that is longer is split by branches (`PackedItem.parts`); a part that is still longer
+    makes a piece of its own.
     """
     pieces: list[list[PackedItem]] = []
     width = 0
-    for item in sorted(items, key=lambda one: (-one.num_tokens, one.start)):
+    parts = [part for item in items for part in item.parts(max_tokens)]
+    for item in sorted(parts, key=lambda one: (-one.num_tokens, one.start)):
         if pieces and (len(pieces[-1]) + 1) * width <= max_tokens:
             pieces[-1].append(item)
         else:

@@ -251,6 +251,24 @@ def test_an_update_raises_the_probability_of_the_rewarded_answer() -> None:
     assert probability() > before
 
 
+def test_a_long_item_is_split_by_branches_with_its_whole_prefix() -> None:
+    sampled = [[20 + i, 21, 22, 5] for i in range(6)]
+    batch = build_batch(
+        [rollout("a", i, float(i), ([7] * 5, ids)) for i, ids in enumerate(sampled)]
+    )
+    (item,) = batch.items
+    assert item.num_tokens == 5 + 6 * 4
+    for limit, sizes in ((29, [6]), (28, [5, 1]), (13, [2, 2, 2]), (1, [1] * 6)):
+        parts = list(item.parts(limit))
+        assert [len(one.branches) for one in parts] == sizes
+        assert sum((one.branches for one in parts), ()) == item.branches
+        assert [one.start for one in parts] == [4 * sum(sizes[:k]) for k in range(len(sizes))]
+        assert all(one.prefix == item.prefix and one.group == item.group for one in parts)
+    # A limit below the prefix does not make it be computed for every branch.
+    long = replace(item, prefix=(7,) * 8)
+    assert [len(one.branches) for one in long.parts(1)] == [2, 2, 2]
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 30), max_size=20), st.integers(1, 60))
 def test_micro_batches_hold_every_item_once_within_the_limit(sizes: list[int], limit: int) -> None:
