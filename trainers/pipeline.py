@@ -5,6 +5,7 @@
     OUT/stages/<name>/metrics.jsonl  one line per step
     OUT/stages/<name>/states/        to resume from, while the stage runs
     OUT/stages/<name>/checkpoint/    of a finished stage
+    OUT/tensorboard/<name>/          the same as TensorBoard events, with --tensorboard
     OUT/logs/<checkpoint>/<name>/    eval logs
     OUT/board/                       board of the evaluations
     OUT/final                        link to the last stage's checkpoint
@@ -27,7 +28,7 @@ from longspan.harness.errors import RecipeError
 from longspan.harness.workers import folder_lock
 from longspan.trainers.evaluations import Evaluations, build_tasksets
 from longspan.trainers.recipe import Recipe, load_recipe, recipe_hash
-from longspan.trainers.stage_runner import StageRunner
+from longspan.trainers.stage_runner import TENSORBOARD, StageRunner
 from longspan.trainers.stages import START, TaskSource
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -53,6 +54,9 @@ def train_command(
         list[Path] | None, typer.Option(help="Train on this task set folder (may be repeated).")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed instead of the recipe's.", min=0)] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard events to OUT/tensorboard.")
+    ] = False,
     quiet: Annotated[bool, typer.Option(help="Show nothing.")] = False,
     replay: Annotated[
         Path | None,
@@ -78,7 +82,7 @@ def train_command(
         if not resume:
             _start_over(out)
         _claim(out, resolved, identity)
-        final = _run_recipe(out, resolved, identity, quiet, lock)
+        final = _run_recipe(out, resolved, identity, lock, tensorboard, quiet)
     if not quiet and final is not None:
         typer.echo(f"trained checkpoint: {final} (inspect eval ... --model longspan-local/{final})")
     return final
@@ -112,10 +116,12 @@ def resolve_recipe(
     return loaded.model_copy(update={k: v for k, v in changes.items() if v is not None})
 
 
-def _run_recipe(out: Path, recipe: Recipe, identity: str, quiet: bool, lock: Path) -> Path | None:
+def _run_recipe(
+    out: Path, recipe: Recipe, identity: str, lock: Path, tensorboard: bool, quiet: bool
+) -> Path | None:
     """Runs what is not done yet; returns the link to the last checkpoint that a stage made."""
     tasksets = build_tasksets(recipe, out, quiet)
-    stages = StageRunner(out, recipe, tasksets, quiet)
+    stages = StageRunner(out, recipe, tasksets, tensorboard, quiet)
     with Evaluations(out, recipe, tasksets, identity, lock, quiet) as evaluations:
         evaluations.start(START, recipe.checkpoint)
         for stage in recipe.stages:
@@ -161,7 +167,7 @@ def _start_over(out: Path) -> None:
     """Removes a run from its folder, and nothing else."""
     (out / RUN_FILE).unlink(missing_ok=True)
     (out / FINAL).unlink(missing_ok=True)
-    for name in ("stages", "tasksets", "logs", "board"):
+    for name in ("stages", "tasksets", "logs", "board", TENSORBOARD):
         if (out / name).exists():
             shutil.rmtree(out / name)
 

@@ -16,12 +16,20 @@ from longspan.trainers.stages import (
     TrainStage,
 )
 
+TENSORBOARD = "tensorboard"
+"""Folder of the stages' TensorBoard events, in a run's."""
+
 
 class StageRunner:
     """The stages of a run under way; finished ones return at once."""
 
     def __init__(
-        self, out: Path, recipe: Recipe, tasksets: Mapping[str, Path], quiet: bool
+        self,
+        out: Path,
+        recipe: Recipe,
+        tasksets: Mapping[str, Path],
+        tensorboard: bool = False,
+        quiet: bool = False,
     ) -> None:
         """Prepares to run.
 
@@ -29,9 +37,11 @@ class StageRunner:
             out: folder of the run.
             recipe: resolved recipe.
             tasksets: folders of the task sets that the recipe declares.
+            tensorboard: whether stages write TensorBoard events, to OUT/tensorboard/<stage>.
             quiet: shows nothing.
         """
-        self._out, self._recipe, self._tasksets, self._quiet = out, recipe, tasksets, quiet
+        self._out, self._recipe, self._tasksets = out, recipe, tasksets
+        self._tensorboard, self._quiet = tensorboard, quiet
         self._checkpoints = {START: recipe.checkpoint}
         self._steps = {START: 0}
         self._kept: dict[str, frozenset[str]] = {}
@@ -83,6 +93,7 @@ class StageRunner:
             state_every_steps=self._recipe.state_every_steps,
             keep_batches_every_steps=self._recipe.keep_batches_every_steps,
             model_roles=self._recipe.model_roles,
+            tensorboard=self._out / TENSORBOARD / stage.name if self._tensorboard else None,
             quiet=self._quiet,
         )
 

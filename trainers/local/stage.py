@@ -48,6 +48,7 @@ class StageRun(Generic[StageT]):
         state_every_steps: steps between states.
         keep_batches_every_steps: steps between batches that are kept for a replay; 0 keeps none.
         model_roles: models by role, e.g. a judge.
+        tensorboard: folder for TensorBoard events; None writes none.
         quiet: shows nothing.
     """
 
@@ -61,6 +62,7 @@ class StageRun(Generic[StageT]):
     state_every_steps: int = 1
     keep_batches_every_steps: int = 0
     model_roles: Mapping[str, str | RoleModel] = field(default_factory=dict)
+    tensorboard: Path | None = None
     quiet: bool = False
 
     @property

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from longspan.trainers.metrics import MetricsFile, aepo_metrics, alarm, rollout_
 from longspan.trainers.objective import Objective, masked_share
 from longspan.trainers.progress import StageProgress, step_line
 from longspan.trainers.stages import TrainStage
+from longspan.trainers.tensorboard import TensorBoard
 
 STATES = "states"
 """Folder of the states to resume from; it goes when the stage is done."""
@@ -97,12 +99,19 @@ class _Trainer:
     def train(self) -> None:
         """Runs the steps that are left."""
         done, num_steps = self._restore(), self.run.stage.num_steps
-        with StageProgress(self.run.stage.name, num_steps, done, self.run.quiet) as progress:
+        name, events = self.run.stage.name, self.run.tensorboard
+        with ExitStack() as stack:
+            progress = stack.enter_context(StageProgress(name, num_steps, done, self.run.quiet))
+            curves = None
+            if events is not None:
+                curves = stack.enter_context(TensorBoard(events, self.metrics.rows()))
             if done:
                 progress.note(f"resuming after step {done} of {num_steps}")
             for step in range(done, num_steps):
                 row = self._step(step)
                 self.metrics.append(row)
+                if curves is not None:
+                    curves.append(row)
                 progress.show(step + 1, step_line(row))
                 if warning := alarm(row):
                     progress.note(f"ALARM step {step + 1}: {warning}")
