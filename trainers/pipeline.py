@@ -78,14 +78,41 @@ def train_command(
     # What a run is does not depend on where its task sets lie; their contents are compared later.
     identity = recipe_hash(resolve_recipe(recipe, checkpoint, None, seed))
     resolved = resolve_recipe(recipe, checkpoint, tasks, seed)
-    with folder_lock(out) as lock:
-        if not resume:
-            _start_over(out)
-        _claim(out, resolved, identity)
-        final = _run_recipe(out, resolved, identity, lock, tensorboard, quiet)
+    final = train(resolved, out, identity, resume=resume, tensorboard=tensorboard, quiet=quiet)
     if not quiet and final is not None:
         typer.echo(f"trained checkpoint: {final} (inspect eval ... --model longspan-local/{final})")
     return final
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    identity: str | None = None,
+    *,
+    resume: bool = True,
+    tensorboard: bool = False,
+    quiet: bool = False,
+) -> Path | None:
+    """Runs or resumes a recipe; returns the link to the last checkpoint that a stage made.
+
+    Args:
+        recipe: what to run; `parse_recipe` makes one of a mapping.
+        out: folder of the run.
+        identity: what a folder must have been started with to be resumed; the recipe's hash.
+        resume: continues what is there; otherwise the run starts over.
+        tensorboard: whether stages write TensorBoard events.
+        quiet: shows nothing.
+
+    Raises:
+        RecipeError: the folder holds another run, or a stage does not fit its tasks.
+        LongspanError: a stage or an evaluation cannot be run, or stopped.
+    """
+    identity = identity or recipe_hash(recipe)
+    with folder_lock(out) as lock:
+        if not resume:
+            _start_over(out)
+        _claim(out, recipe, identity)
+        return _run_recipe(out, recipe, identity, lock, tensorboard, quiet)
 
 
 def resolve_recipe(

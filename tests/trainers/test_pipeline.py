@@ -13,7 +13,8 @@ from longspan.harness.cli import load_command
 from longspan.harness.errors import DataError, LongspanError, ModelError, RecipeError, describe
 from longspan.trainers.local import state
 from longspan.trainers.metrics import MetricsFile
-from longspan.trainers.pipeline import resolve_recipe, train_command
+from longspan.trainers.pipeline import resolve_recipe, train, train_command
+from longspan.trainers.recipe import load_recipe
 from tests.full_disk import full_disk
 from tests.trainers.tiny import save_tiny
 from tests.trainers.toy import toy_stage
@@ -53,6 +54,14 @@ def test_stages_follow_each_other_and_final_is_the_last(two_stages: tuple[Path, 
     final = (out / "final" / "model.safetensors").read_bytes()
     assert final == two.read_bytes() != one.read_bytes()
     assert json.loads((out / "run.json").read_text())["recipe"]["name"] == "toy"
+
+
+def test_a_recipe_from_python_is_the_same_run(two_stages: tuple[Path, Path]) -> None:
+    path, out = two_stages
+    assert train(load_recipe(path), out, quiet=True) == out / "final"
+    other = load_recipe(path).model_copy(update={"seed": 1})
+    with pytest.raises(RecipeError, match="another recipe"):
+        train(other, out, quiet=True)
 
 
 def test_a_finished_run_returns_at_once(two_stages: tuple[Path, Path]) -> None:
