@@ -57,11 +57,3 @@ class BoardOptions:
             kind = type(notes).__name__
             raise BoardError(f"notes of {path} are not a list but {kind}; use a list")
         return [str(note) for note in notes]
-
-
-def require_replaceable(out: Path) -> None:
-    """Raises BoardError where a folder holds something that is no board."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not (out / "board.json").is_file():
-        raise BoardError(f"{out} holds other files than a board; choose another --out or empty it")

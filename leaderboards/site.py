@@ -12,8 +12,10 @@ from typing import Annotated
 
 import typer
 
+from longspan.harness.errors import naming
 from longspan.leaderboards.cache import RowCache, default_cache
-from longspan.leaderboards.options import BoardOptions, require_replaceable
+from longspan.leaderboards.options import BoardOptions
+from longspan.leaderboards.publishing import require_replaceable
 from longspan.leaderboards.readers import start_reading
 from longspan.leaderboards.watch import BuiltBoard, look, watch_logs
 from longspan.leaderboards.workers import Workers
@@ -100,7 +102,8 @@ def _build(
 def _publish(built: BuiltBoard, out: Path, workers: Workers) -> None:
     from longspan.leaderboards.site_files import write_site  # it brings pandas and scipy, too
 
-    write_site(built, out, workers)
+    with naming(out):  # here, since --watch goes on after a full disk
+        write_site(built, out, workers)
     board = built.board
     num_left_out = len(board["skipped"])
     left_out = f", {num_left_out} logs left out (the page says why)" if num_left_out else ""

@@ -8,7 +8,6 @@ forbids inline scripts and styles.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -17,9 +16,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from longspan.leaderboards.options import require_replaceable
 from longspan.leaderboards.page import page_model
 from longspan.leaderboards.plots import start_plots
+from longspan.leaderboards.publishing import published
 from longspan.leaderboards.tables import to_csv, to_markdown
 from longspan.leaderboards.watch import BuiltBoard
 from longspan.leaderboards.workers import Workers
@@ -34,35 +33,18 @@ def write_site(built: BuiltBoard, out: Path, workers: Workers) -> None:
 
     Args:
         built: The board, with "notes".
-        out: Folder; a board in it is replaced.
+        out: Folder; a board in it is replaced, and files of others stay.
         workers: Other processes, which draw.
 
     Raises:
-        BoardError: the folder holds something else.
+        BoardError: the folder holds something else than a board.
     """
     out = out.absolute()
-    require_replaceable(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    shutil.rmtree(staging, ignore_errors=True)
-    try:
-        _write_files(built, staging, out / PLOTS, workers)
-        old = out.with_name(f".{out.name}.old-{os.getpid()}")
-        if out.exists():
-            out.rename(old)
-        try:
-            staging.rename(out)
-        except BaseException:  # Ctrl-C between the two
-            if old.exists() and not out.exists():
-                old.rename(out)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with published(out) as folder:
+        _write_files(built, folder, out / PLOTS, workers)
 
 
 def _write_files(built: BuiltBoard, folder: Path, plots_before: Path, workers: Workers) -> None:
-    folder.mkdir()
     board = built.board
     drawn = start_plots(board["numbers"], folder / PLOTS, plots_before, workers)
     try:

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from longspan.harness.errors import BoardError
+from longspan.harness.errors import describe
 from longspan.leaderboards.sources import find_sources
 
 
@@ -37,7 +37,10 @@ def watch_logs(
     look_at_logs: Callable[[], Hashable],
     seconds: float,
 ) -> None:
-    """Builds and publishes until it is interrupted; logs that make no board yet are waited for.
+    """Builds and publishes until it is interrupted.
+
+    Logs that make no board yet are waited for, and so is whatever else its user can mend: a full
+    disk, a folder that may not be written to.
 
     Args:
         build: Returns the board of the logs as they are.
@@ -58,10 +61,13 @@ def watch_logs(
                     if text != written:
                         publish(built)
                     seen, written, told = now, text, ""
-            except BoardError as error:
-                if str(error) != told:
-                    print(f"waiting: {error}", flush=True)
-                told = str(error)
+            except Exception as error:
+                reason = describe(error)
+                if reason is None:
+                    raise
+                if reason != told:
+                    print(f"waiting: {reason}", flush=True)
+                told = reason
             time.sleep(seconds)
     except KeyboardInterrupt:
         print("stopped watching", flush=True)

@@ -184,12 +184,12 @@
       const wanted = text.value.trim().toLowerCase();
       const has = (attempts) => (attempts || []).some((x) => (x.completion + x.answer).toLowerCase().includes(wanted));
       return one.samples.filter((sample) => {
-        if (!a[sample.id] && !b[sample.id]) return false;
+        if (!a.has(sample.id) && !b.has(sample.id)) return false;
         if (typeSelect.value && sample.task_type !== typeSelect.value) return false;
-        if (!OUTCOMES[outcome.value](meanScore(a[sample.id]), meanScore(b[sample.id]))) return false;
+        if (!OUTCOMES[outcome.value](meanScore(a.get(sample.id)), meanScore(b.get(sample.id)))) return false;
         if (!wanted) return true;
         const own = [sample.id, sample.question, sample.target, sample.kind || ""].join(" ").toLowerCase();
-        return own.includes(wanted) || has(a[sample.id]) || has(b[sample.id]);
+        return own.includes(wanted) || has(a.get(sample.id)) || has(b.get(sample.id));
       });
     }
 
@@ -201,7 +201,7 @@
         element("p", { class: "question" }, sample.question),
         element("p", { class: "gold" }, element("span", { class: "soft" }, "gold answer: "), sample.target),
         element("div", { class: "sides" },
-          sideOf("A: " + a.label, a.results[sample.id]), sideOf("B: " + b.label, b.results[sample.id])));
+          sideOf("A: " + a.label, a.results.get(sample.id)), sideOf("B: " + b.label, b.results.get(sample.id))));
     }
 
     function show() {
@@ -238,5 +238,9 @@
     setUpFilter(table);
   }
   const data = typeof longspanSamples === "string" ? JSON.parse(longspanSamples) : [];
+  for (const task of data) {
+    // A plain object would find `constructor` in a run that has no such sample.
+    for (const run of task.runs) run.results = new Map(Object.entries(run.results));
+  }
   if (data.length && document.getElementById("explorer")) setUpExplorer(data);
 })();

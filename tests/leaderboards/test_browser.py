@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 import yaml
 
 from longspan.leaderboards.site import board_command
-from tests.leaderboards.conftest import HOSTILE
+from tests.leaderboards.conftest import HOSTILE, samples
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+OBJECT_NAMES = ("__proto__", "constructor", "toString", "hasOwnProperty", "valueOf")
+"""Sample ids that a plain object of the page's script would find though they are not there."""
 EXECUTABLE = next((path for name in BROWSERS if (path := shutil.which(name))), None)
 pytestmark = [
     pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium (apt-get install chromium)"),
@@ -50,15 +53,45 @@ def site(tmp_path_factory: pytest.TempPathFactory, hostile_logs: tuple[Path, str
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser(site: Path, site_of_object_names: Path) -> Iterator[Any]:
+    """Starts the browser after the logs are made: neither runs inside the other's event loop."""
     with sync_api.sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu"]
         yield playwright.chromium.launch(executable_path=EXECUTABLE, args=flags)
 
 
+@pytest.fixture(scope="module")
+def site_of_object_names(tmp_path_factory: pytest.TempPathFactory, run_log: Any) -> Path:
+    """Returns a board whose samples and checkpoints are called as every object's properties are.
+
+    The second checkpoint has one sample less than the first.
+    """
+    work = tmp_path_factory.mktemp("objects")
+    for count, checkpoint in ((len(OBJECT_NAMES), "__proto__"), (2, "constructor")):
+        dataset = samples(count)
+        for sample, name in zip(dataset, OBJECT_NAMES, strict=False):
+            sample.id = name
+            sample.metadata = (sample.metadata or {}) | {"kind": name, "task_type": name}
+        run_log(
+            work / "logs",
+            checkpoint,
+            lambda call: f"Therefore, the answer is {call.identity['sample']}.",
+            dataset=dataset,
+            name="toString",
+        )
+    board_command(logs=[str(work / "logs")], out=work / "board", no_cache=True)
+    return work / "board"
+
+
 @pytest.fixture
 def page(browser: Any, site: Path) -> Iterator[Any]:
     """Opens the page; afterwards nothing was fetched from elsewhere, run or complained about."""
+    with opened(browser, site) as page:
+        yield page
+
+
+@contextmanager
+def opened(browser: Any, site: Path) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     elsewhere: list[str] = []
@@ -151,6 +184,18 @@ def test_a_search_finds_text_in_answers(page: Any):
     page.select_option("#explore-outcome", "all")
     page.fill("#explore-text", "s007")
     assert page.locator(".sample").count() == 1
+
+
+def test_names_of_an_objects_properties_are_names_like_others(
+    browser: Any, site_of_object_names: Path
+):
+    with opened(browser, site_of_object_names) as page:
+        page.select_option("#explore-outcome", "all")
+        shown = page.locator(".sample").all_inner_texts()
+        assert len(shown) == len(OBJECT_NAMES)
+        for name, text in zip(sorted(OBJECT_NAMES), shown, strict=True):
+            assert f"Therefore, the answer is {name}." in text
+            assert ("not in this run" in text) == (name not in OBJECT_NAMES[:2])
 
 
 def test_the_theme_can_be_switched(page: Any):

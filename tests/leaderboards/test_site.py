@@ -14,6 +14,7 @@ from longspan.harness.cli import load_command
 from longspan.harness.errors import BoardError
 from longspan.leaderboards.notes import sampling_notes
 from longspan.leaderboards.site import board_command
+from tests.full_disk import full_disk
 
 ALLOWED_TAGS_WITH_URL = {"link", "script", "img", "a"}
 
@@ -144,6 +145,19 @@ def test_nothing_is_left_of_a_board_that_failed(
         board_command(logs=[logs / "nano"], out=out, title="new")
     assert (out / "board.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["board"]
+
+
+def test_a_full_disk_leaves_the_board_before_and_what_is_beside_it(logs: Path, tmp_path: Path):
+    out = tmp_path / "board"
+    board_command(logs=[logs / "nano"], out=out)
+    (out / "CNAME").write_text("example.org")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with full_disk(8_000), pytest.raises(OSError, match="File too large"):
+        board_command(logs=[logs / "nano"], out=out, title="new")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    board_command(logs=[logs / "nano"], out=out, title="new")
+    assert (out / "CNAME").read_text() == "example.org"
+    assert "<h1>new</h1>" in (out / "index.html").read_text("utf-8")
 
 
 def test_one_checkpoint_without_a_baseline_is_a_board(logs: Path, tmp_path: Path):

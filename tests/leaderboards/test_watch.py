@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from longspan.leaderboards import watch
 from longspan.leaderboards.site import board_command
+from tests.full_disk import full_disk
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,23 @@ def test_a_log_that_is_only_touched_rewrites_nothing(logs, tmp_path, monkeypatch
     shutil.copy(logs[0], folder / "a.eval")
     follow([lambda: (folder / "a.eval").touch()], monkeypatch, folder, tmp_path / "site")
     assert capsys.readouterr().out.count("board:") == 1
+
+
+def test_it_goes_on_when_a_full_disk_has_room_again(logs, tmp_path, monkeypatch, capsys):
+    folder, out = tmp_path / "logs", tmp_path / "site"
+    folder.mkdir()
+    shutil.copy(logs[0], folder / "a.eval")
+    with ExitStack() as disk:
+
+        def fill() -> None:
+            shutil.copy(logs[1], folder / "b.eval")
+            disk.enter_context(full_disk(8_000))
+
+        follow([fill, lambda: None, disk.close], monkeypatch, folder, out)
+    lines = capsys.readouterr().out.splitlines()
+    assert "1 logs" in lines[0] and "2 logs" in lines[2]
+    assert lines[1].startswith("waiting: File too large") and str(out) in lines[1]
+    assert lines[3:] == ["stopped watching"]
 
 
 def test_a_board_that_is_not_watched_does_not_refresh(logs, tmp_path):
