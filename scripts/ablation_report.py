@@ -92,6 +92,7 @@ def compare(values: Mapping[str, Sequence[float]], base: str) -> dict[str, dict[
             continue
         difference = np.subtract(own, values[own_base])
         if np.ptp(difference) == 0:  # nothing varies: no test is possible
+            rows[arm]["difference"] = float(difference[0])
             continue
         test = stats.ttest_rel(own, values[own_base])
         low, high = test.confidence_interval(0.95)
@@ -155,8 +156,11 @@ def _score_table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
         difference = p = ""
         if "difference" in row:
             difference = _points(row["difference"])
-            difference += f" [{_points(row['low'])}, {_points(row['high'])}]"
-            p = f"{row['p']:.3f} ({row['p_holm']:.3f})"
+            if "p" in row:
+                difference += f" [{_points(row['low'])}, {_points(row['high'])}]"
+                p = f"{row['p']:.3f} ({row['p_holm']:.3f})"
+            else:
+                difference += " in every run"
         lines.append(f"| {arm} | {100 * row['mean']:.1f}{spread} | {difference} | {p} |")
     return lines
 

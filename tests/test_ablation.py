@@ -130,3 +130,5 @@ def test_an_arm_is_compared_with_the_baseline_at_its_own_point_of_the_grid(repor
 def test_arms_that_never_differ_have_no_test(report: Any) -> None:
     rows = report.compare({"base": [0.1, 0.2], "arm": [0.1, 0.2]}, "base")
     assert "p" not in rows["arm"] and rows["arm"]["mean"] == pytest.approx(0.15)
+    assert rows["arm"]["difference"] == 0.0
+    assert any("in every run" in line for line in report._score_table(rows))
