@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from longspan.leaderboards.declared import find_board
@@ -13,19 +15,25 @@ from longspan.leaderboards.options import BoardOptions
 from longspan.leaderboards.readers import Reading
 from longspan.leaderboards.views import build_board
 from longspan.leaderboards.watch import BuiltBoard
+from longspan.leaderboards.workers import Workers
 
 
-def build(reading: Reading, options: BoardOptions, kept: Path | None) -> BuiltBoard:
+def build(
+    reading: Reading, options: BoardOptions, kept: Path | None, workers: Workers
+) -> BuiltBoard:
     """Returns the board of logs.
 
     Args:
         reading: The logs.
         options: What it is asked to be.
         kept: Folder of what earlier builds have found; None: nothing is taken from there.
+        workers: Other processes; one of them gets ready to draw.
     """
     notes, training = options.notes(), options.training_folder()
     declared = None if options.declared is None else find_board(options.declared)
     found = collect(reading)
+    if reading.num_new:  # new logs make new pictures; not earlier: the logs were still being read
+        workers.start(partial(import_module, "longspan.leaderboards.drawing"))
     with kept_estimates(kept):
         board = build_board(
             found,

@@ -63,8 +63,9 @@ class RowCache:
     def get(self, path: str, stamp: str) -> list[Part] | None:
         """Returns what was kept of a file that looked like this; None where nothing usable was."""
         try:
-            table = pq.read_table(self._entry(path, stamp), page_checksum_verification=True)
-            return _parts(table)
+            # Not `read_table`: it imports what it needs for folders of files, and starts threads.
+            file = pq.ParquetFile(self._entry(path, stamp), page_checksum_verification=True)
+            return _parts(file.read(use_threads=False))
         except FileNotFoundError:
             return None
         except Exception:  # a damaged file raises what its reader pleases
