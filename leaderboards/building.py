@@ -10,7 +10,7 @@ from longspan.leaderboards.declared import find_board
 from longspan.leaderboards.explorer import as_script, explorer_data
 from longspan.leaderboards.kept_estimates import kept_estimates
 from longspan.leaderboards.logs import collect
-from longspan.leaderboards.notes import comparison_notes, sampling_notes
+from longspan.leaderboards.notes import comparison_notes, content_notes, sampling_notes
 from longspan.leaderboards.options import BoardOptions
 from longspan.leaderboards.readers import Reading
 from longspan.leaderboards.views import build_board
@@ -43,7 +43,12 @@ def build(
             tasksets=options.tasksets,
             declared=declared,
         )
-    board["notes"] = [*comparison_notes(found.runs), *sampling_notes(board["sources"]), *notes]
+    board["notes"] = [
+        *comparison_notes(found.runs),
+        *content_notes(found.conflicts),
+        *sampling_notes(board["sources"]),
+        *notes,
+    ]
     if options.refresh_seconds is not None:
         board["refresh_seconds"] = options.refresh_seconds
     return BuiltBoard(board, lambda: as_script(explorer_data(found, board["baseline"])))

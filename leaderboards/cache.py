@@ -29,8 +29,8 @@ from longspan.leaderboards.rows import SCHEMA, Run
 
 CACHE_VARIABLE = "LONGSPAN_CACHE"
 READERS = (
-    *("longspan.leaderboards.inspect_logs", "longspan.leaderboards.lm_eval"),
-    *("longspan.leaderboards.rows", "longspan.leaderboards.cache"),
+    *("longspan.leaderboards.inspect_logs", "longspan.leaderboards.inspect_samples"),
+    *("longspan.leaderboards.lm_eval", "longspan.leaderboards.rows", "longspan.leaderboards.cache"),
     *("longspan.harness.scoring.validity", "longspan.harness.scoring.rules"),
 )
 """Modules that decide what a row holds; they are not imported for a look at their text."""

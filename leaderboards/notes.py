@@ -10,7 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from longspan.leaderboards.labels import SHOWN_HASH_CHARS, conflicting_prompts, label_runs
+from longspan.leaderboards.contents import Conflict
+from longspan.leaderboards.labels import (
+    SHOWN_HASH_CHARS,
+    conflicting_prompts,
+    label_runs,
+    short_hashes,
+)
 from longspan.leaderboards.rows import Run
 
 
@@ -23,8 +29,9 @@ def comparison_notes(runs: Sequence[Run]) -> list[str]:
     for task, members in sorted(tasks.items()):
         part = [runs[index] for index in members]
         conflicts = conflicting_prompts(part)
+        short = short_hashes([run.task_version for run in part])
         facts: tuple[tuple[str, Callable[[Run], str]], ...] = (
-            ("versions", lambda run: run.task_version[:SHOWN_HASH_CHARS]),
+            ("versions", lambda run, short=short: short[run.task_version]),  # type: ignore[misc]
             ("judges", lambda run: run.judge or "none"),
             ("scorings", lambda run: _words(run.scoring)),
         )
@@ -41,6 +48,16 @@ def comparison_notes(runs: Sequence[Run]) -> list[str]:
                 "of different ones are not compared."
             )
     return notes + _sample_set_notes(runs)
+
+
+def content_notes(conflicts: Iterable[Conflict]) -> list[str]:
+    """Returns a note for each task of which logs disagree what its samples ask."""
+    return [
+        f"{one.task}, version {one.task_version[:SHOWN_HASH_CHARS]}: {one.num_samples} samples ask "
+        "or expect other things in some logs than in others, under the same id and version. They "
+        "count as different samples; differences are over those that are equal."
+        for one in conflicts
+    ]
 
 
 def _sample_set_notes(runs: Sequence[Run]) -> list[str]:

@@ -240,7 +240,7 @@ def test_curves_survive_a_killed_trainer_and_missing_keys(tmp_path):
 def test_versions_that_arguments_make_are_named_by_them():
     parts = [
         (
-            run(task_version=f"v{n}", task_args={"target_tokens": n, "data": f"/x{n}"}),
+            run(task_version=f"v{n}", task_args={"target_tokens": n, "split": "test"}),
             rows(0, [1.0]),
         )
         for n in (2000, 8000)
