@@ -6,11 +6,17 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+from longspan.harness.files import file_hash
 from longspan.leaderboards.declared import find_board
 from longspan.leaderboards.explorer import as_script, explorer_data
 from longspan.leaderboards.kept_estimates import kept_estimates
 from longspan.leaderboards.logs import collect
-from longspan.leaderboards.notes import comparison_notes, content_notes, sampling_notes
+from longspan.leaderboards.notes import (
+    comparison_notes,
+    content_notes,
+    missing_notes,
+    sampling_notes,
+)
 from longspan.leaderboards.options import BoardOptions
 from longspan.leaderboards.readers import Reading
 from longspan.leaderboards.views import build_board
@@ -43,7 +49,12 @@ def build(
             tasksets=options.tasksets,
             declared=declared,
         )
+    if options.extra is not None:
+        file = {"what": "notes", "name": options.extra.name, "sha256": file_hash(options.extra)}
+        board["inputs"].append(file)
+    missing = missing_notes(board["numbers"], options.training, options.declared)
     board["notes"] = [
+        *missing,
         *comparison_notes(found.runs),
         *content_notes(found.conflicts),
         *sampling_notes(board["sources"]),
@@ -51,4 +62,6 @@ def build(
     ]
     if options.refresh_seconds is not None:
         board["refresh_seconds"] = options.refresh_seconds
-    return BuiltBoard(board, lambda: as_script(explorer_data(found, board["baseline"])))
+    return BuiltBoard(
+        board, lambda: as_script(explorer_data(found, board["baseline"])), tuple(missing)
+    )

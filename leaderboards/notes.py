@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from longspan.leaderboards.contents import Conflict
@@ -18,6 +19,10 @@ from longspan.leaderboards.labels import (
     short_hashes,
 )
 from longspan.leaderboards.rows import Run
+from longspan.leaderboards.wording import words
+
+MAX_TASKS = 8
+"""Tasks that a note names."""
 
 
 def comparison_notes(runs: Sequence[Run]) -> list[str]:
@@ -58,6 +63,33 @@ def content_notes(conflicts: Iterable[Conflict]) -> list[str]:
         "count as different samples; differences are over those that are equal."
         for one in conflicts
     ]
+
+
+def missing_notes(
+    numbers: Mapping[str, Any], training: Path | None, declared: str | None
+) -> list[str]:
+    """Returns a note for a declared board and for a training run of which nothing was found.
+
+    Args:
+        numbers: Of the board.
+        training: Folder or file of the training run; None: there is none.
+        declared: Name or file of the declared board; None: there is none.
+    """
+    notes = []
+    suite = numbers["suite"]
+    if declared and suite and not suite["rows"]:
+        tasks = list(dict.fromkeys(task for one in suite["columns"] for task in one["tasks"]))
+        shown = ", ".join(tasks[:MAX_TASKS]) + (", ..." if len(tasks) > MAX_TASKS else "")
+        notes.append(
+            f"Nothing was found for the declared board {Path(declared).name}: no log is a run of "
+            f"its tasks ({shown}) by {words(suite['solver'])}."
+        )
+    if training and not numbers["training"]:
+        notes.append(
+            f"Nothing was found for the training run {training.resolve().name}: there is no "
+            "metrics.jsonl with steps in it or below it."
+        )
+    return notes
 
 
 def _sample_set_notes(runs: Sequence[Run]) -> list[str]:

@@ -202,7 +202,7 @@ def finite(value: Any) -> float | None:
     """Returns a finite number, None for anything else."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

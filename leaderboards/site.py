@@ -5,6 +5,7 @@ This module imports little: while others read the logs, it imports what makes a 
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -102,5 +103,7 @@ def _publish(built: BuiltBoard, out: Path, workers: Workers) -> None:
         write_site(built, out, workers)
     board = built.board
     num_left_out = len(board["skipped"])
-    left_out = f", {num_left_out} logs left out (the page says why)" if num_left_out else ""
+    left_out = f", {num_left_out} left out (the page says why)" if num_left_out else ""
     print(f"board: {out / 'index.html'} ({len(board['sources'])} logs{left_out})", flush=True)
+    for warning in built.warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
