@@ -1,11 +1,14 @@
-"""How long the board takes over many logs: first build, rebuild with one new log, memory, size.
+"""What a board of many logs takes: first build, rebuild with a new log, memory, size, opening it.
 
     python benchmarks/board_scale.py FOLDER [--logs 100] [--samples 500] [--out board_scale.json]
 
 The logs are made by really running scripted checkpoints through Inspect (ten checkpoints over tasks
 of several lengths, one task in five read by the memory agent) and kept in FOLDER, so that only the
 first run pays for them. A build is the command itself in a process of its own, so that starting
-Python and importing count too; memory is that of all its processes together, sampled.
+Python and importing count too; memory is that of all its processes together, sampled. Byte code is
+compiled beforehand, as it is wherever packages are installed. Two logs are added one after the
+other: the baseline's on a new task, which adds rows, and another checkpoint's on that task, with
+which the pictures change.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from board_page import find_browser, measure_opening
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -38,13 +42,16 @@ from longspan.agents.memory import memory_agent
 from longspan.harness.scoring.scorers import by_sample
 
 NUM_CHECKPOINTS = 10
+NUM_NEW = 2
+"""Logs that are added after the first build, one by one."""
 TASKS_OF_AGENT = 5
 """Every so many tasks one is read by the memory agent."""
 WORDS = ("Kukton", "Tastal", "Karo", "Dresex", "Melvar", "Opitz")
 TYPES = ("multi_hop", "multiple_choice", "reading_comprehension", "aggregation", "dialogue")
 SENTENCE = "The harbour lay quiet and the weather was mild for days. "
 THOUGHT = "I look for the land in question and compare what the passages say about it. "
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.25
+"""Between two looks at the memory, which take time from the build themselves."""
 MEGABYTE = 1e6
 
 
@@ -174,9 +181,12 @@ def build(name: str, logs: list[Path], num_logs: int, work: Path) -> Build:
     site, cache = work / "site", work / "cache"
     command = [sys.executable, "-m", "longspan.harness.cli", "board", *map(str, logs)]
     command += ["--out", str(site), "--baseline", "checkpoint-00"]
+    environment = {**os.environ, "LONGSPAN_CACHE": str(cache)}
+    environment["PYTHONPYCACHEPREFIX"] = str(work / "bytecode")
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     before = os.times()
     started = time.perf_counter()
-    process = subprocess.Popen(command, env={**os.environ, "LONGSPAN_CACHE": str(cache)})
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     peak = 0
     while process.poll() is None:
         peak = max(peak, _memory_of(process.pid))
@@ -217,7 +227,7 @@ def main() -> None:
     arguments = parser.parse_args()
     units = [
         Unit(number % NUM_CHECKPOINTS, number // NUM_CHECKPOINTS, arguments.samples)
-        for number in range(arguments.logs + 1)
+        for number in range(arguments.logs + NUM_NEW)
     ]
     arguments.folder.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
@@ -227,29 +237,41 @@ def main() -> None:
     num_logs = arguments.logs
     with tempfile.TemporaryDirectory() as text:
         work = Path(text)
-        builds = [
-            build("first build", folders[:-1], num_logs, work),
-            build("nothing new", folders[:-1], num_logs, work),
-            build("one new log", folders, num_logs + 1, work),
-        ]
+        build("byte code", folders[:1], 1, work)
         shutil.rmtree(work / "site")
+        shutil.rmtree(work / "cache")
+        builds = [
+            build("first build", folders[:num_logs], num_logs, work),
+            build("nothing new", folders[:num_logs], num_logs, work),
+            build("one new log", folders[: num_logs + 1], num_logs + 1, work),
+            build("another one", folders, num_logs + 2, work),
+        ]
+        page = measure_opening(work / "site") if find_browser() else None
     logs_mb = sum(map(_size, folders)) / MEGABYTE
+    load = os.getloadavg()[1]
     print(
-        f"\n{num_logs} logs of {arguments.samples} samples, {logs_mb:.0f} MB; {os.cpu_count()} CPUs"
+        f"{num_logs} logs of {arguments.samples} samples, {logs_mb:.0f} MB; {os.cpu_count()} CPUs"
     )
+    print(f"load over the last five minutes, with what else ran: {load:.1f}")
     print(f"{'':12} {'wall s':>7} {'CPU s':>7} {'peak MB':>8} {'site MB':>8} {'cache MB':>9}")
     for one in builds:
         print(
             f"{one.name:12} {one.seconds:7.1f} {one.cpu_seconds:7.1f} {one.peak_mb:8.0f} "
             f"{one.site_mb:8.1f} {one.cache_mb:9.1f}"
         )
+    if page is not None:
+        print(
+            f"the page opens in {page.seconds:.2f} s (the slowest of 5: {page.slowest_seconds:.2f})"
+        )
     if arguments.out:
         facts = {
             "num_samples": arguments.samples,
             "logs_mb": logs_mb,
             "num_cpus": os.cpu_count(),
+            "load": load,
             "python": platform.python_version(),
             "builds": [asdict(one) for one in builds],
+            "page": None if page is None else asdict(page),
         }
         arguments.out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 

@@ -24,13 +24,13 @@ import platformdirs
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from longspan.leaderboards.pruning import ENTRY, PARTIAL, note_use, prune
 from longspan.leaderboards.rows import SCHEMA, Run
 
 CACHE_VARIABLE = "LONGSPAN_CACHE"
-ENDING = ".parquet"
 READERS = (
-    *("longspan.leaderboards.inspect_logs", "longspan.leaderboards.lm_eval"),
-    *("longspan.leaderboards.rows", "longspan.leaderboards.cache"),
+    *("longspan.leaderboards.inspect_logs", "longspan.leaderboards.inspect_samples"),
+    *("longspan.leaderboards.lm_eval", "longspan.leaderboards.rows", "longspan.leaderboards.cache"),
     *("longspan.harness.scoring.validity", "longspan.harness.scoring.rules"),
 )
 """Modules that decide what a row holds; they are not imported for a look at their text."""
@@ -63,25 +63,26 @@ class RowCache:
     def get(self, path: str, stamp: str) -> list[Part] | None:
         """Returns what was kept of a file that looked like this; None where nothing usable was."""
         try:
-            table = pq.read_table(self._entry(path, stamp), page_checksum_verification=True)
-            return _parts(table)
+            # Not `read_table`: it imports what it needs for folders of files, and starts threads.
+            entry = self._entry(path, stamp)
+            file = pq.ParquetFile(entry, page_checksum_verification=True)
+            parts = _parts(file.read(use_threads=False))
         except FileNotFoundError:
             return None
         except Exception:  # a damaged file raises what its reader pleases
             return None
+        note_use(entry)
+        return parts
 
     def put(self, path: str, stamp: str, parts: Sequence[Part]) -> None:
         """Keeps what a file holds, in place of what was kept of it before."""
         entry = self._entry(path, stamp)
-        partial = entry.with_name(f".{uuid.uuid4().hex}.partial")
         try:
-            entry.parent.mkdir(parents=True, exist_ok=True)
             try:
-                pq.write_table(_table(parts), partial, compression="zstd", write_page_checksum=True)
-                os.replace(partial, entry)
-            finally:
-                partial.unlink(missing_ok=True)
-            for other in entry.parent.glob(f"*{ENDING}"):
+                _write(parts, entry)
+            except FileNotFoundError:  # another process has pruned the folder just now
+                _write(parts, entry)
+            for other in entry.parent.glob(f"*{ENTRY}"):
                 if other != entry:
                     other.unlink(missing_ok=True)
         except OSError as error:
@@ -93,10 +94,14 @@ class RowCache:
                 )
             self._complained = True
 
+    def prune(self) -> None:
+        """Removes what was not used for long."""
+        prune(self.folder)
+
     def _entry(self, path: str, stamp: str) -> Path:
         folder = hashlib.sha256(path.encode("utf-8", "replace")).hexdigest()[:32]
         name = hashlib.sha256(f"{stamp}/{reader_version()}".encode()).hexdigest()[:32]
-        return self.folder / folder / (name + ENDING)
+        return self.folder / folder / (name + ENTRY)
 
 
 def default_cache() -> RowCache:
@@ -115,6 +120,16 @@ def reader_version() -> str:
         if found is not None and found.origin:
             digest.update(Path(found.origin).read_bytes())
     return digest.hexdigest()
+
+
+def _write(parts: Sequence[Part], entry: Path) -> None:
+    partial = entry.with_name(f".{uuid.uuid4().hex}{PARTIAL}")
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        pq.write_table(_table(parts), partial, compression="zstd", write_page_checksum=True)
+        os.replace(partial, entry)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _table(parts: Sequence[Part]) -> pa.Table:

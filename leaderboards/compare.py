@@ -17,7 +17,7 @@ from longspan.leaderboards.cache import default_cache
 from longspan.leaderboards.differences import checkpoint_differences
 from longspan.leaderboards.entries import Entry, make_entries, require_checkpoint
 from longspan.leaderboards.logs import Logs, read_logs
-from longspan.leaderboards.notes import comparison_notes
+from longspan.leaderboards.notes import comparison_notes, content_notes
 from longspan.leaderboards.suite_comparison import boards_to_compare, compare_suite
 from longspan.leaderboards.views import rounded
 
@@ -68,7 +68,9 @@ def compare_command(
         )
     suites = [compare_suite(spec, chosen, a, b) for spec in specs]
     suites = [suite for suite in suites if suite["difference"] or board]
+    tasks = {entry.run.task for entry in chosen}
     notes = comparison_notes([entry.run for entry in chosen])
+    notes += content_notes(one for one in read.conflicts if one.task in tasks)
     if as_json:
         print(json.dumps(_as_json(a, b, rows, suites, read, notes), indent=1, allow_nan=False))
     else:

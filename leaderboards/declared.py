@@ -129,9 +129,22 @@ class DeclaredBoard:
     path: Path
 
     @property
-    def source(self) -> dict[str, str]:
-        """Name and hash of the file, which the page states."""
-        return {"name": self.path.name, "sha256": file_hash(self.path)}
+    def reported_path(self) -> Path | None:
+        """File of the reported figures: a packaged one, or one beside this board's."""
+        if self.spec.reported is None:
+            return None
+        name = self.spec.reported.file
+        return self.path.parent / name if Path(name).suffix else REPORTED / f"{name}.yaml"
+
+    @property
+    def inputs(self) -> list[dict[str, str]]:
+        """Names and hashes of the files, which the page states."""
+        files = [("declared board", self.path), ("reported figures", self.reported_path)]
+        return [
+            {"what": what, "name": path.name, "sha256": file_hash(path)}
+            for what, path in files
+            if path is not None
+        ]
 
 
 def find_board(name: str) -> DeclaredBoard:
@@ -160,11 +173,9 @@ def read_reported(board: DeclaredBoard) -> dict[str, Any] | None:
     Raises:
         BoardError: the file or the table is missing or malformed.
     """
-    spec = board.spec
-    if spec.reported is None:
+    spec, path = board.spec, board.reported_path
+    if spec.reported is None or path is None:
         return None
-    name = spec.reported.file
-    path = board.path.parent / name if Path(name).suffix else REPORTED / f"{name}.yaml"
     found = _validated(ReportedFile, path)
     table = found.tables.get(spec.reported.table)
     if table is None:

@@ -16,23 +16,37 @@ from pathlib import Path
 from typing import Any
 
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
-from inspect_ai.scorer import Score, value_to_float
 
 from longspan.harness.errors import describe, one_line
 from longspan.harness.files import file_hash
 from longspan.harness.scoring.judge import ROLE
 from longspan.harness.scoring.rules import RULES
-from longspan.harness.scoring.validity import is_scored
-from longspan.harness.tokens import TRUNCATION_KEY
+from longspan.leaderboards.inspect_samples import first_score, sample_row
 from longspan.leaderboards.lm_eval import Outcome
-from longspan.leaderboards.rows import Row, Run, finite, sample_set, short_name
+from longspan.leaderboards.rows import (
+    Row,
+    Run,
+    bounded,
+    finite,
+    sample_set,
+    short_name,
+)
 
-SETTINGS = ("temperature", "top_p", "top_k", "max_tokens", "seed")
+NO_SETTINGS = frozenset(
+    {
+        *("max_retries", "timeout", "attempt_timeout", "stream_idle_timeout", "max_connections"),
+        *("adaptive_connections", "batch", "cache", "cache_prompt", "extra_headers"),
+        *("logprobs", "top_logprobs", "prompt_logprobs"),
+    }
+)
+"""What a request is sent with, not what is asked of the model."""
 PLACES = {"state_dir"}
 """Arguments of solvers that say where, not how."""
+DATA_PLACES = {"data", "path"}
+"""Arguments of tasks that say where the data are, not what is asked."""
+MAX_SETTING_CHARS = 60
 UNREAD_FIELDS = {"events", "events_data", "messages", "attachments", "timelines"}
 """Fields of a sample that the board does not need, which are nearly all of a log."""
-MEMORY_KEY = "longspan:memory"
 UNJUDGED = frozenset(name for name, rule in RULES.items() if rule.judge == "no")
 """Scorers in which a judge has no say, even if the run has one."""
 _SAMPLE = re.compile(r"samples/[^/]+\.json")
@@ -59,7 +73,7 @@ def read_inspect(path: Path) -> Outcome:
     try:
         for sample in _samples(path):
             judging.see(sample)
-            rows.append(_row(sample))
+            rows.append(sample_row(sample))
     except Exception as error:  # the header was whole, the samples are not
         return f"its samples cannot be read ({_brief(error)})"
     if all(row["value"] is None for row in rows):
@@ -98,7 +112,7 @@ class _Judging:
         """Whether a judge has a say in the score of any sample."""
 
     def see(self, sample: EvalSample) -> None:
-        score = _score(sample)
+        score = first_score(sample)
         details = (score.metadata or {}) if score else {}
         self.possible |= score is not None and details.get("scorer") not in UNJUDGED
         record = details.get("judge")
@@ -144,20 +158,20 @@ def _run(path: Path, log: EvalLog, rows: Sequence[Row], judging: _Judging) -> Ru
         log_hash=file_hash(path),
         eval_id=spec.eval_id,
         created=str(spec.created),
-        task=_task_name(spec.task, labels.get("taskset")),
+        task=bounded(_task_name(spec.task, labels.get("taskset"))),
         task_version=str(spec.task_version),
         checkpoint=short_name(str(labels.get("longspan_checkpoint") or spec.model)),
         checkpoint_hash=labels.get("longspan_checkpoint_hash"),
-        solver=str(solver).removeprefix("longspan/").removeprefix("inspect_ai/"),
+        solver=bounded(str(solver).removeprefix("longspan/").removeprefix("inspect_ai/")),
         solver_args={k: v for k, v in solver_args.items() if k not in PLACES},
         input_over_window=finite(labels.get("longspan_input_over_window")),
         step=_whole(labels.get("longspan_step")),
         recipe_hash=labels.get("longspan_recipe_hash"),
-        settings={name: generation[name] for name in SETTINGS if name in generation},
+        settings={name: _setting(v) for name, v in generation.items() if name not in NO_SETTINGS},
         epochs=spec.config.epochs or 1,
         num_samples=max(total, len(rows)),
         seconds=_seconds(log),
-        task_args=spec.task_args or {},
+        task_args={k: v for k, v in (spec.task_args or {}).items() if k not in DATA_PLACES},
         judge=judging.judge(log),
         judge_prompts=judging.prompts,
         scoring=_scoring(labels.get("scoring")),
@@ -170,6 +184,14 @@ def _task_name(name: str, taskset: str | None) -> str:
     """Returns the task without our package; the task of task sets goes by the set's name."""
     short = name.removeprefix("longspan/")
     return str(taskset) if short == "taskset" and taskset else short
+
+
+def _setting(value: Any) -> Any:
+    """Returns a number as it is; a text, or what is nested, so that it fits into a table."""
+    if isinstance(value, int | float):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    return bounded(one_line(text, len(text) + 1), MAX_SETTING_CHARS)
 
 
 def _scoring(given: Any) -> dict[str, Any]:
@@ -185,95 +207,6 @@ def _seconds(log: EvalLog) -> float:
         return (datetime.fromisoformat(log.stats.completed_at) - started).total_seconds()
     except (ValueError, TypeError):
         return math.nan
-
-
-def _row(sample: EvalSample) -> Row:
-    metadata, store = sample.metadata or {}, sample.store or {}
-    score = _score(sample)
-    details = (score.metadata or {}) if score else {}
-    value, validity = _value(sample)
-    usage = list((sample.model_usage or {}).values())
-    truncation = details.get("truncation") or store.get(TRUNCATION_KEY)
-    memory = details.get("memory") or store.get(MEMORY_KEY)
-    return {
-        "sample": str(sample.id),
-        "epoch": sample.epoch,
-        "value": value,
-        "compat": finite(details.get("compat")),
-        "validity": validity,
-        "task_type": metadata.get("task_type"),
-        "kind": metadata.get("kind"),
-        "hops": metadata.get("hops"),
-        "document_group": metadata.get("document_group"),
-        "input_length": _input_length(metadata, truncation, memory),
-        "depth": _depth(metadata),
-        "truncation": truncation,
-        "memory": memory,
-        "question": metadata.get("question") or "",
-        "answer": (score.answer if score else None) or "",
-        "completion": sample.output.completion if sample.output.choices else "",
-        "target": sample.target if isinstance(sample.target, str) else " | ".join(sample.target),
-        "input_tokens": sum(one.input_tokens for one in usage),
-        "output_tokens": sum(one.output_tokens for one in usage),
-        "calls": sample.turn_count or 0,
-        "seconds": sample.working_time or 0.0,
-        "error": one_line(sample.error.message, 300) if sample.error else "",
-    }
-
-
-def _input_length(metadata: Mapping[str, Any], truncation: Any, memory: Any) -> float | None:
-    """Returns the tokens of the context before any cut, as the solver or the task counted them."""
-    places = (
-        (truncation, "tokens_before"),
-        (memory, "document_tokens"),
-        (metadata, "input_tokens"),
-        (metadata, "num_tokens"),
-    )
-    found = (finite(place.get(name)) for place, name in places if isinstance(place, Mapping))
-    return next((number for number in found if number), None)
-
-
-def _depth(metadata: Mapping[str, Any]) -> float | None:
-    """Returns where the evidence stands: a fraction in [0, 1] of what is before it.
-
-    The needle's depth (NIAH, RULER), the mean over several needles or over the evidence of a
-    passport, or the place of the message that MRCR asks for.
-    """
-    passport = metadata.get("passport")
-    given = [metadata.get("depth")]
-    if given == [None]:
-        several = metadata.get("depths") or (
-            passport.get("depths") if isinstance(passport, Mapping) else None
-        )
-        given = list(several) if isinstance(several, list | tuple) else []
-    if not given and finite(metadata.get("total_messages")):
-        index = finite(metadata.get("desired_msg_index"))
-        given = [None if index is None else index / float(metadata["total_messages"])]
-    depths = [finite(one) for one in given]
-    known = [one for one in depths if one is not None and 0 <= one <= 1]
-    return sum(known) / len(known) if known and len(known) == len(depths) else None
-
-
-def _value(sample: EvalSample) -> tuple[float | None, str]:
-    """Returns a sample's score, None where it has none, and its validity."""
-    score = _score(sample)
-    if score is None:
-        return None, "engine_failed" if sample.error else "scorer_failed"
-    validity = str((score.metadata or {}).get("validity") or "unknown")
-    if not is_scored(validity):
-        return None, validity
-    try:
-        value = float(value_to_float()(score.value))
-    except (TypeError, ValueError):
-        return None, "scorer_failed"
-    return (value, validity) if math.isfinite(value) else (None, "scorer_failed")
-
-
-def _score(sample: EvalSample) -> Score | None:
-    """Returns the sample's first score; boards show one score per task."""
-    if sample.error or not sample.scores:
-        return None
-    return next(iter(sample.scores.values()))
 
 
 def _whole(value: Any) -> int | None:

@@ -7,16 +7,16 @@ nobody varied stay out of sight.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from longspan.leaderboards.rows import Run
+from longspan.leaderboards.rows import Run, bounded
 
 SHOWN_HASH_CHARS = 8
-PLACES = frozenset({"data", "path"})
-"""Task arguments that say where the data are, not what is asked."""
+MAX_FACT_CHARS = 40
 REPEAT_SETTINGS = frozenset({"seed"})
 """Settings that make another draw of the same comparison, not another condition."""
 
@@ -46,14 +46,19 @@ class Label:
 
 
 def label_runs(runs: Sequence[Run]) -> list[Label]:
-    """Returns the label of each run; no two are equal."""
-    arguments = _arguments(runs)
+    """Returns the label of each run; no two are equal.
+
+    Args:
+        runs: No two of one identity.
+    """
+    short = short_hashes([one for run in runs for one in (run.task_version, run.checkpoint_hash)])
+    arguments = _arguments(runs, short)
     versions = _named(runs, lambda run: run.task, lambda run: arguments[run.task, run.task_version])
     conflicts = conflicting_prompts(runs)
     tasks = _with_differences(
         runs, versions, lambda i: versions[i], lambda run: _measure(run, conflicts)
     )
-    names = _named(runs, lambda run: run.checkpoint, lambda run: _short(run.checkpoint_hash))
+    names = _named(runs, lambda run: run.checkpoint, lambda run: short[run.checkpoint_hash])
     solvers = _with_differences(
         runs, [run.solver for run in runs], lambda i: (tasks[i], runs[i].solver), _condition
     )
@@ -62,7 +67,26 @@ def label_runs(runs: Sequence[Run]) -> list[Label]:
         for i, run in enumerate(runs)
     ]
     names = _with_differences(runs, names, lambda i: keys[i], _repeat)
-    return [Label(names[i], *key[1:]) for i, key in enumerate(keys)]
+    return _distinct([Label(names[i], *key[1:]) for i, key in enumerate(keys)], runs)
+
+
+def _distinct(labels: Sequence[Label], runs: Sequence[Run]) -> list[Label]:
+    """Returns labels of which those that are still equal name their evaluation by a hash."""
+    counts = Counter(labels)
+    return [
+        label
+        if counts[label] == 1
+        else replace(label, solver=f"{label.solver} (evaluation {_identity_hash(run)})")
+        for label, run in zip(labels, runs, strict=True)
+    ]
+
+
+def short_hashes(values: Iterable[str | None]) -> dict[str | None, str]:
+    """Returns hashes or versions -> their beginnings, as long as it takes to tell them apart."""
+    known = {value for value in values if value}
+    lengths = range(SHOWN_HASH_CHARS, max(map(len, known), default=0) + 1)
+    enough = next((n for n in lengths if len({one[:n] for one in known}) == len(known)), None)
+    return {"": "no hash", None: "no hash"} | {value: value[:enough] for value in known}
 
 
 def conflicting_prompts(runs: Sequence[Run]) -> set[str]:
@@ -83,7 +107,7 @@ def _measure(run: Run, conflicts: set[str]) -> dict[str, Any]:
         f"{form} prompt": run.judge_prompts.get(form, "unused")[:SHOWN_HASH_CHARS]
         for form in sorted(conflicts)
     }
-    return {"judge": run.judge or "none", **run.scoring, **prompts}
+    return {**run.task_args, "judge": run.judge or "none", **run.scoring, **prompts}
 
 
 def _condition(run: Run) -> dict[str, Any]:
@@ -96,7 +120,7 @@ def _repeat(run: Run) -> dict[str, Any]:
     return {**repeats, "epochs": run.epochs}
 
 
-def _arguments(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
+def _arguments(runs: Sequence[Run], short: Mapping[str | None, str]) -> dict[tuple[str, str], str]:
     """Returns task and version -> the arguments that make the version, else its hash.
 
     Arguments name a version only where they tell all versions of the task apart.
@@ -107,12 +131,12 @@ def _arguments(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
     found = {}
     for task, versions in known.items():
         facts = {v: {k: str(x) for k, x in run.task_args.items()} for v, run in versions.items()}
-        keys = sorted({key for one in facts.values() for key in one} - PLACES)
+        keys = sorted({key for one in facts.values() for key in one})
         differing = [k for k in keys if len({one.get(k) for one in facts.values()}) > 1]
-        texts = {v: ", ".join(f"{k}={one.get(k)}" for k in differing) for v, one in facts.items()}
+        texts = {v: _shown(one, differing) for v, one in facts.items()}
         tell_apart = len(set(texts.values())) == len(texts)
         for version in versions:
-            found[task, version] = texts[version] if tell_apart else _short(version)
+            found[task, version] = texts[version] if tell_apart else short[version]
     return found
 
 
@@ -148,13 +172,16 @@ def _with_differences(
         ]
         for index, one in zip(members, known, strict=True):
             if differing:
-                text = ", ".join(f"{fact}={one.get(fact)}" for fact in differing)
-                result[index] = f"{names[index]} ({text})"
+                result[index] = f"{names[index]} ({_shown(one, differing)})"
     return result
 
 
-def _short(value: str | None) -> str:
-    return value[:SHOWN_HASH_CHARS] if value else "no hash"
+def _shown(facts: Mapping[str, Any], names: Iterable[str]) -> str:
+    return ", ".join(f"{name}={bounded(facts.get(name), MAX_FACT_CHARS)}" for name in names)
+
+
+def _identity_hash(run: Run) -> str:
+    return hashlib.sha256(run.identity.encode()).hexdigest()[:SHOWN_HASH_CHARS]
 
 
 def _whole(number: float | None) -> float | int | None:

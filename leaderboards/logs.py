@@ -16,6 +16,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from longspan.harness.files import Problem
 from longspan.leaderboards.cache import RowCache
+from longspan.leaderboards.contents import Conflict, tell_contents_apart
 from longspan.leaderboards.frames import to_frame
 from longspan.leaderboards.readers import Reading, start_reading
 from longspan.leaderboards.rows import Run
@@ -29,6 +30,8 @@ class Logs:
     runs: tuple[Run, ...]
     samples: pd.DataFrame
     skipped: tuple[Problem, ...]
+    conflicts: tuple[Conflict, ...] = ()
+    """Where samples of one id ask different things."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,9 @@ def collect(reading: Reading) -> Logs:
                 skipped.append(Problem(worse.place, f"{reason} {best.place}"))
                 found[part.run.identity] = best
     kept = [found[key] for key in sorted(found)]
-    samples = to_frame([one.table for one in kept])
-    return Logs(tuple(one.run for one in kept), samples, tuple(sorted(skipped, key=str)))
+    runs = tuple(one.run for one in kept)
+    samples, conflicts = tell_contents_apart(runs, to_frame([one.table for one in kept]))
+    return Logs(runs, samples, tuple(sorted(skipped, key=str)), conflicts)
 
 
 def _ranked(one: _Found, other: _Found) -> tuple[_Found, _Found, str]:
@@ -82,6 +86,8 @@ def _ranked(one: _Found, other: _Found) -> tuple[_Found, _Found, str]:
     if one.run.log_hash == other.run.log_hash:
         return best, worse, "the same log as"
     if one.run.sample_set == other.run.sample_set:
+        if _contents(one) != _contents(other):
+            return best, worse, "a newer log of the same evaluation asks or expects other things:"
         return best, worse, "another log of the same evaluation is newer:"
     if worse.run.num_samples > best.run.num_samples:
         worse, best = best, worse
@@ -90,3 +96,8 @@ def _ranked(one: _Found, other: _Found) -> tuple[_Found, _Found, str]:
 
 def _age(one: _Found) -> tuple[str, str, str]:
     return one.run.created, one.run.eval_id, one.place
+
+
+def _contents(one: _Found) -> set[tuple[str, str]]:
+    columns = (one.table.column(name).to_pylist() for name in ("sample", "content"))
+    return set(zip(*columns, strict=True))

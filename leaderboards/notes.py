@@ -8,10 +8,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from longspan.leaderboards.labels import SHOWN_HASH_CHARS, conflicting_prompts, label_runs
+from longspan.leaderboards.contents import Conflict
+from longspan.leaderboards.labels import (
+    SHOWN_HASH_CHARS,
+    conflicting_prompts,
+    label_runs,
+    short_hashes,
+)
 from longspan.leaderboards.rows import Run
+from longspan.leaderboards.wording import words
+
+MAX_TASKS = 8
+"""Tasks that a note names."""
 
 
 def comparison_notes(runs: Sequence[Run]) -> list[str]:
@@ -23,8 +34,9 @@ def comparison_notes(runs: Sequence[Run]) -> list[str]:
     for task, members in sorted(tasks.items()):
         part = [runs[index] for index in members]
         conflicts = conflicting_prompts(part)
+        short = short_hashes([run.task_version for run in part])
         facts: tuple[tuple[str, Callable[[Run], str]], ...] = (
-            ("versions", lambda run: run.task_version[:SHOWN_HASH_CHARS]),
+            ("versions", lambda run, short=short: short[run.task_version]),  # type: ignore[misc]
             ("judges", lambda run: run.judge or "none"),
             ("scorings", lambda run: _words(run.scoring)),
         )
@@ -41,6 +53,43 @@ def comparison_notes(runs: Sequence[Run]) -> list[str]:
                 "of different ones are not compared."
             )
     return notes + _sample_set_notes(runs)
+
+
+def content_notes(conflicts: Iterable[Conflict]) -> list[str]:
+    """Returns a note for each task of which logs disagree what its samples ask."""
+    return [
+        f"{one.task}, version {one.task_version[:SHOWN_HASH_CHARS]}: {one.num_samples} samples ask "
+        "or expect other things in some logs than in others, under the same id and version. They "
+        "count as different samples; differences are over those that are equal."
+        for one in conflicts
+    ]
+
+
+def missing_notes(
+    numbers: Mapping[str, Any], training: Path | None, declared: str | None
+) -> list[str]:
+    """Returns a note for a declared board and for a training run of which nothing was found.
+
+    Args:
+        numbers: Of the board.
+        training: Folder or file of the training run; None: there is none.
+        declared: Name or file of the declared board; None: there is none.
+    """
+    notes = []
+    suite = numbers["suite"]
+    if declared and suite and not suite["rows"]:
+        tasks = list(dict.fromkeys(task for one in suite["columns"] for task in one["tasks"]))
+        shown = ", ".join(tasks[:MAX_TASKS]) + (", ..." if len(tasks) > MAX_TASKS else "")
+        notes.append(
+            f"Nothing was found for the declared board {Path(declared).name}: no log is a run of "
+            f"its tasks ({shown}) by {words(suite['solver'])}."
+        )
+    if training and not numbers["training"]:
+        notes.append(
+            f"Nothing was found for the training run {training.resolve().name}: there is no "
+            "metrics.jsonl with steps in it or below it."
+        )
+    return notes
 
 
 def _sample_set_notes(runs: Sequence[Run]) -> list[str]:

@@ -53,7 +53,7 @@ def page_model(board: Mapping[str, Any], plots: Sequence[Plot]) -> dict[str, Any
         "notes": board.get("notes", []),
         "headline": headline(numbers),
         "suite": suite_model(numbers["suite"], board["baseline"]),
-        "declared": board["declared"],
+        "inputs": board["inputs"],
         "overall": overall_rows(board),
         "solver_rows": [solver_row(row) for row in numbers["solver_differences"]],
         "breakdowns": [

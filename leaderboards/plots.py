@@ -13,7 +13,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,7 +49,7 @@ class Plot:
     """Size on the page, in CSS pixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """A picture that could be drawn."""
 
@@ -59,11 +59,15 @@ class Job:
     numbers: tuple[Any, ...]
     """Its arguments."""
 
+    @cached_property
+    def facts(self) -> str:
+        """What is drawn, as JSON."""
+        return json.dumps([self.figure, *self.numbers], sort_keys=True)
+
     @property
     def key(self) -> str:
         """What the picture follows from: numbers and code, as a hash."""
-        facts = json.dumps([self.figure, *self.numbers], sort_keys=True)
-        return hashlib.sha256(f"{_code()}{facts}".encode()).hexdigest()[:32]
+        return hashlib.sha256(f"{_code()}{self.facts}".encode()).hexdigest()[:32]
 
 
 def draw_plots(numbers: Mapping[str, Any], folder: Path, before: Path | None = None) -> list[Plot]:
@@ -84,18 +88,19 @@ def start_plots(
     """
     folder.mkdir(parents=True, exist_ok=True)
     known = {} if before is None else _drawn_before(before)
-    started: list[tuple[Job, Callable[[], Size | None]]] = []
-    for job in _jobs(numbers):
+    jobs = _jobs(numbers)
+    waits: dict[Job, Callable[[], Size | None]] = {}
+    for job in sorted(jobs, key=lambda one: -len(one.facts)):  # none waits for a long one at last
         size = known.get(f"{job.plot.name}/{job.key}")
         if before is not None and size is not None:
-            started.append((job, partial(_copy, job.plot.name, before, folder, size)))
+            waits[job] = partial(_copy, job.plot.name, before, folder, size)
         else:
-            started.append((job, workers.start(partial(draw_job, job, folder))))
+            waits[job] = workers.start(partial(draw_job, job, folder))
 
     def finish() -> list[Plot]:
         plots, drawn = [], {}
-        for job, wait in started:
-            size = wait()
+        for job in jobs:
+            size = waits[job]()
             if size is not None:
                 plots.append(replace(job.plot, width=size[0], height=size[1]))
                 drawn[f"{job.plot.name}/{job.key}"] = size

@@ -72,6 +72,8 @@ def start_reading(paths: Sequence[str | Path], cache: RowCache | None, workers: 
         # What is kept first: others read the rest meanwhile.
         order = sorted(range(len(sources)), key=lambda index: index in waits)
         found = {index: parts_of(index) for index in order}
+        if cache and new:
+            cache.prune()
         return [found[index] for index in range(len(sources))]
 
     return Reading(tuple(sources), tuple(skipped), len(new), finish)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ SCHEMA = pa.schema(
         ("depth", pa.float64()),
         ("truncation", pa.string()),
         ("memory", pa.string()),
+        ("content", pa.string()),
         ("question", pa.string()),
         ("answer", pa.string()),
         ("completion", pa.string()),
@@ -54,12 +55,15 @@ SCHEMA = pa.schema(
 
 `compat`: what the authors' released code gives, where the scorer knows it. `input_length`: tokens
 of the context before any cut. `depth`: where the evidence stands in the context, a fraction in
-[0, 1]; the mean where it stands in several places. `truncation` and `memory`: records of the
+[0, 1]; the mean where it stands in several places. `content`: hash of the question and the gold
+answer, missing where a sample's id has it already. `truncation` and `memory`: records of the
 solvers, as JSON without what is nested in them.
 """
 RECORDS = ("truncation", "memory")
 TEXTS = ("question", "answer", "completion", "target")
 COLUMNS = ("run", *SCHEMA.names)
+CONTENT_CHARS = 16
+MAX_NAME_CHARS = 120
 MAX_TEXT_CHARS = 1600
 """Longest text that is kept of `TEXTS`; the middle of a longer one is left out."""
 
@@ -92,7 +96,7 @@ class Run:
     seconds: float
     """Wall time of the evaluation, of its last start where it was resumed."""
     task_args: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the task, defaults included."""
+    """Arguments of the task, defaults included, without those that say where its data are."""
     generates: bool = True
     """Whether the model writes; a choice by likelihood is not sampled."""
     judge: str | None = None
@@ -115,7 +119,8 @@ class Run:
         """
         parts = [self.task, self.task_version, self.checkpoint, self.checkpoint_hash, self.solver]
         more = [self.solver_args, self.input_over_window, self.settings, self.epochs]
-        return json.dumps([*parts, *more, self.judge, self.scoring], sort_keys=True, default=str)
+        last = [self.task_args, self.judge, self.scoring]
+        return json.dumps([*parts, *more, *last], sort_keys=True, default=str)
 
     def to_json(self) -> str:
         """Returns the fields as JSON."""
@@ -147,11 +152,26 @@ def sample_set(ids: Iterable[str]) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
+def content_hash(question: str | Sequence[str], gold: Sequence[str]) -> str:
+    """Returns the hash of what is asked and what is right."""
+    text = json.dumps([question, gold])
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:CONTENT_CHARS]
+
+
 def short_name(name: str) -> str:
     """Returns a checkpoint's name; of a path only the last part, for pages are read elsewhere."""
     inner = name.removeprefix("longspan-local/")
     is_path = inner.startswith(("/", ".", "~")) or inner.count("/") > 2
-    return Path(inner).name or name if is_path else inner
+    return bounded(Path(inner).name or name if is_path else inner)
+
+
+def bounded(text: object, chars: int = MAX_NAME_CHARS) -> str:
+    """Returns a name that is not too long to stand in a table; cut ones are told apart by hash."""
+    whole = str(text)
+    if len(whole) <= chars:
+        return whole
+    mark = hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{whole[: chars - len(mark) - 2]}\u2026 {mark}"
 
 
 def shorten(text: object, chars: int = MAX_TEXT_CHARS) -> str:
@@ -182,7 +202,7 @@ def finite(value: Any) -> float | None:
     """Returns a finite number, None for anything else."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

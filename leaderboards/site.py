@@ -5,8 +5,7 @@ This module imports little: while others read the logs, it imports what makes a 
 
 from __future__ import annotations
 
-from functools import partial
-from importlib import import_module
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -91,12 +90,10 @@ def _build(
     logs: list[str], options: BoardOptions, cache: RowCache | None, workers: Workers
 ) -> BuiltBoard:
     reading = start_reading(logs, cache, workers)
-    if reading.num_new:  # new logs make new pictures: another process gets ready to draw them
-        workers.start(partial(import_module, "longspan.leaderboards.drawing"))
     # Not above: it brings pandas and scipy, a second in which other processes read.
     from longspan.leaderboards.building import build
 
-    return build(reading, options, None if cache is None else cache.folder)
+    return build(reading, options, None if cache is None else cache.folder, workers)
 
 
 def _publish(built: BuiltBoard, out: Path, workers: Workers) -> None:
@@ -106,5 +103,7 @@ def _publish(built: BuiltBoard, out: Path, workers: Workers) -> None:
         write_site(built, out, workers)
     board = built.board
     num_left_out = len(board["skipped"])
-    left_out = f", {num_left_out} logs left out (the page says why)" if num_left_out else ""
+    left_out = f", {num_left_out} left out (the page says why)" if num_left_out else ""
     print(f"board: {out / 'index.html'} ({len(board['sources'])} logs{left_out})", flush=True)
+    for warning in built.warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)

@@ -45,6 +45,7 @@ def suite_table(
         "board": spec.name,
         "title": spec.title,
         "description": spec.description,
+        "solver": spec.solver,
         "columns": [_column(spec, column) for column in spec.columns],
         "has_average": bool(spec.weights),
         "rows": [_row(spec, entries, name) for name in names],

@@ -95,7 +95,7 @@ def to_markdown(board: Mapping[str, Any]) -> str:
                 ],
             )
     if board["skipped"]:
-        parts += ["", "Logs left out", ""]
+        parts += ["", "Left out", ""]
         parts += [f"- {_text(one['place'])}: {_text(one['reason'])}" for one in board["skipped"]]
     return "\n".join(parts) + "\n"
 
@@ -136,7 +136,10 @@ def _suite_markdown(suite: Mapping[str, Any]) -> list[str]:
         cells = [*([row["average"]] if average else []), *row["cells"]]
         shown = [f"{percent(cell['mean'])} {interval(cell['interval'])}".strip() for cell in cells]
         rows.append([_text(row["checkpoint"]), *shown])
-    lines += _table(["Checkpoint", *average, *map(_text, names)], rows)
+    if rows:
+        lines += _table(["Checkpoint", *average, *map(_text, names)], rows)
+    else:
+        lines += ["No log is a run of this board's tasks."]
     reported = suite["reported"]
     if reported:
         lines += ["", f"Reported, not reproduced: {_text(reported['source'])}", ""]

@@ -39,11 +39,12 @@ def build_board(
     tasksets: Sequence[Path] = (),
     declared: DeclaredBoard | None = None,
 ) -> dict[str, Any]:
-    """Returns the board: title, baseline, numbers, cost, data, skipped logs and sources.
+    """Returns the board: title, baseline, numbers, cost, data, what was left out, and sources.
 
     Raises:
         BoardError: there is no run, or the baseline is none of the checkpoints.
     """
+    curves = read_training(training)
     baseline = baseline or (declared.spec.baseline if declared else None)
     entries = make_entries(logs, baseline)
     rows = [_row(entry) for entry in entries]
@@ -61,17 +62,19 @@ def build_board(
         | {"input_length": [item for entry in entries for item in by_length(entry)]},
         "heat_maps": heat_maps(entries),
         "retention": [item for entry in entries for item in retention(entry)],
-        "training": read_training(training),
+        "training": list(curves.stages),
     }
     return {
         "format": FORMAT,
         "title": title or (declared.spec.title if declared else DEFAULT_TITLE),
         "baseline": baseline,
-        "declared": None if declared is None else declared.source,
+        "inputs": [*(declared.inputs if declared else ()), *curves.inputs],
         "numbers": rounded(numbers),
         "cost": rounded(_cost(entries)),
         "data": read_data_cards(tasksets),
-        "skipped": [{"place": one.place, "reason": one.reason} for one in logs.skipped],
+        "skipped": [
+            {"place": one.place, "reason": one.reason} for one in (*logs.skipped, *curves.problems)
+        ],
         "sources": [_source(entry) for entry in entries],
     }
 
@@ -145,7 +148,11 @@ def _source(entry: Entry) -> dict[str, Any]:
         "checkpoint": entry.label.checkpoint,
         "checkpoint_hash": run.checkpoint_hash,
         "solver": entry.label.solver,
-        "settings": dict(run.settings) | dict(run.solver_args),
+        "settings": {
+            **run.settings,
+            **run.solver_args,
+            **({"judge": run.judge} if run.judge else {}),
+        },
         "generates": run.generates,
     }
 

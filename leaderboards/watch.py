@@ -24,6 +24,8 @@ class BuiltBoard:
 
     board: Mapping[str, Any]
     make_samples_script: Callable[[], str]
+    warnings: tuple[str, ...] = ()
+    """What was asked for and not found, for the terminal; the board's notes have it, too."""
 
     @cached_property
     def samples_script(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.util import Finalize
 from types import ModuleType
 from typing import TypeVar
 
@@ -77,5 +78,13 @@ def _without_main() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    """Leaves Ctrl-C to the parent, which ends its workers."""
+    """Leaves Ctrl-C to the parent, which ends its workers, and makes their end a quick one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Finalize(None, _leave, exitpriority=-1)
+
+
+def _leave() -> None:
+    """Ends a worker without taking its modules down, for which its parent would wait."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from inspect_ai import Task
+from inspect_ai import Task, task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import read_eval_log
+from inspect_ai.model import ChatMessageUser
+from inspect_ai.scorer import match
+from inspect_ai.solver import generate
 
 from longspan.agents.full_context import full_context
 from longspan.harness.scoring.scorers import by_sample
-from longspan.leaderboards.inspect_logs import (
-    UNREAD_FIELDS,
-    _depth,
-    _input_length,
-    _row,
-    _samples,
-)
+from longspan.leaderboards.inspect_logs import UNREAD_FIELDS, _samples
+from longspan.leaderboards.inspect_samples import sample_row
 from longspan.leaderboards.logs import read_logs
 from tests.harness.scripted import scripted_model
 
@@ -69,24 +68,6 @@ def test_a_run_names_its_judge_where_one_had_a_say(scorer, grader, judge, tmp_pa
     assert row["depth"] == 0.25 and row["input_length"] == row["truncation"]["tokens_before"] > 0
 
 
-def test_depth_is_that_of_the_needle_or_the_mean_of_the_evidence():
-    assert _depth({"depth": 0.3, "depths": [0.9]}) == 0.3
-    assert _depth({"depths": [0.2, 0.6]}) == pytest.approx(0.4)
-    assert _depth({"passport": {"depths": [0.0, 1.0]}}) == 0.5
-    assert _depth({"desired_msg_index": 3, "total_messages": 12}) == 0.25
-    for unknown in ({}, {"depth": 1.5}, {"depths": [0.5, None]}, {"passport": {"depths": []}}):
-        assert _depth(unknown) is None
-
-
-def test_length_is_what_the_solver_counted_before_what_the_task_says():
-    task = {"input_tokens": 90, "num_tokens": 80}
-    assert _input_length(task, {"tokens_before": 120}, None) == 120
-    assert _input_length(task, None, {"document_tokens": 110}) == 110
-    assert _input_length(task, None, None) == 90
-    assert _input_length({"num_tokens": 80}, None, None) == 80
-    assert _input_length({}, None, None) is None
-
-
 def test_samples_are_those_that_inspect_reads(run_log, tmp_path):
     for solver in ("full_context", "memory_agent"):
         run_log(tmp_path, solver, 0.5, count=4, windows=2, solver=solver, epochs=2)
@@ -95,5 +76,64 @@ def test_samples_are_those_that_inspect_reads(run_log, tmp_path):
         theirs = read_eval_log(str(path), exclude_fields=UNREAD_FIELDS).samples or []
         assert len(ours) == len(theirs) == 8
         for one in theirs:
-            assert _row(ours[one.id, one.epoch]) == _row(one)
-            assert _row(one)["completion"] and _row(one)["calls"]
+            assert sample_row(ours[one.id, one.epoch]) == sample_row(one)
+            assert sample_row(one)["completion"] and sample_row(one)["calls"]
+
+
+def foreign_log(folder: Path, samples: list[Sample], fewshot: int = 0, **generation: Any) -> None:
+    """Writes a log of a task that knows nothing of ours."""
+
+    @task
+    def plain(fewshot: int = 0, data: str = "/home/somebody/rows.jsonl") -> Task:
+        return Task(dataset=MemoryDataset(samples), solver=generate(), scorer=match())
+
+    inspect_eval(
+        plain(fewshot=fewshot),
+        model=scripted_model("1", "policy"),
+        log_dir=str(folder),
+        display="none",
+        log_realtime=False,
+        ctl_server=False,
+        acp_server=False,
+        **generation,
+    )
+
+
+def test_settings_are_what_is_asked_of_the_model_and_not_how_it_is_reached(tmp_path):
+    samples = [Sample(id="a", input="1?", target="1")]
+    foreign_log(
+        tmp_path,
+        samples,
+        temperature=0.5,
+        stop_seqs=["END"],
+        system_message="Think first. " * 20,
+        max_connections=3,
+        extra_headers={"authorization": "secret"},
+    )
+    (run,) = read_logs([tmp_path]).runs
+    assert run.settings.keys() == {"temperature", "stop_seqs", "system_message"}
+    assert (run.settings["temperature"], run.settings["stop_seqs"]) == (0.5, '["END"]')
+    assert run.settings["system_message"].startswith("Think first.")
+    assert len(run.settings["system_message"]) == 60
+
+
+def test_a_foreign_sample_shows_what_was_asked(tmp_path):
+    chat = [ChatMessageUser(content="Remember 1."), ChatMessageUser(content="Which number?")]
+    samples = [
+        Sample(id="text", input="How many?", target="1"),
+        Sample(id="chat", input=chat, target="1"),
+    ]
+    foreign_log(tmp_path, samples)
+    rows = read_logs([tmp_path]).samples.set_index("sample")
+    assert rows.loc["text", "question"] == "How many?"
+    assert rows.loc["chat", "question"] == "Which number?"
+    assert list(rows["value"]) == [1.0, 1.0]
+
+
+def test_runs_with_other_arguments_are_other_evaluations_wherever_the_data_lie(tmp_path):
+    for fewshot in (0, 5):
+        foreign_log(tmp_path, [Sample(id="a", input="1?", target="1")], fewshot=fewshot)
+    read = read_logs([tmp_path])
+    assert read.skipped == ()
+    assert sorted(run.task_args["fewshot"] for run in read.runs) == [0, 5]
+    assert all(run.task_args.keys() == {"fewshot"} for run in read.runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -173,6 +174,54 @@ def test_training_is_a_folder_or_its_file_and_must_exist(
     assert (tmp_path / "board" / "plots" / "training.svg").exists()
     with pytest.raises(BoardError, match="no such training run"):
         board_command(logs=[logs / "nano"], out=tmp_path / "board", training=tmp_path / "none")
+
+
+def test_what_was_asked_for_and_not_found_is_said_on_the_page_and_in_the_terminal(
+    logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "run").mkdir()
+    out = tmp_path / "board"
+    board_command(
+        logs=[logs / "nano"], out=out, declared="paper_long_context", training=tmp_path / "run"
+    )
+    board = json.loads((out / "board.json").read_text("utf-8"))
+    page = (out / "index.html").read_text("utf-8")
+    said = capsys.readouterr().err
+    for what in ("the declared board paper_long_context", "the training run run"):
+        assert any(note.startswith(f"Nothing was found for {what}") for note in board["notes"])
+        assert f"Nothing was found for {what}" in page
+        assert f"warning: Nothing was found for {what}" in said
+    assert "No log is a run of this board's tasks." in page
+    assert "Reported by others, not reproduced here" in page
+    assert "No log is a run of this board's tasks." in (out / "board.md").read_text("utf-8")
+
+
+def test_damaged_metrics_are_said_and_their_whole_lines_drawn(logs: Path, tmp_path: Path):
+    lines = [b'{"step": 1, "reward_mean": 0.1}', b"\0\xff", b'{"step": 3, "reward_mean": 0.2}']
+    (tmp_path / "metrics.jsonl").write_bytes(b"\n".join(lines))
+    board_command(logs=[logs / "nano"], out=tmp_path / "board", training=tmp_path)
+    board = json.loads((tmp_path / "board" / "board.json").read_text("utf-8"))
+    assert [step["step"] for step in board["numbers"]["training"][0]["steps"]] == [1, 3]
+    reasons = {one["place"]: one["reason"] for one in board["skipped"]}
+    assert "1 line is no JSON object with a step (the first: line 2)" in reasons["metrics.jsonl"]
+
+
+def test_the_page_states_every_file_that_it_was_made_from(
+    logs: Path, training: Path, tmp_path: Path
+):
+    notes = tmp_path / "notes.json"
+    notes.write_text('{"notes": ["seen"]}')
+    out = tmp_path / "board"
+    board_command(
+        logs=[logs / "nano"], out=out, declared="paper_stages", training=training, extra=notes
+    )
+    board = json.loads((out / "board.json").read_text("utf-8"))
+    files = {one["what"]: one["sha256"] for one in board["inputs"]}
+    assert files.keys() == {"declared board", "reported figures", "training curves", "notes"}
+    assert files["notes"] == hashlib.sha256(notes.read_bytes()).hexdigest()
+    page = (out / "index.html").read_text("utf-8")
+    hashes = [*files.values(), *(one["sha256"] for one in board["sources"])]
+    assert all(one[:16] in page for one in hashes)
 
 
 def test_notes_are_shown_and_wrong_notes_refused(logs: Path, tmp_path: Path):

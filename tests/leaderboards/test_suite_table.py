@@ -113,7 +113,9 @@ def test_reported_figures_stand_beside_and_enter_no_number(board):
     assert "Reported, not reproduced: Them (2025), Table 1" in markdown
     assert "1. It does not add up." in markdown
     assert '"reported, not reproduced",theirs' in table
-    assert built["declared"]["name"] == "mine.yaml" and len(built["declared"]["sha256"]) == 64
+    inputs = {one["what"]: one for one in built["inputs"]}
+    assert inputs["declared board"]["name"] == "mine.yaml"
+    assert {len(one["sha256"]) for one in inputs.values()} == {64}
 
 
 def test_rows_follow_the_declared_order_then_the_training_steps(board, tmp_path):

@@ -1,0 +1,52 @@
+"""What a sample says beside its score: length and depth of the evidence, and what it asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from inspect_ai.log import EvalSample
+from inspect_ai.model import ChatMessageUser
+
+from longspan.leaderboards.inspect_samples import _depth, _input_length, sample_row
+
+
+def content(**fields: Any) -> str:
+    sample = {"id": 1, "epoch": 1, "input": "Where?", "target": "Karo"} | fields
+    return str(sample_row(EvalSample.model_validate(sample))["content"])
+
+
+def test_depth_is_that_of_the_needle_or_the_mean_of_the_evidence():
+    assert _depth({"depth": 0.3, "depths": [0.9]}) == 0.3
+    assert _depth({"depths": [0.2, 0.6]}) == pytest.approx(0.4)
+    assert _depth({"passport": {"depths": [0.0, 1.0]}}) == 0.5
+    assert _depth({"desired_msg_index": 3, "total_messages": 12}) == 0.25
+    for unknown in ({}, {"depth": 1.5}, {"depths": [0.5, None]}, {"passport": {"depths": []}}):
+        assert _depth(unknown) is None
+
+
+def test_length_is_what_the_solver_counted_before_what_the_task_says():
+    task = {"input_tokens": 90, "num_tokens": 80}
+    assert _input_length(task, {"tokens_before": 120}, None) == 120
+    assert _input_length(task, None, {"document_tokens": 110}) == 110
+    assert _input_length(task, None, None) == 90
+    assert _input_length({"num_tokens": 80}, None, None) == 80
+    assert _input_length({}, None, None) is None
+
+
+def test_the_content_is_the_question_and_the_gold_answer():
+    assert content() == content(id=2, epoch=3, metadata={"kind": "x"})
+    assert content() != content(input="When?")
+    assert content() != content(target="Tastal")
+    chat = [ChatMessageUser(content="Remember it."), ChatMessageUser(content="Where?")]
+    again = [ChatMessageUser(content=message.text) for message in chat]
+    assert content(input=chat) == content(input=again), "ids of messages are drawn anew"
+    assert content(input=chat) != content(input=chat[1:])
+    asked = {"question": "Where?"}
+    assert content(metadata=asked) == content(metadata=asked, input="<documents> Where?")
+
+
+def test_the_letters_of_shuffled_choices_are_no_other_gold_answer():
+    asked = content(choices=["Karo", "Tastal"], target="B")
+    assert asked == content(choices=["Tastal", "Karo"], target="A")
+    assert asked != content(choices=["Tastal", "Karo"], target="B")
