@@ -28,6 +28,8 @@ Item = tuple[Sequence[int], Sequence[Branch]]
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 """Types of layers in a model's configuration."""
+CPU_TOKENS = 1024
+"""Padded tokens that a CPU computes at once: more leave its caches, and rows are padded more."""
 
 
 class TargetHidden(NamedTuple):
@@ -75,16 +77,14 @@ def packed_target_hidden(model: Any, items: Sequence[Item]) -> TargetHidden:
         ValueError: a branch has targets but neither prefix nor suffix precedes them, or the model
             has layers that are neither full nor sliding-window attention.
     """
-    packed = pack(items)
     device = next(model.parameters()).device
-    output = model.base_model(
-        input_ids=packed.input_ids.to(device),
-        attention_mask=branch_masks(model, packed.layout),
-        position_ids=packed.positions.to(device),
-        use_cache=False,
-    )
-    hidden = output.last_hidden_state[packed.rows.to(device), packed.columns.to(device)]
-    return TargetHidden(hidden, packed.target_ids.to(device), packed.segments.to(device))
+    found: list[TargetHidden] = []
+    num_segments = 0
+    for part in _parts(items) if device.type == "cpu" else [items]:
+        hidden, target_ids, segments = _forward(model, part, device)
+        found.append(TargetHidden(hidden, target_ids, segments + num_segments))
+        num_segments += sum(len(branches) for _, branches in part)
+    return found[0] if len(found) == 1 else TargetHidden(*map(torch.cat, zip(*found, strict=True)))
 
 
 def output_logits(model: Any, hidden: Tensor) -> Tensor:
@@ -149,6 +149,32 @@ def branch_masks(model: Any, layout: Sequence[PackedRow]) -> BranchMask | dict[s
     if SLIDING in kinds:  # such models take a mask by type
         return {kind: BranchMask.of(layout, windows[kind], *place) for kind in windows}
     return BranchMask.of(layout, None if kinds else window, *place)
+
+
+def _parts(items: Sequence[Item]) -> list[Sequence[Item]]:
+    """Returns the items, in order, in parts of few padded tokens; a long item is one by itself."""
+    parts: list[Sequence[Item]] = []
+    start = width = 0
+    for place, (prefix, branches) in enumerate(items):
+        tokens = len(prefix) + sum(len(suffix) + len(targets) for suffix, targets in branches)
+        if place > start and (place + 1 - start) * max(width, tokens) > CPU_TOKENS:
+            parts.append(items[start:place])
+            start, width = place, 0
+        width = max(width, tokens)
+    return [*parts, items[start:]]
+
+
+def _forward(model: Any, items: Sequence[Item], device: torch.device) -> TargetHidden:
+    """Returns what `packed_target_hidden` does, of one padded batch."""
+    packed = pack(items)
+    output = model.base_model(
+        input_ids=packed.input_ids.to(device),
+        attention_mask=branch_masks(model, packed.layout),
+        position_ids=packed.positions.to(device),
+        use_cache=False,
+    )
+    hidden = output.last_hidden_state[packed.rows.to(device), packed.columns.to(device)]
+    return TargetHidden(hidden, packed.target_ids.to(device), packed.segments.to(device))
 
 
 def _pad(rows: list[list[int]]) -> Tensor:

@@ -15,7 +15,7 @@ from transformers import (
     MistralForCausalLM,
 )
 
-from longspan.trainers.local import prefix_attention
+from longspan.trainers.local import prefix, prefix_attention
 from longspan.trainers.local.prefix import output_logits, pack, packed_target_hidden
 from longspan.trainers.local.prefix_attention import PackedRow
 from tests.trainers.tiny import tiny_model
@@ -73,11 +73,11 @@ item_lists = st.lists(st.tuples(tokens.filter(bool), branches), min_size=1, max_
 def unshared_hidden(model, items):
     """One plain forward per branch: the definition that packing must reproduce."""
     hidden = [torch.zeros(0, model.config.hidden_size, dtype=torch.float64)]
-    for prefix, group in items:
+    for shared, group in items:
         for suffix, targets in group:
             if targets:
-                ids = torch.tensor([[*prefix, *suffix, *targets]])
-                start = len(prefix) + len(suffix) - 1
+                ids = torch.tensor([[*shared, *suffix, *targets]])
+                start = len(shared) + len(suffix) - 1
                 states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0]
                 hidden.append(states[start : start + len(targets)])
     return torch.cat(hidden)
@@ -105,6 +105,29 @@ def values_and_gradients(compute, model, items):
 
 def shared_hidden(model, items):
     return packed_target_hidden(model, items).hidden
+
+
+@settings(max_examples=20, deadline=None)
+@given(item_lists)
+def test_items_computed_in_parts_give_what_one_batch_gives(items):
+    whole = packed_target_hidden(MODEL, items)
+    with mock.patch.object(prefix, "CPU_TOKENS", 1):
+        parts = packed_target_hidden(MODEL, items)
+    torch.testing.assert_close(parts.hidden, whole.hidden, rtol=1e-12, atol=1e-12)
+    assert parts.target_ids.tolist() == whole.target_ids.tolist()
+    assert parts.segments.tolist() == whole.segments.tolist()
+
+
+def test_parts_keep_the_order_and_hold_few_padded_tokens():
+    sizes = [600, 500, 400, 300, 2000, 10, 10]
+    items = [(range(size), []) for size in sizes]
+    assert [[len(one) for one, _ in part] for part in prefix._parts(items)] == [
+        [600],
+        [500, 400],
+        [300],
+        [2000],
+        [10, 10],
+    ]
 
 
 @pytest.mark.parametrize("dense_tokens", [0, 512])
