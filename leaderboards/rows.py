@@ -97,6 +97,10 @@ class Run:
     """Wall time of the evaluation, of its last start where it was resumed."""
     task_args: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the task, defaults included, without those that say where its data are."""
+    harness: str = "inspect"
+    """What has run it: `inspect` or `lm-eval`."""
+    metric: str = "score"
+    """What the values are: the scorer's name in Inspect, the metric's in lm-eval."""
     generates: bool = True
     """Whether the model writes; a choice by likelihood is not sampled."""
     judge: str | None = None
@@ -119,7 +123,7 @@ class Run:
         """
         parts = [self.task, self.task_version, self.checkpoint, self.checkpoint_hash, self.solver]
         more = [self.solver_args, self.input_over_window, self.settings, self.epochs]
-        last = [self.task_args, self.judge, self.scoring]
+        last = [self.task_args, self.metric, self.judge, self.scoring]
         return json.dumps([*parts, *more, *last], sort_keys=True, default=str)
 
     def to_json(self) -> str:
