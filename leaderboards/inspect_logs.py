@@ -78,6 +78,12 @@ def read_inspect(path: Path) -> Outcome:
         return f"its samples cannot be read ({_brief(error)})"
     if all(row["value"] is None for row in rows):
         return "not one of its samples has a score that is a number"
+    outside = next((row for row in rows if not 0 <= (row["value"] or 0.0) <= 1), None)
+    if outside is not None:
+        return (
+            f"its scores are not between 0 and 1 (sample {bounded(outside['sample'], 40)}: "
+            f"{outside['value']:g}); choose another scorer"
+        )
     return _run(path, header, rows, judging), rows
 
 
