@@ -78,6 +78,12 @@ def read_inspect(path: Path) -> Outcome:
         return f"its samples cannot be read ({_brief(error)})"
     if all(row["value"] is None for row in rows):
         return "not one of its samples has a score that is a number"
+    outside = next((row for row in rows if not 0 <= (row["value"] or 0.0) <= 1), None)
+    if outside is not None:
+        return (
+            f"its scores are not between 0 and 1 (sample {bounded(outside['sample'], 40)}: "
+            f"{outside['value']:g}); choose another scorer"
+        )
     return _run(path, header, rows, judging), rows
 
 
@@ -108,12 +114,16 @@ class _Judging:
     def __init__(self) -> None:
         self.models: set[str] = set()
         self.prompts: dict[str, str] = {}
+        self.scorer = ""
+        """The first scorer, whose values count."""
         self.possible = False
         """Whether a judge has a say in the score of any sample."""
 
     def see(self, sample: EvalSample) -> None:
         score = first_score(sample)
         details = (score.metadata or {}) if score else {}
+        if score is not None:
+            self.scorer = self.scorer or bounded(next(iter(sample.scores or {})))
         self.possible |= score is not None and details.get("scorer") not in UNJUDGED
         record = details.get("judge")
         if isinstance(record, Mapping) and record.get("model"):
@@ -171,6 +181,7 @@ def _run(path: Path, log: EvalLog, rows: Sequence[Row], judging: _Judging) -> Ru
         epochs=spec.config.epochs or 1,
         num_samples=max(total, len(rows)),
         seconds=_seconds(log),
+        metric=judging.scorer or "score",
         task_args={k: v for k, v in (spec.task_args or {}).items() if k not in DATA_PLACES},
         judge=judging.judge(log),
         judge_prompts=judging.prompts,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from inspect_ai.log import EvalSample
-from inspect_ai.scorer import Score, value_to_float
+from inspect_ai.scorer import (
+    CORRECT,
+    INCORRECT,
+    NOANSWER,
+    PARTIAL,
+    Score,
+    Value,
+    value_to_float,
+)
 
 from longspan.harness.errors import one_line
 from longspan.harness.scoring.validity import is_scored
@@ -15,6 +22,11 @@ from longspan.harness.tokens import TRUNCATION_KEY
 from longspan.leaderboards.rows import Row, content_hash, finite
 
 MEMORY_KEY = "longspan:memory"
+LETTERS = frozenset({CORRECT, INCORRECT, PARTIAL, NOANSWER})
+WORDS = frozenset({"yes", "true", "no", "false"})
+MAX_TOKENS = 1 << 40
+MAX_HOPS = 1000
+"""What exceeds these is no length and no number of hops."""
 
 
 def sample_row(sample: EvalSample) -> Row:
@@ -35,7 +47,7 @@ def sample_row(sample: EvalSample) -> Row:
         "validity": validity,
         "task_type": metadata.get("task_type"),
         "kind": metadata.get("kind"),
-        "hops": metadata.get("hops"),
+        "hops": _hops(metadata),
         "document_group": metadata.get("document_group"),
         "input_length": _input_length(metadata, truncation, memory),
         "depth": _depth(metadata),
@@ -52,6 +64,11 @@ def sample_row(sample: EvalSample) -> Row:
         "seconds": sample.working_time or 0.0,
         "error": one_line(sample.error.message, 300) if sample.error else "",
     }
+
+
+def _hops(metadata: Mapping[str, Any]) -> float | None:
+    number = finite(metadata.get("hops"))
+    return number if number is not None and 0 <= number <= MAX_HOPS else None
 
 
 def _texts(sample: EvalSample) -> list[str]:
@@ -80,7 +97,7 @@ def _input_length(metadata: Mapping[str, Any], truncation: Any, memory: Any) -> 
         (metadata, "num_tokens"),
     )
     found = (finite(place.get(name)) for place, name in places if isinstance(place, Mapping))
-    return next((number for number in found if number), None)
+    return next((number for number in found if number and 0 < number <= MAX_TOKENS), None)
 
 
 def _depth(metadata: Mapping[str, Any]) -> float | None:
@@ -112,11 +129,20 @@ def _value(sample: EvalSample) -> tuple[float | None, str]:
     validity = str((score.metadata or {}).get("validity") or "unknown")
     if not is_scored(validity):
         return None, validity
-    try:
-        value = float(value_to_float()(score.value))
-    except (TypeError, ValueError):
-        return None, "scorer_failed"
-    return (value, validity) if math.isfinite(value) else (None, "scorer_failed")
+    value = _share(score.value)
+    return (None, "scorer_failed") if value is None else (value, validity)
+
+
+def _share(value: Value) -> float | None:
+    """Returns a score as a number; None where it is none.
+
+    Inspect's own conversion gives 0 for words and collections that it does not know, which would
+    count as wrong answers.
+    """
+    if isinstance(value, str):
+        known = value in LETTERS or value.lower() in WORDS or finite(value) is not None
+        return finite(value_to_float()(value)) if known else None
+    return finite(value) if isinstance(value, int | float) else None
 
 
 def first_score(sample: EvalSample) -> Score | None:

@@ -107,7 +107,13 @@ def _measure(run: Run, conflicts: set[str]) -> dict[str, Any]:
         f"{form} prompt": run.judge_prompts.get(form, "unused")[:SHOWN_HASH_CHARS]
         for form in sorted(conflicts)
     }
-    return {**run.task_args, "judge": run.judge or "none", **run.scoring, **prompts}
+    return {
+        **run.task_args,
+        "metric": run.metric,
+        "judge": run.judge or "none",
+        **run.scoring,
+        **prompts,
+    }
 
 
 def _condition(run: Run) -> dict[str, Any]:

@@ -171,7 +171,6 @@ def _run(
         checkpoint_hash=record.checkpoint_hash if record else None,
         solver=output_type,
         solver_args={
-            "metric": metric,
             **({} if filter_name in (None, "none") else {"filter": filter_name}),
             "num_fewshot": num_fewshot,
             "chat_template": results.get("chat_template_sha") is not None,
@@ -184,6 +183,8 @@ def _run(
         epochs=1,
         num_samples=len(rows),
         seconds=math.nan if seconds is None else float(seconds),
+        harness="lm-eval",
+        metric=metric,
         generates=output_type == GENERATES,
     )
 

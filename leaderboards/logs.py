@@ -7,8 +7,10 @@ statistics.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -94,8 +96,17 @@ def _ranked(one: _Found, other: _Found) -> tuple[_Found, _Found, str]:
     return best, worse, "another log of the same evaluation has other samples, and not fewer:"
 
 
-def _age(one: _Found) -> tuple[str, str, str]:
-    return one.run.created, one.run.eval_id, one.place
+def _age(one: _Found) -> tuple[float, str, str]:
+    return _seconds(one.run.created), one.run.eval_id, one.place
+
+
+def _seconds(created: str) -> float:
+    """Returns a time as seconds, wherever its clock stood; what is no time is the oldest."""
+    try:
+        time = datetime.fromisoformat(created)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return -math.inf
 
 
 def _contents(one: _Found) -> set[tuple[str, str]]:

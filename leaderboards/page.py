@@ -12,7 +12,7 @@ from typing import Any
 from longspan.leaderboards.lm_eval import PREFIX as LM_EVAL
 from longspan.leaderboards.page_tables import difference_cells, heat_table, suite_model
 from longspan.leaderboards.plots import Plot, checkpoint_colours
-from longspan.leaderboards.tables import KEYS, find_difference
+from longspan.leaderboards.tables import by_key, key_of
 from longspan.leaderboards.wording import (
     MISSING,
     cost_words,
@@ -112,10 +112,10 @@ def headline(numbers: Mapping[str, Any]) -> list[dict[str, str]]:
 def overall_rows(board: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Returns the rows of the overall table, each with its difference, endings and cost."""
     numbers = board["numbers"]
-    costs = {_key(row): row for row in board["cost"]["rows"]}
+    costs, differences = by_key(board["cost"]["rows"]), by_key(numbers["differences"])
     rows = []
     for row in numbers["rows"]:
-        cost = costs.get(_key(row), {})
+        cost = costs.get(key_of(row), {})
         evidence = row.get("evidence_kept")
         cut = row.get("truncated_share")
         rows.append(
@@ -135,7 +135,7 @@ def overall_rows(board: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "cut": MISSING if cut is None else percent(cut),
                 "cut_value": "" if cut is None else cut,
                 "evidence": "" if evidence is None else f"kept {percent(evidence)}",
-                "difference": difference_cells(find_difference(row, numbers["differences"])),
+                "difference": difference_cells(differences.get(key_of(row))),
                 "input_tokens": count(cost.get("input_tokens")),
                 "output_tokens": count(cost.get("output_tokens")),
                 "calls": MISSING if cost.get("calls") is None else f"{cost['calls']:.1f}",
@@ -233,6 +233,8 @@ def source_row(source: Row) -> dict[str, str]:
         "hash": source["checkpoint_hash"] or MISSING,
         "solver": solver_name(source["solver"]),
         "settings": ", ".join(settings) or MISSING,
+        "metric": source["metric"],
+        "suite": source["suite"] or "",
     }
 
 
@@ -278,10 +280,6 @@ def _attempts(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return ""
     return f"pass@{found['k']} {percent(found['mean'])} {interval(found['interval'])}"
-
-
-def _key(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in KEYS)
 
 
 def _mean_reward(steps: Sequence[Row]) -> str:

@@ -60,7 +60,7 @@ answer, missing where a sample's id has it already. `truncation` and `memory`: r
 solvers, as JSON without what is nested in them.
 """
 RECORDS = ("truncation", "memory")
-TEXTS = ("question", "answer", "completion", "target")
+TEXTS = ("question", "answer", "completion", "target", "error")
 COLUMNS = ("run", *SCHEMA.names)
 CONTENT_CHARS = 16
 MAX_NAME_CHARS = 120
@@ -97,6 +97,10 @@ class Run:
     """Wall time of the evaluation, of its last start where it was resumed."""
     task_args: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the task, defaults included, without those that say where its data are."""
+    harness: str = "inspect"
+    """What has run it: `inspect` or `lm-eval`."""
+    metric: str = "score"
+    """What the values are: the scorer's name in Inspect, the metric's in lm-eval."""
     generates: bool = True
     """Whether the model writes; a choice by likelihood is not sampled."""
     judge: str | None = None
@@ -119,7 +123,7 @@ class Run:
         """
         parts = [self.task, self.task_version, self.checkpoint, self.checkpoint_hash, self.solver]
         more = [self.solver_args, self.input_over_window, self.settings, self.epochs]
-        last = [self.task_args, self.judge, self.scoring]
+        last = [self.task_args, self.metric, self.judge, self.scoring]
         return json.dumps([*parts, *more, *last], sort_keys=True, default=str)
 
     def to_json(self) -> str:
@@ -166,12 +170,16 @@ def short_name(name: str) -> str:
 
 
 def bounded(text: object, chars: int = MAX_NAME_CHARS) -> str:
-    """Returns a name that is not too long to stand in a table; cut ones are told apart by hash."""
+    """Returns a name that can stand in a table or a terminal: in one line, and not too long.
+
+    A name that had to be changed ends with a hash of what it was, so that it stays another one.
+    """
     whole = str(text)
-    if len(whole) <= chars:
+    shown = "".join(character if character.isprintable() else " " for character in whole)
+    if shown == whole and len(whole) <= chars:
         return whole
     mark = hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest()[:8]
-    return f"{whole[: chars - len(mark) - 2]}\u2026 {mark}"
+    return f"{shown[: chars - len(mark) - 2].rstrip()}\u2026 {mark}"
 
 
 def shorten(text: object, chars: int = MAX_TEXT_CHARS) -> str:
@@ -212,8 +220,9 @@ def _cell(value: Any, column: pa.Field) -> Any:
         record = scalars(value)
         return None if record is None else json.dumps(record, sort_keys=True)
     if pa.types.is_string(column.type):
-        text = shorten(value) if column.name in TEXTS and value is not None else value
+        cut = shorten if column.name in TEXTS else bounded
+        text = None if value is None else cut(value)
         # A lone surrogate, which JSON may hold, is no UTF-8.
-        return None if text is None else str(text).encode("utf-8", "replace").decode()
+        return None if text is None else text.encode("utf-8", "replace").decode()
     number = finite(value)
     return int(number or 0) if pa.types.is_integer(column.type) else number

@@ -16,10 +16,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from longspan.leaderboards.markdown import to_markdown
 from longspan.leaderboards.page import page_model
 from longspan.leaderboards.plots import start_plots
 from longspan.leaderboards.publishing import published
-from longspan.leaderboards.tables import to_csv, to_markdown
+from longspan.leaderboards.tables import to_csv
 from longspan.leaderboards.watch import BuiltBoard
 from longspan.leaderboards.workers import Workers
 

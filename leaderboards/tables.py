@@ -1,106 +1,144 @@
-"""The board's numbers as CSV (one figure a line) and as Markdown (for a document or a chat)."""
+"""The board's numbers as CSV: one figure a line, with its interval and what it is of."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from longspan.leaderboards.wording import (
-    count,
-    interval,
-    percent,
-    points,
-    solver_name,
-    verdict_words,
-    windows,
-    words,
-)
+from longspan.leaderboards.wording import words
 
 Row = Mapping[str, Any]
 
 KEYS = ("checkpoint", "solver", "task", "input_over_window")
+"""What names a row."""
+FACTS = ("harness", "task_version", "step", "settings_hash", "metric")
+"""What else is known of an evaluation."""
 COLUMNS = (
     *("figure", *KEYS, "group", "against", "value", "low", "high"),
     *("num_samples", "coverage", "p_adjusted", "verdict"),
+    *("num_samples_needed", "minimum_detectable_effect", *FACTS),
 )
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def to_csv(board: Mapping[str, Any]) -> str:
-    """Returns every figure with its interval, one a line; fractions in [0, 1].
+    """Returns every figure of the page; fractions in [0, 1], tokens, calls and seconds.
 
     A text that a spreadsheet would run as a formula gets an apostrophe before it.
     """
     numbers = board["numbers"]
-    rows: list[dict[str, Any]] = [_figure("accuracy", row, "accuracy") for row in numbers["rows"]]
-    rows += _suite_figures(numbers["suite"])
-    for row in numbers["differences"]:
-        rows.append(_figure("difference", row, "mean") | {"against": row["baseline"]})
-    for row in numbers["solver_differences"]:
-        rows.append(_figure("difference", row, "mean") | {"against": row["baseline_solver"]})
-    for name, part in sorted(numbers["breakdowns"].items()):
-        rows += [_figure(f"accuracy by {words(name)}", row, "accuracy") for row in part]
-    for row in numbers["retention"]:
-        shares = [name for name in ("read", "noted", "kept") if row[name] is not None]
-        rows += [_figure(f"evidence {name}", row, name) for name in shares]
+    parts: list[Iterable[dict[str, Any]]] = [
+        *(_evaluation(row) for row in numbers["rows"]),
+        _suite_figures(numbers["suite"]),
+        (
+            _figure("difference", row, "mean") | {"against": row["baseline"]}
+            for row in numbers["differences"]
+        ),
+        (
+            _figure("difference", row, "mean") | {"against": row["baseline_solver"]}
+            for row in numbers["solver_differences"]
+        ),
+        *(
+            [_figure(f"accuracy by {words(name)}", row, "accuracy") for row in part]
+            for name, part in sorted(numbers["breakdowns"].items())
+        ),
+        *(_heat_map(one) for one in numbers["heat_maps"]),
+        *(_several(row, RETENTION) for row in numbers["retention"]),
+        *(_several(row, COSTS) for row in board["cost"]["rows"]),
+        *(_curves(stage) for stage in numbers["training"]),
+        *(_data_card(card) for card in board["data"]),
+    ]
     target = io.StringIO()
     writer = csv.DictWriter(target, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _harmless(value) for key, value in row.items()} for row in rows)
+    for part in parts:
+        writer.writerows({key: _harmless(value) for key, value in row.items()} for row in part)
     return target.getvalue()
 
 
-def to_markdown(board: Mapping[str, Any]) -> str:
-    """Returns the board's tables in Markdown: accuracies and differences in percent."""
-    numbers = board["numbers"]
-    baseline = board["baseline"]
-    parts = [f"# {_text(board['title'])}", ""]
-    parts += [f"- {_text(note)}" for note in board.get("notes", [])]
-    if numbers["suite"]:
-        parts += _suite_markdown(numbers["suite"])
-    parts += ["", "Accuracy in percent with 95% intervals", ""]
-    header = ["Task", "Input", "Solver", "Checkpoint", "Accuracy", "n", "Coverage"]
-    if baseline:
-        header += [f"Against {_text(baseline)}", "Verdict"]
-    parts += _table(header, [_overall(row, numbers, baseline) for row in numbers["rows"]])
-    if numbers["solver_differences"]:
-        parts += ["", "Solver against full context, same checkpoint and samples", ""]
-        parts += _table(
-            ["Task", "Input", "Checkpoint", "Solver", "Difference", "Verdict"],
-            [
-                [
-                    *(_text(row["task"]), windows(row["input_over_window"])),
-                    *(_text(row["checkpoint"]), _text(solver_name(row["solver"]))),
-                    f"{points(row['mean'])} {interval(row['interval'], signed=True)}",
-                    verdict_words(row),
-                ]
-                for row in numbers["solver_differences"]
-            ],
-        )
-    for name, rows in numbers["breakdowns"].items():
-        if rows:
-            parts += ["", f"Accuracy by {words(name)}", ""]
-            parts += _table(
-                ["Task", "Solver", words(name).capitalize(), "Checkpoint", "Accuracy", "n"],
-                [
-                    [
-                        *(_text(row["task"]), _text(solver_name(row["solver"]))),
-                        *(_text(words(row["group"])), _text(row["checkpoint"])),
-                        f"{percent(row['accuracy'])} {interval(row['interval'])}",
-                        count(row["num_samples"]),
-                    ]
-                    for row in rows
-                ],
-            )
-    if board["skipped"]:
-        parts += ["", "Left out", ""]
-        parts += [f"- {_text(one['place'])}: {_text(one['reason'])}" for one in board["skipped"]]
-    return "\n".join(parts) + "\n"
+def by_key(rows: Iterable[Row]) -> dict[tuple[Any, ...], Row]:
+    """Returns rows by what names them: the difference of a row of the overall table, its cost."""
+    return {key_of(row): row for row in rows}
 
 
-def _suite_figures(suite: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def key_of(row: Row) -> tuple[Any, ...]:
+    """Returns what names a row."""
+    return tuple(row[name] for name in KEYS)
+
+
+RETENTION = {
+    "read": "evidence read",
+    "noted": "evidence noted",
+    "kept": "evidence kept",
+    "malformed_share": "malformed turns",
+    "cut_off_share": "turns that hit their limit",
+    "memory_cut_share": "turns whose memory was cut",
+    "num_chunks": "chunks",
+    "memory_tokens": "tokens of the memory at the end",
+}
+COSTS = {
+    "input_tokens": "input tokens per attempt",
+    "output_tokens": "output tokens per attempt",
+    "calls": "calls per attempt",
+    "seconds": "seconds of the evaluation",
+}
+
+
+def _evaluation(row: Row) -> Iterator[dict[str, Any]]:
+    """Yields the accuracy of a run, what several attempts achieve, and how its samples ended."""
+    yield _figure("accuracy", row, "accuracy") | {name: row[name] for name in FACTS}
+    found = row["pass_at_k"]
+    if found is not None:
+        yield _figure(f"pass@{found['k']}", {**row, **found}, "mean")
+    shares = {"truncated_share": "samples cut", "evidence_kept": "evidence left by the cut"}
+    yield from _several(row, shares)
+    for ending, number in row["endings"].items():
+        yield _figure(f"samples {words(ending)}", {**row, "number": number}, "number", False)
+
+
+def _several(row: Row, figures: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Returns the figures of a row that are known."""
+    return [
+        _figure(figure, row, name, False)
+        for name, figure in figures.items()
+        if row.get(name) is not None
+    ]
+
+
+def _heat_map(one: Row) -> Iterator[dict[str, Any]]:
+    for depth, cells in zip(one["depths"], one["cells"], strict=True):
+        for length, cell in zip(one["lengths"], cells, strict=True):
+            if cell is not None:
+                row = {**one, **cell, "group": f"{depth}, {length}"}
+                yield _figure("accuracy by depth and input length", row, "accuracy")
+
+
+def _curves(stage: Row) -> Iterator[dict[str, Any]]:
+    for step in stage["steps"]:
+        for name, value in step.items():
+            if name != "step" and value is not None:
+                row = {"task": stage["stage"], "group": step["step"], "value": float(value)}
+                yield _figure(f"training: {words(name)}", row, "value")
+
+
+def _data_card(card: Row) -> Iterator[dict[str, Any]]:
+    for one in card["kinds"]:
+        for split, number in zip(card["splits"], one["counts"], strict=True):
+            row = {"task": card["name"], "group": f"{one['kind']}, {split}", "value": number}
+            yield _figure("samples of the task set", row, "value")
+    for one in card["yields"]:
+        for name in ("wanted", "drawn", "accepted"):
+            row = {"task": card["name"], "group": one["step"], "value": one[name]}
+            yield _figure(f"synthesis: {name}", row, "value")
+        for lost in one["rejected"]:
+            group = f"{one['step']}: {lost['reason']}"
+            row = {"task": card["name"], "group": group, "value": lost["number"]}
+            yield _figure("synthesis: rejected", row, "value")
+
+
+def _suite_figures(suite: Row | None) -> list[dict[str, Any]]:
     """Returns the cells of a declared board; what others report is told apart by its figure."""
     if suite is None:
         return []
@@ -113,6 +151,9 @@ def _suite_figures(suite: Mapping[str, Any] | None) -> list[dict[str, Any]]:
             for name, cell in cells
             if cell["mean"] is not None
         ]
+    for row in suite["differences"]:
+        named = {**row, "task": f"{suite['title']}: average"}
+        rows.append(_figure("difference", named, "mean") | {"against": row["baseline"]})
     for row in (suite["reported"] or {"rows": []})["rows"]:
         values = [("average", row["average"]), *zip(names, row["values"], strict=True)]
         rows += [
@@ -124,79 +165,12 @@ def _suite_figures(suite: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return rows
 
 
-def _suite_markdown(suite: Mapping[str, Any]) -> list[str]:
-    """Returns the table of a declared board, with what others report below it."""
-    names = [column["name"] for column in suite["columns"]]
-    average = ["Average"] if suite["has_average"] else []
-    lines = ["", f"## {_text(suite['title'])}", ""]
-    if suite["description"]:
-        lines += [_text(suite["description"]), ""]
-    rows = []
-    for row in suite["rows"]:
-        cells = [*([row["average"]] if average else []), *row["cells"]]
-        shown = [f"{percent(cell['mean'])} {interval(cell['interval'])}".strip() for cell in cells]
-        rows.append([_text(row["checkpoint"]), *shown])
-    if rows:
-        lines += _table(["Checkpoint", *average, *map(_text, names)], rows)
-    else:
-        lines += ["No log is a run of this board's tasks."]
-    reported = suite["reported"]
-    if reported:
-        lines += ["", f"Reported, not reproduced: {_text(reported['source'])}", ""]
-        rows = []
-        for row in reported["rows"]:
-            values = [*([row["average"]] if average else []), *row["values"]]
-            notes = f" [{', '.join(map(str, row['notes']))}]" if row["notes"] else ""
-            rows.append([_text(row["name"] + notes), *(percent(value) for value in values)])
-        lines += _table(["Model", *average, *map(_text, names)], rows)
-        lines += ["", *(f"{i}. {_text(note)}" for i, note in enumerate(reported["notes"], 1))]
-    return lines
-
-
-def find_difference(row: Row, differences: Iterable[Row]) -> Row | None:
-    """Returns the difference that belongs to a row, None for the baseline itself."""
-    key = [row[name] for name in KEYS]
-    return next((one for one in differences if [one[name] for name in KEYS] == key), None)
-
-
-def _overall(row: Row, numbers: Mapping[str, Any], baseline: str | None) -> list[str]:
-    cells = [
-        *(_text(row["task"]), windows(row["input_over_window"]), _text(solver_name(row["solver"]))),
-        _text(row["checkpoint"]),
-        f"{percent(row['accuracy'])} {interval(row['interval'])}",
-        *(count(row["num_samples"]), f"{percent(row['coverage'])}%"),
-    ]
-    if baseline:
-        difference = find_difference(row, numbers["differences"])
-        if difference is None:
-            cells += ["", ""]
-        else:
-            shown = f"{points(difference['mean'])} {interval(difference['interval'], signed=True)}"
-            cells += [shown, verdict_words(difference)]
-    return cells
-
-
-def _figure(name: str, row: Row, value: str) -> dict[str, Any]:
-    low, high = row.get("interval") or (None, None)
+def _figure(name: str, row: Row, value: str, has_interval: bool = True) -> dict[str, Any]:
+    low, high = (row.get("interval") if has_interval else None) or (None, None)
     figure = {"figure": name, "value": row[value], "low": low, "high": high}
     more = ("group", "num_samples", "coverage", "p_adjusted", "verdict")
-    return {key: row.get(key) for key in KEYS} | {key: row.get(key) for key in more} | figure
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
-
-
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>|~$&])")
-
-
-def _text(value: object) -> str:
-    """Returns a text that Markdown shows as it is, in one line."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))
-
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+    needs = ("num_samples_needed", "minimum_detectable_effect")
+    return {key: row.get(key) for key in (*KEYS, *more, *needs)} | figure
 
 
 def _harmless(value: Any) -> Any:

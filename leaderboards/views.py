@@ -7,6 +7,8 @@ stands in `cost`.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from longspan.leaderboards.differences import checkpoint_differences, solver_dif
 from longspan.leaderboards.entries import Entry, make_entries
 from longspan.leaderboards.lengths import by_length, heat_maps
 from longspan.leaderboards.logs import Logs
+from longspan.leaderboards.rows import Run
 from longspan.leaderboards.statistics import estimate_mean
 from longspan.leaderboards.suite_table import suite_table
 from longspan.leaderboards.training import read_training
@@ -88,12 +91,25 @@ def _row(entry: Entry) -> dict[str, Any]:
         "accuracy": estimate.mean,
         "interval": [estimate.low, estimate.high],
         "pass_at_k": _pass_at_k(entry),
+        **_facts(entry.run),
         "num_samples": estimate.num_samples,
         "num_clusters": estimate.num_clusters,
         "epochs": entry.run.epochs,
         "coverage": float(rows["value"].notna().sum()) / max(1, entry.run.num_samples),
         "endings": {name: int(endings[name]) for name in sorted(endings.index)},
         **truncation_shares(rows),
+    }
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """Returns what a row of the board is of, beside its name."""
+    asked = json.dumps([run.settings, run.solver_args, run.task_args], sort_keys=True, default=str)
+    return {
+        "harness": run.harness,
+        "metric": run.metric,
+        "task_version": run.task_version,
+        "step": run.step,
+        "settings_hash": hashlib.sha256(asked.encode("utf-8", "replace")).hexdigest()[:16],
     }
 
 
@@ -154,6 +170,8 @@ def _source(entry: Entry) -> dict[str, Any]:
             **({"judge": run.judge} if run.judge else {}),
         },
         "generates": run.generates,
+        "metric": run.metric,
+        "suite": run.suite,
     }
 
 

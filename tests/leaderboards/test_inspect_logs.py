@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,15 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import read_eval_log
 from inspect_ai.model import ChatMessageUser
-from inspect_ai.scorer import match
-from inspect_ai.solver import generate
+from inspect_ai.scorer import Score, Scorer, Target, match, mean, scorer
+from inspect_ai.solver import TaskState, generate
 
 from longspan.agents.full_context import full_context
 from longspan.harness.scoring.scorers import by_sample
 from longspan.leaderboards.inspect_logs import UNREAD_FIELDS, _samples
 from longspan.leaderboards.inspect_samples import sample_row
 from longspan.leaderboards.logs import read_logs
+from longspan.leaderboards.views import build_board
 from tests.harness.scripted import scripted_model
 
 ANSWER = "Therefore, the answer is the town of Karo."
@@ -48,6 +50,55 @@ def judged_log(folder: Path, scorer: str, grader: str | None) -> None:
         ctl_server=False,
         acp_server=False,
     )
+
+
+@scorer(metrics=[mean()])
+def echo() -> Scorer:
+    """Scores a sample with the number in its metadata."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        return Score(value=state.metadata["value"])
+
+    return score
+
+
+def scored_log(folder: Path, checkpoint: str, values: list[float]) -> None:
+    samples = [
+        Sample(id=f"s{number}", input="?", target="!", metadata={"value": value})
+        for number, value in enumerate(values)
+    ]
+    inspect_eval(
+        Task(dataset=MemoryDataset(samples), solver=generate(), scorer=echo(), name="graded"),
+        model=scripted_model("1", checkpoint),
+        metadata={"longspan_checkpoint": checkpoint},
+        log_dir=str(folder),
+        display="none",
+        log_realtime=False,
+        ctl_server=False,
+        acp_server=False,
+    )
+
+
+def test_samples_without_a_number_lower_the_coverage_and_one_sample_is_a_task(tmp_path):
+    for checkpoint, value in (("a", 0.0), ("b", 1.0)):
+        scored_log(tmp_path / checkpoint, checkpoint, [math.nan, value, value, math.nan])
+        scored_log(tmp_path / f"{checkpoint}-one", checkpoint, [value])
+    numbers = build_board(read_logs([tmp_path]), baseline="a")["numbers"]
+    whole = {(row["num_samples"], row["accuracy"], row["coverage"]) for row in numbers["rows"]}
+    assert whole == {(2, 0.0, 0.5), (2, 1.0, 0.5)}, "of two logs the one with more samples counts"
+    scored_log(tmp_path / "single" / "a", "a", [0.0])
+    scored_log(tmp_path / "single" / "b", "b", [1.0])
+    single = build_board(read_logs([tmp_path / "single"]), baseline="a")["numbers"]
+    assert [row["interval"] for row in single["rows"]] == [[0.0, 1.0], [0.0, 1.0]]
+    (difference,) = single["differences"]
+    assert (difference["mean"], difference["verdict"]) == (1.0, "cannot tell")
+    assert difference["interval"] == [-1.0, 1.0] and difference["num_samples_needed"] is None
+
+
+def test_scores_that_are_no_shares_leave_a_log_out_with_an_example(tmp_path):
+    scored_log(tmp_path, "a", [0.5, 7.0])
+    (problem,) = read_logs([tmp_path]).skipped
+    assert "its scores are not between 0 and 1 (sample s1: 7)" in problem.reason
 
 
 @pytest.mark.parametrize(

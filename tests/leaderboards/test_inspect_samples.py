@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 from inspect_ai.log import EvalSample
 from inspect_ai.model import ChatMessageUser
+from inspect_ai.scorer import Score
 
 from longspan.leaderboards.inspect_samples import _depth, _input_length, sample_row
 
@@ -50,3 +52,38 @@ def test_the_letters_of_shuffled_choices_are_no_other_gold_answer():
     asked = content(choices=["Karo", "Tastal"], target="B")
     assert asked == content(choices=["Tastal", "Karo"], target="A")
     assert asked != content(choices=["Tastal", "Karo"], target="B")
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("C", 1.0),
+        ("I", 0.0),
+        ("P", 0.5),
+        ("Yes", 1.0),
+        ("0.25", 0.25),
+        (True, 1.0),
+        (0, 0.0),
+        ("maybe", None),
+        ("", None),
+        ({"a": 1, "b": 0}, None),
+        ([1, 0], None),
+        (math.nan, None),
+        (math.inf, None),
+        ("nan", None),
+    ],
+)
+def test_a_score_that_is_no_number_is_no_zero(given, value):
+    sample = {"id": 1, "epoch": 1, "input": "Where?", "target": "Karo"}
+    row = sample_row(EvalSample.model_validate(sample | {"scores": {"s": Score(value=given)}}))
+    assert row["value"] == value
+    assert row["validity"] == ("scorer_failed" if value is None else "unknown")
+
+
+def test_lengths_and_hops_that_cannot_be_are_unknown():
+    assert _input_length({"num_tokens": 1e308}, None, None) is None
+    assert _input_length({"num_tokens": -5}, None, None) is None
+    sample = {"id": 1, "epoch": 1, "input": "Where?", "target": "Karo"}
+    for hops, known in ((2, 2.0), (1e300, None), ("many", None), (-1, None)):
+        fields = sample | {"metadata": {"hops": hops}}
+        assert sample_row(EvalSample.model_validate(fields))["hops"] == known

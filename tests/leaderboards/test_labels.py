@@ -70,3 +70,11 @@ def test_a_cut_name_differs_where_the_whole_one_does():
     assert bounded("short") == "short"
     cut = {bounded("n" * 500 + end) for end in "ab"}
     assert len(cut) == 2 and {len(one) for one in cut} == {120}
+
+
+def test_a_name_is_one_line_that_steers_no_terminal_and_turns_no_text_around():
+    names = ["a\x1b[31mb", "a\nb", "a\u202eb", "a\x00b", "a b"]
+    shown = [bounded(name) for name in names]
+    assert len(set(shown)) == len(names) and all(name.isprintable() for name in shown)
+    assert shown[-1] == "a b" and shown[1].startswith("a b\u2026 ")
+    assert bounded("\U0001f600 \u6f22\u5b57 e\u0301") == "\U0001f600 \u6f22\u5b57 e\u0301"

@@ -71,7 +71,7 @@ def test_a_run_says_harness_task_checkpoint_and_settings(recorded):
     assert (answer.solver, choice.solver) == ("generate_until", "multiple_choice")
     assert answer.settings == {"temperature": 0.0, "max_tokens": 40}
     assert choice.settings == {} and not choice.generates
-    asked = {"metric": "exact_match", "filter": "phrase", "num_fewshot": 0, "chat_template": True}
+    asked = {"filter": "phrase", "num_fewshot": 0, "chat_template": True}
     assert answer.solver_args == asked
     assert answer.task_version.endswith(" (version 2.0)") and answer.num_samples == 4
     assert answer.created.startswith("2026-11-24T12:3") and answer.seconds > 0
@@ -209,7 +209,7 @@ def test_the_first_metric_that_is_a_share_counts(answer):
         answer, lambda results: results.update(higher_is_better={"world_answer": directions})
     )
     read = read_logs([answer])
-    assert read.runs[0].solver_args["metric"] == "f1" and set(read.samples["value"]) == {0.25}
+    assert read.runs[0].metric == "f1" and set(read.samples["value"]) == {0.25}
 
 
 def test_a_sample_without_a_value_lowers_the_coverage(answer):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from longspan.harness.errors import BoardError
-from longspan.leaderboards.logs import read_logs
+from longspan.leaderboards.logs import _age, _Found, read_logs
+from longspan.leaderboards.rows import SCHEMA
 from longspan.leaderboards.views import build_board
 from tests.harness.scripted import Request
+from tests.leaderboards.test_notes import RUN
 
 COUNT = 6
 
@@ -86,6 +89,14 @@ def test_of_two_logs_of_one_evaluation_the_later_counts(folder, run_log, tmp_pat
     (left_out,) = read.skipped
     assert left_out.place.startswith("first/")
     assert "another log of the same evaluation is newer: second/" in left_out.reason
+
+
+def test_the_later_of_two_times_is_so_in_any_time_zone():
+    table = SCHEMA.empty_table()
+    times = ("2026-01-01T23:00:00-05:00", "2026-01-02T00:30:00+00:00", "2026-01-02T00:45:00+01:00")
+    ages = [_age(_Found(replace(RUN, created=time), table, "")) for time in times]
+    assert sorted(ages, reverse=True) == [ages[0], ages[1], ages[2]]
+    assert _age(_Found(replace(RUN, created="yesterday"), table, "")) < min(ages)
 
 
 def test_a_log_that_is_given_twice_counts_once(folder, tmp_path):

@@ -12,8 +12,9 @@ import yaml
 
 from longspan.leaderboards.declared import DeclaredBoard, find_board
 from longspan.leaderboards.entries import make_entries
+from longspan.leaderboards.markdown import to_markdown
 from longspan.leaderboards.suite_table import suite_table
-from longspan.leaderboards.tables import to_csv, to_markdown
+from longspan.leaderboards.tables import to_csv
 from longspan.leaderboards.views import build_board
 from tests.leaderboards.test_views import RUN, logs, rows
 
