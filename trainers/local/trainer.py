@@ -70,7 +70,8 @@ def train_stage(run: StageRun[TrainStage]) -> Path:
     with policy_engine(run) as (engine, name):
         _Trainer(run, engine, name).train()
     save_checkpoint(run.checkpoint, engine.model, engine.tokenizer)
-    shutil.rmtree(run.folder / STATES)
+    if (run.folder / STATES).exists():  # a stage shorter than the distance of states has none
+        shutil.rmtree(run.folder / STATES)
     return run.checkpoint
 
 
