@@ -175,15 +175,18 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
 
 
 def build_model(options: argparse.Namespace) -> Any:
-    """Returns a model of the shape with random weights."""
-    torch.manual_seed(0)
+    """Returns the model of the options."""
     shape = SHAPES[options.shape]
-    config = LlamaConfig(
-        **{**shape, "num_hidden_layers": options.layers or shape["num_hidden_layers"]},
-        max_position_embeddings=options.prompt_tokens + options.response_tokens,
-        tie_word_embeddings=True,
-    )
-    return LlamaForCausalLM(config).to(getattr(torch, options.dtype)).eval()
+    shape = {**shape, "num_hidden_layers": options.layers or shape["num_hidden_layers"]}
+    window = options.prompt_tokens + options.response_tokens
+    return shaped_model(shape, window, getattr(torch, options.dtype))
+
+
+def shaped_model(shape: dict[str, int], window: int, dtype: torch.dtype) -> Any:
+    """Returns a model of a shape with random weights."""
+    torch.manual_seed(0)
+    config = LlamaConfig(**shape, max_position_embeddings=window, tie_word_embeddings=True)
+    return LlamaForCausalLM(config).to(dtype).eval()
 
 
 def rollouts(options: argparse.Namespace) -> list[Rollout]:

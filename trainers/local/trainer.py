@@ -74,7 +74,8 @@ def train_stage(run: StageRun[TrainStage]) -> Path:
     with registered(policy.engine, run.stage.name) as name:
         _Trainer(run, policy, name).train()
     trainable.save(run.checkpoint)
-    shutil.rmtree(run.folder / STATES)
+    if (run.folder / STATES).exists():  # a stage shorter than the distance of states has none
+        shutil.rmtree(run.folder / STATES)
     return run.checkpoint
 
 

@@ -81,6 +81,11 @@ def test_a_finished_stage_keeps_its_checkpoint_and_no_states(finished: Path) -> 
     assert not (finished / "stage" / "states").exists()
 
 
+def test_a_stage_shorter_than_the_distance_of_states_ends_like_others(tmp_path: Path) -> None:
+    checkpoint = run_toy(tmp_path, run={"state_every_steps": 5}, num_steps=1)
+    assert (checkpoint / "model.safetensors").is_file()
+
+
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(
     finished: Path, tmp_path: Path
 ) -> None:

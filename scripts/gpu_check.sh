@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# What only a GPU can show, in at most ten minutes: the tests of kernels that need one, and the
+# speed of loss, shared prefix and engine. Figures and machine are written to $OUT/gpu_check.json.
+#
+#   pip install liger-kernel          # optional: Liger's kernel beside ours
+#   TRL_PYTHON=trl/bin/python scripts/gpu_check.sh
+#
+# Each part has a time limit of its own and a part that fails does not stop the others; the script
+# ends with 1 if one did. DEVICE=cpu SIZE=small tests the script itself: all of it, in small and with
+# ten times the limits, since a machine without a GPU may be slow.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+PYTHON=${PYTHON:-.venv/bin/python}
+TRL_PYTHON=${TRL_PYTHON:-}
+DEVICE=${DEVICE:-cuda}
+DTYPE=${DTYPE:-bfloat16}
+SIZE=${SIZE:-full}
+OUT=${OUT:-out/gpu_check}
+export HF_HUB_OFFLINE=1
+mkdir -p "$OUT"
+OUT=$(cd "$OUT" && pwd)
+rm -f "$OUT"/*.json "$OUT"/*.txt
+failed=0
+
+# part NAME SECONDS COMMAND...: runs a command, its output in NAME.txt
+part() {
+    local name=$1 limit=$2
+    shift 2
+    [ "$SIZE" = full ] || limit=$((limit * 10))
+    echo "== $name"
+    if timeout "$limit" "$@" >"$OUT/$name.txt" 2>&1; then
+        tail -n 12 "$OUT/$name.txt"
+    else
+        echo "FAILED: $* (see $OUT/$name.txt)"
+        tail -n 3 "$OUT/$name.txt"
+        failed=1
+    fi
+}
+
+on=(--device "$DEVICE" --dtype "$DTYPE" --threads 1)
+paths=(naive statistics loss)
+"$PYTHON" -c "import liger_kernel.transformers" 2>/dev/null && paths+=(liger)
+sides=(longspan "without rollout" "without prefix" "without loss")
+[ -n "$TRL_PYTHON" ] && sides+=(trl)
+
+if [ "$SIZE" = full ]; then
+    loss=(--tokens 50000 --repeats 1)
+    widths=(1024 2560) # of Qwen3-0.6B and of Qwen3-4B
+    prefix=(--shape qwen3-0.6b --repeats 1)
+    engine=(--shape qwen3-0.6b --workloads long --trl-micro-batch 16 --repeats 1)
+else
+    loss=(--tokens 64 --vocabulary 1000 --repeats 1)
+    widths=(32)
+    prefix=(--shape nano --prompt-tokens 520 --response-tokens 8 --group-size 2 --repeats 1)
+    engine=(--shape nano --workloads fixed --trl-micro-batch 8 --repeats 1 --steps 1)
+    engine+=(--group-size 2 --max-new-tokens 2)
+fi
+
+part tests 80 "$PYTHON" -m pytest -q -p no:cacheprovider tests/trainers/local/test_prefix_attention.py
+for width in "${widths[@]}"; do
+    part "loss-$width" 85 "$PYTHON" benchmarks/streamed_logprobs.py "${on[@]}" "${loss[@]}" \
+        --hidden "$width" --paths "${paths[@]}" --out "$OUT/loss-$width.json"
+done
+part shared-prefix 150 "$PYTHON" benchmarks/shared_prefix.py "${on[@]}" "${prefix[@]}" \
+    --out "$OUT/shared-prefix.json"
+part engine 190 "$PYTHON" benchmarks/engine_vs_trl.py "${on[@]}" "${engine[@]}" \
+    ${TRL_PYTHON:+--trl-python "$TRL_PYTHON"} --sides "${sides[@]}" --work "$OUT/work" \
+    --out "$OUT/engine.json"
+
+"$PYTHON" - "$OUT" "$failed" <<'PYTHON'
+import json
+import pathlib
+import sys
+
+folder = pathlib.Path(sys.argv[1])
+parts = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+tests = (folder / "tests.txt").read_text().strip().splitlines()[-1:]
+found = {"all_parts_ran": sys.argv[2] == "0", "tests": tests, "parts": parts}
+(folder / "gpu_check.json").write_text(json.dumps(found, indent=1) + "\n")
+PYTHON
+echo "== figures: $OUT/gpu_check.json"
+exit "$failed"
