@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 
 import pytest
 from inspect_ai import Task, task
@@ -12,7 +13,7 @@ from inspect_ai.model import ChatMessageUser, get_model
 from inspect_ai.scorer import Score, match, mean, scorer
 from inspect_ai.solver import Generate, TaskState, solver
 
-from longspan.harness.environment import Environment, step_seed
+from longspan.harness.environment import Environment, rare_garbage_collection, step_seed
 from longspan.harness.errors import DataError, ModelError, RecipeError, SpecError
 from longspan.harness.generation import GenerationSettings
 from longspan.harness.prompts import identity_of
@@ -238,3 +239,16 @@ def test_equal_input_gives_equal_rollouts():
         return [(one.sample_id, one.epoch, one.turns, one.reward) for one in rollouts]
 
     assert runs() == runs()
+
+
+def test_what_a_step_leaves_in_cycles_is_gone_when_it_ends() -> None:
+    class Node:
+        pass
+
+    with rare_garbage_collection():
+        node = Node()
+        node.itself = node
+        left = weakref.ref(node)
+        del node
+    assert left() is None
+    assert gc.get_freeze_count() == 0
