@@ -26,6 +26,7 @@ from longspan.leaderboards.wording import (
 
 Row = Mapping[str, Any]
 
+ACCURACY = ("accuracy", "interval", "attempts", "attempts_interval")
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~$&])")
 
 
@@ -90,7 +91,7 @@ def _overall(board: Mapping[str, Any]) -> list[str]:
         [
             [
                 *(row["task"], row["length"], row["solver"], row["checkpoint"]),
-                " ".join(filter(None, (row["accuracy"], row["interval"], row["attempts"]))),
+                " ".join(row[name] for name in ACCURACY if row[name]),
                 *(row["n"], f"{row['coverage']}%"),
                 " ".join(filter(None, (row["cut"], row["evidence"]))),
                 *(_difference(row["difference"]) if baseline else ()),

@@ -19,7 +19,7 @@ from longspan.leaderboards.labels import (
     short_hashes,
 )
 from longspan.leaderboards.rows import Run
-from longspan.leaderboards.wording import words
+from longspan.leaderboards.wording import solver_name
 
 MAX_TASKS = 8
 """Tasks that a note names."""
@@ -82,7 +82,7 @@ def missing_notes(
         shown = ", ".join(tasks[:MAX_TASKS]) + (", ..." if len(tasks) > MAX_TASKS else "")
         notes.append(
             f"Nothing was found for the declared board {Path(declared).name}: no log is a run of "
-            f"its tasks ({shown}) by {words(suite['solver'])}."
+            f"its tasks ({shown}) by {solver_name(suite['solver'])}."
         )
     if training and not numbers["training"]:
         notes.append(
@@ -104,7 +104,7 @@ def _sample_set_notes(runs: Sequence[Run]) -> list[str]:
         for _, run in members:
             sizes[run.sample_set] = max(sizes.get(run.sample_set, 0), run.num_samples // run.epochs)
         for checkpoint, run in members:
-            sets[run.sample_set].add(f"{checkpoint} / {run.solver}")
+            sets[run.sample_set].add(f"{checkpoint} / {solver_name(run.solver)}")
         if len(sets) > 1:
             shown = "; ".join(
                 f"{sizes[key]} samples for {', '.join(sorted(names))}"

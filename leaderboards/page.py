@@ -125,7 +125,7 @@ def overall_rows(board: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "accuracy": percent(row["accuracy"]),
                 "accuracy_value": row["accuracy"],
                 "interval": interval(row["interval"]),
-                "attempts": _attempts(row["pass_at_k"]),
+                **_attempts(row["pass_at_k"]),
                 "n": count(row["num_samples"]),
                 "n_value": row["num_samples"],
                 "coverage": percent(row["coverage"]),
@@ -216,7 +216,6 @@ def training_summary(stage: Mapping[str, Any]) -> dict[str, Any]:
         "num_steps": len(steps),
         "first": _mean_reward(steps[:tenth]),
         "last": _mean_reward(steps[-tenth:]),
-        "tenth": tenth,
         "masked": f"{masked} of {len(steps)}",
     }
 
@@ -275,11 +274,12 @@ def _cell(row: Row | None) -> dict[str, Any]:
     }
 
 
-def _attempts(found: Mapping[str, Any] | None) -> str:
-    """Returns what several attempts achieve: pass@4 61.2 [55.0, 67.1]."""
+def _attempts(found: Mapping[str, Any] | None) -> dict[str, str]:
+    """Returns what several attempts achieve: pass@4 61.2, and [55.0, 67.1]."""
     if found is None:
-        return ""
-    return f"pass@{found['k']} {percent(found['mean'])} {interval(found['interval'])}"
+        return {"attempts": "", "attempts_interval": ""}
+    name = f"pass@{found['k']} {percent(found['mean'])}"
+    return {"attempts": name, "attempts_interval": interval(found["interval"])}
 
 
 def _mean_reward(steps: Sequence[Row]) -> str:

@@ -92,7 +92,7 @@ def difference_cells(row: Row | None) -> dict[str, Any]:
         "interval": interval(row["interval"], signed=True),
         "words": verdict_words(row),
         "class": CLASSES[row["verdict"]],
-        "detectable": MISSING if detectable is None else percent(detectable),
+        "detectable": "" if detectable is None else percent(detectable),
     }
 
 

@@ -166,7 +166,8 @@ def _jobs(numbers: Mapping[str, Any]) -> list[Job]:
         unit = "hop" if name == "hops" else ""
         jobs.append(Job(plot, "breakdown_figure", (rows, colours, unit)))
     for index, maps in enumerate(heat_families(numbers["heat_maps"])):
-        title = f"Score by depth of the evidence and length: {maps[0]['task']}"
+        setting = f"{maps[0]['task']}, {solver_name(maps[0]['solver'])}"
+        title = f"Score by depth of the evidence and length: {setting}"
         about = "Mean score by where the evidence stands (rows) and input length (columns)."
         plot = Plot(f"depth{_suffix(index)}", "depth", title, about)
         jobs.append(Job(plot, "heat_figure", (maps,)))

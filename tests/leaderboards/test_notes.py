@@ -67,7 +67,7 @@ def test_other_samples_are_compared_where_shared_and_noted():
     fewer = replace(OTHER, sample_set=sample_set(["x"]), num_samples=1)
     assert conditions(RUN, fewer) == 1
     (note,) = comparison_notes([RUN, fewer])
-    assert "2 samples for a / full_context; 1 samples for b / full_context" in note
+    assert "2 samples for a / full context; 1 samples for b / full context" in note
     assert "shared samples only" in note
 
 
