@@ -87,6 +87,7 @@ import os, signal, sys, time
 from longspan.harness.cli import main
 from longspan.leaderboards import workers
 workers.os.cpu_count = lambda: 2
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 start = workers.Workers.start
 def interrupted(self, function):
     wait = start(self, function)
