@@ -261,10 +261,13 @@ def _quantiles(degrees: float, alpha: float = ALPHA) -> float:
 def _without_spread(
     mean: float, sizes: tuple[int, int | None], bounds: tuple[float, float]
 ) -> Estimate:
-    """Returns the interval of values without spread: what so many equal outcomes leave open."""
+    """Returns the interval of values without spread: what so many equal outcomes leave open.
+
+    A share of 1 - 0.025^(1/n) of all samples may be unlike those that were seen, and as far from
+    them as the bounds allow.
+    """
     trials = sizes[1] or sizes[0]
-    open_share = 1 - (ALPHA / 2) ** (1 / trials)
-    reach = open_share * (bounds[1] - bounds[0]) / (2 if bounds[0] < 0 else 1)
-    low, high = max(bounds[0], mean - reach), min(bounds[1], mean + reach)
+    unseen = 1 - (ALPHA / 2) ** (1 / trials)
+    low, high = mean - unseen * (mean - bounds[0]), mean + unseen * (bounds[1] - mean)
     p_value = 1.0 if abs(mean) <= NO_SPREAD else min(1.0, 2 * 0.5**trials)
     return Estimate(mean, low, high, *sizes, 0.0, p_value, trials - 1.0)

@@ -29,8 +29,12 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if self._pool is not None:
+            if kind is not None:  # nobody waits for what they do
+                # Public from Python 3.14, as `terminate_workers`.
+                for process in list((self._pool._processes or {}).values()):
+                    process.terminate()
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
@@ -46,7 +50,7 @@ class Workers:
         if self.num < 2:
             return function
         try:
-            with _without_main():
+            with _without_main(), _without_interrupts():
                 future = self._started().submit(function)
         except BrokenProcessPool:
             return function
@@ -77,9 +81,21 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Blocks Ctrl-C for this thread and the processes that it starts, which leave it to the parent.
+
+    One that comes meanwhile waits for the end of the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker() -> None:
-    """Leaves Ctrl-C to the parent, which ends its workers, and makes their end a quick one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Makes the end of a worker a quick one."""
     Finalize(None, _leave, exitpriority=-1)
 
 

@@ -16,6 +16,7 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
 from longspan.leaderboards.statistics import (
+    DIFFERENCES,
     estimate_difference,
     estimate_mean,
     holm,
@@ -211,3 +212,14 @@ def test_so_many_samples_would_tell():
     faint = dataclasses.replace(estimate, mean=estimate.standard_error / 20)
     assert num_samples_needed(faint) is None
     assert num_samples_needed(estimate_mean([0.5, -0.5], bounds=(-1, 1))) is None
+
+
+def test_equal_differences_leave_open_what_their_p_value_does():
+    for count in (1, 3, 5, 6, 20):
+        found = estimate_mean([1.0] * count, bounds=DIFFERENCES)
+        unseen = 1 - 0.025 ** (1 / count)
+        if count > 1:
+            assert found.low == pytest.approx(1 - 2 * unseen) and found.high == 1.0
+        assert (found.low > 0) == (found.p_value < 0.05), count
+    same = estimate_mean([0.0] * 6, bounds=DIFFERENCES)
+    assert (same.low, same.high) == pytest.approx((-0.459258, 0.459258), abs=1e-6)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +45,58 @@ def test_what_was_killed_is_done_here_and_so_is_all_that_follows(tmp_path):
         kill = workers.start(partial(_kill_unless, os.getpid()))
         assert kill() == os.getpid()
         assert workers.start(os.getpid)() == os.getpid()
+
+
+def test_after_an_error_nobody_waits_for_what_goes_on_elsewhere(tmp_path):
+    started, ended = tmp_path / "started", tmp_path / "ended"
+
+    def fail() -> None:
+        with Workers(2) as workers:
+            workers.start(partial(_take_long, started, ended))
+            while not started.exists():
+                time.sleep(0.01)
+            raise RuntimeError("it failed")
+
+    with pytest.raises(RuntimeError, match="it failed"):
+        fail()
+    assert not ended.exists()
+
+
+def _take_long(started: Path, ended: Path) -> None:
+    started.touch()
+    time.sleep(30)
+    ended.touch()
+
+
+def test_an_interrupt_of_all_processes_is_one_line_and_leaves_the_board_before(run_log, tmp_path):
+    logs, out = tmp_path / "logs", tmp_path / "site"
+    run_log(logs, "nano", 0.5, count=8)
+    board_command(logs=[str(logs)], out=out, no_cache=True)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    script = INTERRUPTED.format(arguments=["board", str(logs), "--out", str(out), "--no-cache"])
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, start_new_session=True
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "longspan: error: interrupted; run the same command again to continue\n"
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+INTERRUPTED = """
+import os, signal, sys, time
+from longspan.harness.cli import main
+from longspan.leaderboards import workers
+workers.os.cpu_count = lambda: 2
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+start = workers.Workers.start
+def interrupted(self, function):
+    wait = start(self, function)
+    time.sleep(0.15)  # the process imports what it needs now
+    os.killpg(os.getpgrp(), signal.SIGINT)
+    return wait
+workers.Workers.start = interrupted
+sys.exit(main({arguments}))
+"""
 
 
 def _kill_unless(pid: int) -> int:
