@@ -40,6 +40,8 @@ NO_SETTINGS = frozenset(
     }
 )
 """What a request is sent with, not what is asked of the model."""
+MODEL_SETTINGS = ("dtype", "quantization", "window", "max_model_len", "hf_overrides", "revision")
+"""Arguments of providers that change what a model answers, not where or how fast."""
 PLACES = {"state_dir"}
 """Arguments of solvers that say where, not how."""
 DATA_PLACES = {"data", "path"}
@@ -159,6 +161,8 @@ def _unfinished(log: EvalLog) -> str | None:
 def _run(path: Path, log: EvalLog, rows: Sequence[Row], judging: _Judging) -> Run:
     spec, labels = log.eval, log.eval.metadata or {}
     generation = spec.model_generate_config.merge(log.plan.config).model_dump(exclude_none=True)
+    asked = {name: value for name, value in generation.items() if name not in NO_SETTINGS}
+    asked |= {name: spec.model_args[name] for name in MODEL_SETTINGS if name in spec.model_args}
     steps = log.plan.steps
     solver = labels.get("longspan_solver") or (steps[-1].solver if steps else spec.solver)
     solver_args = {name: value for step in steps for name, value in step.params_passed.items()}
@@ -177,7 +181,7 @@ def _run(path: Path, log: EvalLog, rows: Sequence[Row], judging: _Judging) -> Ru
         input_over_window=finite(labels.get("longspan_input_over_window")),
         step=_whole(labels.get("longspan_step")),
         recipe_hash=labels.get("longspan_recipe_hash"),
-        settings={name: _setting(v) for name, v in generation.items() if name not in NO_SETTINGS},
+        settings={name: _setting(value) for name, value in asked.items()},
         epochs=spec.config.epochs or 1,
         num_samples=max(total, len(rows)),
         seconds=_seconds(log),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,16 +132,24 @@ def test_samples_are_those_that_inspect_reads(run_log, tmp_path):
             assert sample_row(one)["completion"] and sample_row(one)["calls"]
 
 
-def foreign_log(folder: Path, samples: list[Sample], fewshot: int = 0, **generation: Any) -> None:
-    """Writes a log of a task that knows nothing of ours."""
+def foreign_log(
+    folder: Path,
+    samples: list[Sample],
+    fewshot: int = 0,
+    provider: Mapping[str, Any] | None = None,
+    **generation: Any,
+) -> None:
+    """Writes a log of a task that knows nothing of ours; `provider`: the model's arguments."""
 
     @task
     def plain(fewshot: int = 0, data: str = "/home/somebody/rows.jsonl") -> Task:
         return Task(dataset=MemoryDataset(samples), solver=generate(), scorer=match())
 
+    model = scripted_model("1", "policy")
+    model.model_args.update(provider or {})
     inspect_eval(
         plain(fewshot=fewshot),
-        model=scripted_model("1", "policy"),
+        model=model,
         log_dir=str(folder),
         display="none",
         log_realtime=False,
@@ -166,6 +175,16 @@ def test_settings_are_what_is_asked_of_the_model_and_not_how_it_is_reached(tmp_p
     assert (run.settings["temperature"], run.settings["stop_seqs"]) == (0.5, '["END"]')
     assert run.settings["system_message"].startswith("Think first.")
     assert len(run.settings["system_message"]) == 60
+
+
+def test_what_a_provider_computes_with_tells_evaluations_apart(tmp_path):
+    samples = [Sample(id="a", input="1?", target="1")]
+    for dtype, device in (("float32", "cpu"), ("bfloat16", "cpu"), ("bfloat16", "cuda")):
+        foreign_log(tmp_path, samples, provider={"dtype": dtype, "device": device})
+    found = read_logs([tmp_path])
+    assert sorted(run.settings["dtype"] for run in found.runs) == ["bfloat16", "float32"]
+    assert all("device" not in run.settings for run in found.runs)
+    assert len(found.skipped) == 1 and "same evaluation" in found.skipped[0].reason
 
 
 def test_a_foreign_sample_shows_what_was_asked(tmp_path):
