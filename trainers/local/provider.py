@@ -78,6 +78,7 @@ class EmbeddedModelAPI(ModelAPI):
         super().__init__(model_name, base_url, api_key, [], config)
         self._occurrences: Counter[tuple[int, ...]] = Counter()
         self._repeats: dict[int, Counter[tuple[object, ...]]] = {}
+        self._token_counter: HubTokens | None = None
 
     @property
     def engine(self) -> Engine:
@@ -91,8 +92,10 @@ class EmbeddedModelAPI(ModelAPI):
 
     @property
     def token_counter(self) -> HubTokens:
-        """Counts and cuts text with the model's tokenizer."""
-        return HubTokens(self.tokenizer, self.model_name)
+        """Counts and cuts text with the model's tokenizer; the same one while that is the same."""
+        if self._token_counter is None or self._token_counter.tokenizer is not self.tokenizer:
+            self._token_counter = HubTokens(self.tokenizer, self.model_name)
+        return self._token_counter
 
     @property
     def window(self) -> int:

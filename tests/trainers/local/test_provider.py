@@ -125,6 +125,19 @@ def test_logprobs_come_with_the_choice_when_asked_for(local):
     assert all(entry.logprob < 0 for entry in content)
 
 
+def test_texts_are_counted_by_one_counter_which_follows_the_policy():
+    engines = [Engine(tiny_model(), tiny_tokenizer()) for _ in range(2)]
+    register_policy("counted", engines[0])
+    try:
+        api = PolicyModelAPI("counted")
+        assert api.token_counter is api.token_counter
+        assert api.token_counter.tokenizer is engines[0].tokenizer
+        register_policy("counted", engines[1])
+        assert api.token_counter.tokenizer is engines[1].tokenizer
+    finally:
+        unregister_policy("counted")
+
+
 def test_instances_of_one_checkpoint_share_its_engine(local, checkpoint):
     assert LocalModelAPI(str(checkpoint)).engine is local.engine
     assert LocalModelAPI(str(checkpoint), window=100).engine is not local.engine
