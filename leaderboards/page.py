@@ -11,7 +11,7 @@ from typing import Any
 
 from longspan.leaderboards.lm_eval import PREFIX as LM_EVAL
 from longspan.leaderboards.page_tables import difference_cells, heat_table, suite_model
-from longspan.leaderboards.plots import Plot, checkpoint_colours
+from longspan.leaderboards.plots import Plot, by_setting, checkpoint_colours
 from longspan.leaderboards.tables import by_key, key_of
 from longspan.leaderboards.wording import (
     MISSING,
@@ -159,29 +159,19 @@ def solver_row(row: Row) -> dict[str, Any]:
 def pivot_tables(rows: Iterable[Row], checkpoints: Sequence[str]) -> list[dict[str, Any]]:
     """Returns a table per task and solver: a line per group, a column per checkpoint.
 
-    Tables with the most samples come first, full context before other solvers.
-
     Args:
         rows: Of one breakdown.
         checkpoints: In the order of the columns.
     """
-    settings: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        settings.setdefault((row["task"], row["input_over_window"], row["solver"]), []).append(row)
-
-    def order(key: tuple[Any, ...]) -> tuple[int, bool]:
-        return -sum(row["num_samples"] for row in settings[key]), key[2] != "full_context"
-
     tables = []
-    for key in sorted(settings, key=order):
-        part = settings[key]
+    for title, part in by_setting(rows):
         here = {row["checkpoint"] for row in part}
         names = [name for name in checkpoints if name in here]
         cells = {(str(row["group"]), row["checkpoint"]): row for row in part}
         groups = list(dict.fromkeys(str(row["group"]) for row in part))
         tables.append(
             {
-                "title": f"{key[0]}, {solver_name(key[2])}",
+                "title": title,
                 "checkpoints": names,
                 "lines": [
                     {"group": words(g), "cells": [_cell(cells.get((g, c))) for c in names]}

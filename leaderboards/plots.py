@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -160,7 +160,7 @@ def _jobs(numbers: Mapping[str, Any]) -> list[Job]:
     plot = Plot("differences", "overall", f"Difference to {numbers['baseline']}", about)
     jobs.append(Job(plot, "difference_figure", (numbers["differences"], colours)))
     for name in ("task_type", "input_length", "hops", "kind"):
-        setting, rows = main_setting(numbers["breakdowns"].get(name, []))
+        setting, rows = next(iter(by_setting(numbers["breakdowns"].get(name, []))), ("", []))
         about = f"Accuracy with 95% intervals by {words(name)} and checkpoint."
         plot = Plot(name, name, f"Accuracy by {words(name)}: {setting}", about)
         unit = "hop" if name == "hops" else ""
@@ -214,22 +214,21 @@ def heat_families(maps: Sequence[Row]) -> list[list[Row]]:
     return list(families.values())
 
 
-def main_setting(rows: Sequence[Row]) -> tuple[str, list[Row]]:
-    """Returns the task and solver with the most samples, in words, and its rows."""
-    settings: dict[tuple[str, str], list[Row]] = {}
+def by_setting(rows: Iterable[Row]) -> list[tuple[str, list[Row]]]:
+    """Returns the rows of every task, length and solver with the words for these.
+
+    Those with the most samples come first; of equal ones full context, which checkpoints are
+    trained on.
+    """
+    settings: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        settings.setdefault((row["task"], row["solver"]), []).append(row)
-    if not settings:
-        return "", []
-    # Full context first where the samples are equally many: it is what checkpoints are trained on.
-    best = max(
-        sorted(settings), key=lambda key: (_num_samples(settings[key]), key[1] == "full_context")
-    )
-    return f"{best[0]}, {solver_name(best[1])}", settings[best]
+        settings.setdefault((row["task"], row["input_over_window"], row["solver"]), []).append(row)
 
+    def order(key: tuple[Any, ...]) -> tuple[int, bool]:
+        return -sum(row["num_samples"] for row in settings[key]), key[2] != "full_context"
 
-def _num_samples(rows: Sequence[Row]) -> int:
-    return max(int(row["num_samples"]) for row in rows)
+    keys = sorted(settings, key=order)
+    return [(f"{key[0]}, {solver_name(key[2])}", settings[key]) for key in keys]
 
 
 def _suffix(index: int) -> str:

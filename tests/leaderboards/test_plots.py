@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from longspan.leaderboards.figures import training_figure
+from longspan.leaderboards.page import pivot_tables
 from longspan.leaderboards.palette import BASELINE_COLOUR
 from longspan.leaderboards.plots import (
     DRAWN,
+    by_setting,
     checkpoint_colours,
     draw_plots,
     length_families,
-    main_setting,
 )
 
 
@@ -117,10 +118,22 @@ def test_the_baseline_is_grey_and_the_most_evaluated_checkpoint_comes_next():
     assert colours["nano"] == BASELINE_COLOUR
 
 
-def test_the_main_setting_has_the_most_samples_and_reads_in_full():
+def test_the_first_setting_has_the_most_samples_and_reads_in_full():
     rows = [row("nano", 1, "memory_agent"), row("nano", 1), row("nano", 16, num_samples=20)]
-    setting, part = main_setting(rows)
-    assert setting == "world-1x, full context" and part == [rows[1]]
+    assert by_setting(rows) == [
+        ("world-1x, full context", [rows[1]]),
+        ("world-1x, memory agent", [rows[0]]),
+        ("world-16x, full context", [rows[2]]),
+    ]
+
+
+def test_the_picture_is_of_the_first_table():
+    rows = [
+        row("nano", 1) | {"task": task, "group": group, "num_samples": number}
+        for task, group, number in (("a", "x", 6), ("a", "y", 2), ("b", "x", 5), ("b", "y", 5))
+    ]
+    title, _ = by_setting(rows)[0]
+    assert title == "b, full context" == pivot_tables(rows, ["nano"])[0]["title"]
 
 
 def test_masked_steps_are_shaded_run_by_run():
