@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from longspan.harness.errors import RecipeError
 
 
 class TensorBoard:
-    """Events of one stage; use as a context manager."""
+    """Events of one stage, to be closed at its end."""
 
     def __init__(self, folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         """Writes what a resumed stage has already, in place of what is there.
@@ -42,15 +41,8 @@ class TensorBoard:
             self._writer.add_scalar(name, value, row["step"])
         self._writer.flush()
 
-    def __enter__(self) -> TensorBoard:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Closes the files; no more steps can follow."""
         self._writer.close()
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from longspan.harness.errors import RecipeError
-from longspan.trainers.local.learner import Learner
 from longspan.trainers.metrics import MetricsFile
 from longspan.trainers.tensorboard import TensorBoard, scalars
-from tests.trainers.toy import run_toy
+from tests.trainers.toy import run_toy, stop_before_step
 
 
 def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -26,14 +24,7 @@ def test_every_step_is_there_once_although_the_run_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = {"tensorboard": tmp_path / "events", "state_every_steps": 2}
-    update = Learner.update
-
-    def killed(self: Learner, batch: Any, objective: Any, step: int) -> Any:
-        if step == 3:
-            raise KeyboardInterrupt
-        return update(self, batch, objective, step)
-
-    monkeypatch.setattr(Learner, "update", killed)
+    stop_before_step(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt):
         run_toy(tmp_path, run, num_steps=5)
     assert [step for step, _ in events(tmp_path / "events")["reward_mean"]] == [1, 2, 3]

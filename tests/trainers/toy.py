@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.scorer import Score, Target, mean, scorer
 from inspect_ai.solver import TaskState, generate
 
+from longspan.trainers.local.learner import Learner
 from longspan.trainers.local.stage import StageRun
 from longspan.trainers.local.trainer import train_stage
 from longspan.trainers.stages import TrainStage
@@ -91,3 +93,15 @@ def run_toy(folder: Path, run: Mapping[str, Any] | None = None, **changes: objec
     content = {"stage": stage, "folder": folder / "stage", "start": str(start)}
     content["sources"] = stage.tasks
     return train_stage(StageRun(**{**content, "quiet": True, **(run or {})}))
+
+
+def stop_before_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Makes training stop where step number `step` (from 0) would update, as Ctrl-C does."""
+    update = Learner.update
+
+    def stopped(self: Learner, batch: Any, objective: Any, number: int) -> Any:
+        if number == step:
+            raise KeyboardInterrupt
+        return update(self, batch, objective, number)
+
+    monkeypatch.setattr(Learner, "update", stopped)

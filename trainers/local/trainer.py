@@ -11,7 +11,7 @@ import shutil
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ class _Trainer:
             progress = stack.enter_context(StageProgress(name, num_steps, done, self.run.quiet))
             curves = None
             if events is not None:
-                curves = stack.enter_context(TensorBoard(events, self.metrics.rows()))
+                curves = stack.enter_context(closing(TensorBoard(events, self.metrics.rows())))
             if done:
                 progress.note(f"resuming after step {done} of {num_steps}")
             for step in range(done, num_steps):

@@ -24,7 +24,7 @@ from longspan.trainers.objective import Objective
 from longspan.trainers.settings import ObjectiveSettings, OptimizerSettings
 from tests.trainers.local.test_learner import example
 from tests.trainers.tiny import save_tiny, tiny_model
-from tests.trainers.toy import run_toy
+from tests.trainers.toy import run_toy, stop_before_step
 
 IDS = torch.tensor([[7, 8, 9, 10, 11, 12]])
 LORA = ModelSettings(device="cpu", lora=LoraSettings(rank=4, alpha=8))
@@ -94,14 +94,7 @@ def test_what_adapters_sampled_is_what_is_trained(adapted: Path) -> None:
 def test_a_killed_run_with_adapters_ends_with_the_same_bytes(
     adapted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update = Learner.update
-
-    def killed(self: Learner, batch: Any, objective: Any, step: int) -> Any:
-        if step == 2:
-            raise KeyboardInterrupt
-        return update(self, batch, objective, step)
-
-    monkeypatch.setattr(Learner, "update", killed)
+    stop_before_step(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
         run_toy(tmp_path, {"model": LORA}, num_steps=4)
     monkeypatch.undo()

@@ -19,7 +19,7 @@ from longspan.trainers.local.learner import Learner
 from longspan.trainers.local.stage import StageRun
 from longspan.trainers.metrics import MetricsFile
 from tests.trainers.tiny import save_tiny
-from tests.trainers.toy import run_toy, toy_stage
+from tests.trainers.toy import run_toy, stop_before_step, toy_stage
 
 UNITS = ("seconds", "cpu_seconds")
 TIMINGS = tuple(f"{part}_{unit}" for part in ("rollout", "train") for unit in UNITS)
@@ -142,14 +142,7 @@ def test_resuming_between_saved_states_repeats_the_steps_in_between(
 def test_tasks_that_changed_since_the_start_are_not_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update = Learner.update
-
-    def stop_at_two(self: Learner, batch: Any, objective: Any, step: int) -> Any:
-        if step == 2:
-            raise KeyboardInterrupt
-        return update(self, batch, objective, step)
-
-    monkeypatch.setattr(Learner, "update", stop_at_two)
+    stop_before_step(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
         run_toy(tmp_path)
     changed = [{"task": "toy/words", "args": {"size": 9}}]
