@@ -81,12 +81,17 @@ class CompareProof(_Frozen):
         return tuple(step for side in self.sides for step in side)
 
 
-class SharedProof(_Frozen):
-    """A statement about a given subject, and those of candidates of which one has its object."""
+class SelectProof(_Frozen):
+    """A chain, and a statement about each candidate: the answer's object is the chain's end."""
 
-    type: Literal["shared"] = "shared"
-    steps: tuple[ProofStep, ...] = Field(min_length=3)
-    """First the statement about the given subject, then one for each candidate."""
+    type: Literal["select"] = "select"
+    path: Chain
+    candidates: tuple[ProofStep, ...] = Field(min_length=2)
+
+    @property
+    def steps(self) -> tuple[ProofStep, ...]:
+        """All steps in order of the evidence: the chain, then the candidates."""
+        return (*self.path, *self.candidates)
 
 
 class TableProof(_Frozen):
@@ -101,7 +106,7 @@ class TableProof(_Frozen):
     threshold: float | None = None
 
 
-AnyProof = PathProof | CompareProof | SharedProof | TableProof
+AnyProof = PathProof | CompareProof | SelectProof | TableProof
 Proof = Annotated[AnyProof, Field(discriminator="type")]
 
 

@@ -30,6 +30,7 @@ class Corpus:
         self.lexicon = lexicon
         self._functional: dict[str, list[Edge]] = {}
         self._samplers: dict[tuple[str, bool], PathSampler] = {}
+        self._selections: dict[str, dict[str, list[Edge]]] = {}
         self._ends: dict[tuple[str, bool], tuple[str, ...]] = {}
         self._sizes: dict[str, dict[str, int]] = {}
 
@@ -93,6 +94,16 @@ class Corpus:
                 and self._is_askable(Hop(by_relation[relation][0]), True)
             ]
         return self._functional[relation]
+
+    def selections(self, relation_group: str) -> dict[str, list[Edge]]:
+        """Returns by object the statements of relations with a clause, of functional subjects."""
+        if relation_group not in self._selections:
+            found: dict[str, list[Edge]] = {}
+            for relation in sorted(self.lexicon.invertible(relation_group)):
+                for edge in self.functional_edges(relation):
+                    found.setdefault(edge.object, []).append(edge)
+            self._selections[relation_group] = found
+        return self._selections[relation_group]
 
     def sampler(self, relation_group: str, *, inverse: bool = False) -> PathSampler:
         """Returns the sampler of paths over a group of relations, also backwards if asked."""

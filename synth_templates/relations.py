@@ -61,6 +61,8 @@ class RelationForm(BaseModel):
     """What the subject is ("person"): with `clause`, the relation can be asked backwards."""
     clause: str | None = None
     """What is said of the subject, around `{{ inner }}`: "was born in {{ inner }}"."""
+    event: str | None = None
+    """What happened to the subject at the date that is the object: "was born"."""
     cues: tuple[str, ...] = ()
     """Beginnings of words of which the passage must hold one, or the statement is not asked about:
     extractors also state what a passage only suggests."""

@@ -115,7 +115,7 @@ def test_an_answer_that_stands_in_the_question_is_rejected():
         kind_of("path"),
         kind_of("table", operation="max"),
         kind_of("compare", relation="age"),
-        kind_of("shared", relation="mayor"),
+        kind_of("select"),
     ],
     ids=lambda kind: kind.shape,
 )
