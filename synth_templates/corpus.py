@@ -12,7 +12,15 @@ from functools import cached_property, lru_cache
 
 from longspan.harness.datasets.documents import DOCUMENT_SEPARATOR, Document, render_document
 from longspan.harness.tokens import TokenCounter
-from longspan.synth_templates.graph import Edge, Graph, find_mentions, normalise_entity
+from longspan.synth_templates.aliases import Aliases, find_aliases
+from longspan.synth_templates.graph import (
+    Edge,
+    Graph,
+    find_mentions,
+    is_page_of,
+    normalise_entity,
+    split_sentences,
+)
 from longspan.synth_templates.paths import Hop, PathSampler
 from longspan.synth_templates.relations import Lexicon, RelationForm, is_name
 from longspan.synth_templates.tables import Table, find_tables
@@ -42,7 +50,16 @@ class Corpus:
     @cached_property
     def graph(self) -> Graph:
         """The graph of all triples."""
-        return Graph.build(self.documents, self.lexicon.canonical)
+        return Graph.build(self.documents, self.lexicon.canonical, self.key)
+
+    @cached_property
+    def aliases(self) -> Aliases:
+        """The names that mean the same entity."""
+        return find_aliases(self.documents, self.lexicon.aliases)
+
+    def key(self, name: str) -> str:
+        """Returns the key of the entity that a name means."""
+        return self.aliases.key(name)
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:
@@ -143,15 +160,36 @@ class Corpus:
     def _is_stated(self, edge: Edge, form: RelationForm) -> bool:
         document = self.by_id[edge.document]
         passage = document.text[edge.start : edge.end]
-        if form.cues and not _cue_pattern(form.cues).search(passage):
+        if form.cues and not _has_cue(edge.stated.object, form.cues, passage):
             return False
-        if normalise_entity(document.title) == edge.subject:
+        if form.event and _is_agent(edge.stated.subject, form.cues, passage):
+            return False
+        if is_page_of(document, edge.stated.subject):
             return True
+        if len(edge.subject.split()) == 1 and edge.stated.subject not in document.title:
+            return False  # "Ruth died in 1992": who is Ruth?
         subjects = find_mentions(edge.stated.subject, passage)
         objects = find_mentions(edge.stated.object, passage)
         return bool(subjects and objects) and subjects[0] < objects[0]
 
 
+def _has_cue(object_: str, cues: tuple[str, ...], passage: str) -> bool:
+    """Whether a sentence that names the object holds a cue."""
+    return any(
+        _cue_pattern(cues).search(passage[start:end])
+        for start, end in split_sentences(passage)
+        if find_mentions(object_, passage[start:end])
+    )
+
+
 @lru_cache(maxsize=1024)
 def _cue_pattern(cues: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(r"\b(?:" + "|".join(map(re.escape, cues)) + ")", re.IGNORECASE)
+
+
+def _is_agent(subject: str, cues: tuple[str, ...], passage: str) -> bool:
+    """Whether the subject did it rather than had it done: "Admiral Twin released their album"."""
+    name = re.escape(subject)
+    done = f"{name} (?:{'|'.join(map(re.escape, cues))})\\w* (?!in\\b|on\\b|at\\b|around\\b|\\d)"
+    by = f"\\bby (?:\\S+ )?{name}"
+    return bool(re.search(f"{done}|{by}", passage, re.IGNORECASE))

@@ -8,7 +8,7 @@ from longspan.harness.datasets.documents import Triple
 from longspan.harness.passport import EvidenceSpan, ProofStep
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import find_mentions, normalise_entity
+from longspan.synth_templates.graph import find_mentions, is_page_of
 
 
 def check_chains(
@@ -28,7 +28,7 @@ def check_chains(
     if len({step.document for step in steps}) < len(steps):
         problems.append("two steps share a document")
     for chain in chains:
-        problems += _check_links(chain)
+        problems += _check_links(chain, corpus)
         if not find_mentions(chain[0].source, row.question):
             problems.append(f"question does not name {chain[0].source!r}")
     return problems
@@ -42,7 +42,7 @@ def check_step(step: ProofStep, span: EvidenceSpan, corpus: Corpus) -> list[str]
         return [f"evidence for {where} is in another document"]
     if stated(step) not in document.triples:
         return [f"document {step.document} does not state {where}"]
-    is_page = normalise_entity(document.title) == normalise_entity(step.subject)
+    is_page = is_page_of(document, step.subject)
     if not find_mentions(step.object, span.quote) or not (
         is_page or find_mentions(step.subject, span.quote)
     ):
@@ -53,7 +53,7 @@ def check_step(step: ProofStep, span: EvidenceSpan, corpus: Corpus) -> list[str]
 def reached(steps: Sequence[ProofStep], corpus: Corpus) -> set[str]:
     """Returns the keys of all that the relations of a chain lead to from its start."""
     relations = [(corpus.lexicon.canonical(stated(step)), step.inverse) for step in steps]
-    return corpus.graph.follow(normalise_entity(steps[0].source), relations)
+    return corpus.graph.follow(corpus.key(steps[0].source), relations)
 
 
 def stated(step: ProofStep) -> Triple:
@@ -61,13 +61,13 @@ def stated(step: ProofStep) -> Triple:
     return Triple(subject=step.subject, relation=step.relation, object=step.object)
 
 
-def _check_links(chain: Sequence[ProofStep]) -> list[str]:
+def _check_links(chain: Sequence[ProofStep], corpus: Corpus) -> list[str]:
     problems = [
         f"path breaks between {step.target!r} and {following.source!r}"
         for step, following in zip(chain, chain[1:], strict=False)
-        if normalise_entity(step.target) != normalise_entity(following.source)
+        if corpus.key(step.target) != corpus.key(following.source)
     ]
-    nodes = [normalise_entity(name) for name in (chain[0].source, *(s.target for s in chain))]
+    nodes = [corpus.key(name) for name in (chain[0].source, *(s.target for s in chain))]
     if len(set(nodes)) < len(nodes):
         problems.append("path has a cycle")
     return problems
