@@ -81,6 +81,30 @@ class CompareProof(_Frozen):
         return tuple(step for side in self.sides for step in side)
 
 
+Arithmetic = Literal[
+    "sum", "range", "count_above", "count_below", "shift", "shift_largest", "shift_smallest"
+]
+"""What is computed from the values of the sides.
+
+`shift` adds an amount to the only value; `shift_largest` and `shift_smallest` ask which subject has
+the largest or smallest value after it was added to the first one."""
+
+
+class ArithmeticProof(_Frozen):
+    """Chains that end in numbers or years of one relation; the answer is computed from these."""
+
+    type: Literal["arithmetic"] = "arithmetic"
+    sides: tuple[Chain, ...] = Field(min_length=1)
+    operation: Arithmetic
+    amount: int = 0
+    """The limit of a count, or the amount of a shift."""
+
+    @property
+    def steps(self) -> tuple[ProofStep, ...]:
+        """All steps, side by side in order of the evidence."""
+        return tuple(step for side in self.sides for step in side)
+
+
 class SelectProof(_Frozen):
     """A chain, and a statement about each candidate: the answer's object is the chain's end."""
 
@@ -106,7 +130,7 @@ class TableProof(_Frozen):
     threshold: float | None = None
 
 
-AnyProof = PathProof | CompareProof | SelectProof | TableProof
+AnyProof = PathProof | CompareProof | ArithmeticProof | SelectProof | TableProof
 Proof = Annotated[AnyProof, Field(discriminator="type")]
 
 

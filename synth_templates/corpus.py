@@ -37,7 +37,7 @@ class Corpus:
         self.documents = tuple(documents)
         self.lexicon = lexicon
         self._functional: dict[str, list[Edge]] = {}
-        self._samplers: dict[tuple[str, bool], PathSampler] = {}
+        self._samplers: dict[tuple[str, bool, str | None], PathSampler] = {}
         self._selections: dict[str, dict[str, list[Edge]]] = {}
         self._ends: dict[tuple[str, bool], tuple[str, ...]] = {}
         self._sizes: dict[str, dict[str, int]] = {}
@@ -122,13 +122,25 @@ class Corpus:
             self._selections[relation_group] = found
         return self._selections[relation_group]
 
-    def sampler(self, relation_group: str, *, inverse: bool = False) -> PathSampler:
-        """Returns the sampler of paths over a group of relations, also backwards if asked."""
-        key = (relation_group, inverse)
+    def sampler(
+        self, relation_group: str, *, inverse: bool = False, last: str | None = None
+    ) -> PathSampler:
+        """Returns the sampler of paths over a group of relations, also backwards if asked.
+
+        With `last`, the last step of a path is a relation of that group, and no other step is.
+        """
+        key = (relation_group, inverse, last)
         if key not in self._samplers:
             names = self.lexicon.names(relation_group)
             backwards = self.lexicon.invertible(relation_group) if inverse else frozenset[str]()
-            self._samplers[key] = PathSampler(self.graph, names, self._is_askable, backwards)
+            ends = names if last is None else self.lexicon.names(last)
+            begins = names if last is None else names - ends
+
+            def accepts(hop: Hop, is_last: bool) -> bool:
+                allowed = ends if is_last else begins
+                return hop.edge.relation in allowed and self._is_askable(hop, is_last)
+
+            self._samplers[key] = PathSampler(self.graph, names | ends, accepts, backwards)
         return self._samplers[key]
 
     def sizes(self, counter: TokenCounter) -> dict[str, int]:

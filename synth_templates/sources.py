@@ -17,8 +17,15 @@ from longspan.harness.errors import SynthesisError
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.corpus import Corpus
+from longspan.synth_templates.fiction_corpora import FictionCorpora
 from longspan.synth_templates.kind_files import Kinds
-from longspan.synth_templates.plan import DocumentsSource, Plan, WorldSource, largest_remainder
+from longspan.synth_templates.plan import (
+    DocumentsSource,
+    FictionSource,
+    Plan,
+    WorldSource,
+    largest_remainder,
+)
 from longspan.synth_templates.relations import Lexicon
 from longspan.synth_templates.world import NAMES, WorldSize, draw_world
 
@@ -57,6 +64,8 @@ def open_source(plan: Plan, kinds: Kinds, counter: TokenCounter) -> CorpusSource
     """
     if isinstance(plan.source, WorldSource):
         return WorldCorpora(plan.seed, plan.source, kinds.lexicon(), counter)
+    if isinstance(plan.source, FictionSource):
+        return FictionCorpora(plan.seed, plan.source, kinds.lexicon(), counter)
     return DocumentCorpora(plan.seed, plan.source, kinds.lexicon())
 
 

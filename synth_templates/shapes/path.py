@@ -37,6 +37,8 @@ class PathKind(KindBase):
     """Steps of the path."""
     relations: str = "entity"
     """Group of relations that the path may use."""
+    last: str | None = None
+    """Group of the last relation, where it is another one: "the population of the birthplace"."""
     distinct_relations: bool = False
     """No relation is used twice: "the location of the location of X" reads badly."""
     inverse: Literal["never", "maybe", "always"] = "never"
@@ -47,7 +49,7 @@ class PathKind(KindBase):
 
 def draw(kind: PathKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
     """Returns the draft of a random path, or why there is none."""
-    sampler = corpus.sampler(kind.relations, inverse=kind.inverse != "never")
+    sampler = corpus.sampler(kind.relations, inverse=kind.inverse != "never", last=kind.last)
     path = sampler.sample(rng, kind.hops, distinct_relations=kind.distinct_relations)
     if path is None:
         return Rejected("no unique path", is_final=not sampler.has_paths(kind.hops))
@@ -71,7 +73,7 @@ def draw(kind: PathKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected
             "hops": kind.hops,
         },
         hops=kind.hops,
-        option_pool=_others(last, corpus) if kind.num_options else (),
+        option_pool=_others(path, corpus) if kind.num_options else (),
         names_answer=is_sentence,
     )
 
@@ -99,6 +101,8 @@ def check(proof: PathProof, row: SampleRow, corpus: Corpus) -> tuple[list[str], 
     return problems, answer
 
 
-def _others(last: Hop, corpus: Corpus) -> tuple[str, ...]:
-    """Returns what else the last relation leads to in the corpus."""
-    return corpus.ends(last.edge.relation, inverse=last.inverse)
+def _others(path: Sequence[Hop], corpus: Corpus) -> tuple[str, ...]:
+    """Returns what else the last relation leads to in the corpus, but for what the path passes."""
+    passed = {hop.source for hop in path}
+    ends = corpus.ends(path[-1].edge.relation, inverse=path[-1].inverse)
+    return tuple(end for end in ends if corpus.key(end) not in passed)

@@ -10,11 +10,15 @@ from pydantic import Field
 
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.shapes import compare, path, select, table
+from longspan.synth_templates.shapes import arithmetic, compare, path, select, table
 from longspan.synth_templates.shapes.draft import Draft, Rejected
 
 Kind = Annotated[
-    path.PathKind | compare.CompareKind | select.SelectKind | table.TableKind,
+    path.PathKind
+    | compare.CompareKind
+    | arithmetic.ArithmeticKind
+    | select.SelectKind
+    | table.TableKind,
     Field(discriminator="shape"),
 ]
 """A kind of any shape."""
@@ -27,6 +31,7 @@ Check = Callable[[Any, SampleRow, Corpus], tuple[list[str], str]]
 DRAW: dict[str, Draw] = {
     "path": path.draw,
     "compare": compare.draw,
+    "arithmetic": arithmetic.draw,
     "select": select.draw,
     "table": table.draw,
 }
@@ -35,6 +40,7 @@ DRAW: dict[str, Draw] = {
 CHECK: dict[str, Check] = {
     "path": path.check,
     "compare": compare.check,
+    "arithmetic": arithmetic.check,
     "select": select.check,
     "table": table.check,
 }
