@@ -118,6 +118,52 @@ class SelectProof(_Frozen):
         return (*self.path, *self.candidates)
 
 
+Recall = Literal[
+    "latest", "first", "previous", "before", "after", "nth", "at", "num_changes", "num_values", "date"
+]
+"""What is asked about all that was said on one thing in a dialogue.
+
+`previous` is the value before the last change, `before` and `after` the neighbours of a given
+value, `at` the value when something else was first mentioned, `date` when a value was first told.
+Saying a value again is no change."""
+
+
+class RecallProof(_Frozen):
+    """All that the user said about one thing, in order of time."""
+
+    type: Literal["recall"] = "recall"
+    steps: Chain
+    """One step for each mention, none left out."""
+    operation: Recall
+    position: int | None = Field(default=None, ge=1)
+    """Which of the distinct values, from 1 (`nth`)."""
+    value: str | None = None
+    """The given value (`before`, `after`, `date`)."""
+    marker: ProofStep | None = None
+    """The first mention of something else (`at`); it is the last evidence."""
+
+
+class MentionsProof(_Frozen):
+    """First mentions of several things: which came first or last, or how many days lie between."""
+
+    type: Literal["mentions"] = "mentions"
+    steps: tuple[ProofStep, ...] = Field(min_length=2)
+    operation: Literal["first", "last", "days"]
+
+
+class RepeatProof(_Frozen):
+    """All replies to the same request, in order; the answer is one of them, after a prefix."""
+
+    type: Literal["repeat"] = "repeat"
+    request: str
+    documents: tuple[str, ...] = Field(min_length=2)
+    """The session of each reply; evidence `i` is reply `i`."""
+    position: int = Field(ge=1)
+    """Which reply, from 1."""
+    prefix: str = ""
+    """What the answer must begin with (metadata of the `mrcr` scorer); "" for none."""
+
+
 class TableProof(_Frozen):
     """An operation on the rows of one table; evidence 0 is the table as its document shows it."""
 
@@ -130,7 +176,16 @@ class TableProof(_Frozen):
     threshold: float | None = None
 
 
-AnyProof = PathProof | CompareProof | ArithmeticProof | SelectProof | TableProof
+AnyProof = (
+    PathProof
+    | CompareProof
+    | ArithmeticProof
+    | SelectProof
+    | TableProof
+    | RecallProof
+    | MentionsProof
+    | RepeatProof
+)
 Proof = Annotated[AnyProof, Field(discriminator="type")]
 
 
@@ -138,6 +193,8 @@ def statements(proof: AnyProof) -> list[tuple[str, ...]]:
     """Returns keys of the statements that a proof uses, to count how often each is used."""
     if isinstance(proof, TableProof):
         return [(proof.document, proof.subject, proof.column)]
+    if isinstance(proof, RepeatProof):
+        return [(proof.documents[proof.position - 1], proof.request)]
     return [(s.document, s.subject, s.relation, s.object) for s in proof.steps]
 
 

@@ -23,6 +23,7 @@ from longspan.synth_templates.graph import (
 )
 from longspan.synth_templates.paths import Hop, PathSampler
 from longspan.synth_templates.relations import Lexicon, RelationForm, is_name
+from longspan.synth_templates.sessions import Sessions
 from longspan.synth_templates.tables import Table, find_tables
 
 MAX_ANSWER_CHARS = 60
@@ -60,6 +61,11 @@ class Corpus:
     def key(self, name: str) -> str:
         """Returns the key of the entity that a name means."""
         return self.aliases.key(name)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """The sessions of a dialogue; contexts keep their order and mix them with nothing else."""
+        return Sessions(self.documents)
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:

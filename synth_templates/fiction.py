@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from longspan.synth_templates.dates import format_date
 from longspan.synth_templates.fiction_names import NameKind, Names
 
 NOW = 1998
@@ -29,10 +30,6 @@ _LONGEST_CAREER = 60
 _GROWN_UP = 20
 _NUM_TRIES = 8
 _CHILD_SHARE, _EFFECT_SHARE = 0.35, 0.6
-_MONTHS = (
-    *("January", "February", "March", "April", "May", "June", "July", "August", "September"),
-    *("October", "November", "December"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +206,6 @@ def draw_fiction(rng: random.Random, names: Names, num_entities: int) -> Fiction
     for entity in everything:
         facts.extend(_draw_values(rng, entity))
     return FictionWorld(everything, tuple(facts))
-
-
-def format_date(date: datetime.date) -> str:
-    """Returns a date as documents write it: "12 March 1874"."""
-    return f"{date.day} {_MONTHS[date.month - 1]} {date.year}"
 
 
 def _draw_persons(

@@ -44,9 +44,10 @@ _REAL = frozenset(
     manila medina harlem salem berne basel tunis sudan japan brasil kenya malta monaco panama peru
     sweden poland holland roland martin robin helen karen susan daniel samuel muslim roman german
     salad melon lemon robot panel model hotel solar moral royal loyal total metal pedal medal rival
-    river river season person reason poison prison button cotton mutton devil evil basin ribbon
+    river season person reason poison prison button cotton mutton devil evil basin ribbon
     preston weston kingston hilton clinton newton boston austin houston aberdeen durham romania
-    albania bolivia serbia austria nigeria liberia syria iran oman dragon bandit gorilla banana tomato potato piano radio studio volcano tornado""".split()
+    albania bolivia serbia austria nigeria liberia syria iran oman dragon bandit gorilla banana
+    tomato potato piano radio studio volcano tornado""".split()  # noqa: SIM905
 )
 
 _TOWN_ENDINGS = ("", "n", "mere", "holm", "wick", "stad", "fell", "by", "haven", "moor", "ness")

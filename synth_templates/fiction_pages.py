@@ -21,7 +21,6 @@ from longspan.synth_templates.fiction import (
     FictionFact,
     FictionWorld,
     draw_fiction,
-    format_date,
 )
 from longspan.synth_templates.fiction_names import NamePool, Names
 from longspan.synth_templates.prose import capitalised, fill, read_prose

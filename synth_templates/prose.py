@@ -22,7 +22,7 @@ _FIELD = re.compile(r"\{(\w+)\}")
 
 def read_prose(name: str) -> dict[str, Any]:
     """Returns the content of a packaged file of templates."""
-    path = files(__package__).joinpath("prose", f"{name}.yaml")
+    path = files(__package__).joinpath("texts", f"{name}.yaml")
     return dict(parse_mapping(path.read_text("utf-8"), f"prose {name}"))
 
 
