@@ -177,7 +177,9 @@ def _plan_lists(rng: random.Random, names: Names, sessions: list[_Session]) -> N
 def _plan_requests(rng: random.Random, sessions: list[_Session]) -> None:
     """Asks for the same text several times, and answers each time otherwise."""
     prose = dialogue_prose()
-    pairs = [(i, topic) for i in range(len(prose.repeat_requests)) for topic in prose.words["topic"]]
+    pairs = [
+        (i, topic) for i in range(len(prose.repeat_requests)) for topic in prose.words["topic"]
+    ]
     wanted = max(_LEAST["requests"], round(_REQUESTS_PER_SESSION * len(sessions)))
     for i, topic in rng.sample(pairs, min(wanted, len(pairs))):
         request = prose.repeat_requests[i]

@@ -182,7 +182,8 @@ class _PartMaker:
         limit = self.generator.plan.max_statement_uses
         if any(self.uses[k] + self.generator.uses[k] >= limit for k in statements(draft.proof)):
             return Rejected("statement used too often")
-        context = extend(draft.documents, self.corpus, self.tokens, self.generator.counter, rng)
+        plan, counter = self.generator.plan, self.generator.counter
+        context = extend(draft, self.corpus, self.tokens, counter, rng, plan.filling)
         if isinstance(context, Rejected):
             return context
         worded = word(draft, context.documents, rng)
@@ -215,10 +216,11 @@ class _PartMaker:
             target_tokens=self.tokens,
             input_tokens=context.input_tokens,
             passport=Passport(
-                evidence=draft.evidence,
+                evidence=draft.all_evidence,
                 proof=draft.proof,
                 options=worded.options,
-                depths=tuple(depth_of[span.document] for span in draft.evidence),
+                depths=tuple(depth_of[span.document] for span in draft.all_evidence),
+                obfuscations=draft.obfuscations,
             ),
         )
 

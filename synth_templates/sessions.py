@@ -1,4 +1,4 @@
-"""Sessions of a dialogue as documents: who said what, what was mentioned when, what was asked twice.
+"""Sessions of a dialogue as documents: what was said, mentioned and asked for, and when.
 
 A session is a document whose text is turns ("User: ...", "Assistant: ...") and whose title is its
 number and date ("Session 3, 12 March 2031"). The sessions of a corpus stand in the order of time.

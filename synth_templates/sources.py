@@ -24,6 +24,7 @@ from longspan.synth_templates.plan import (
     FictionSource,
     Plan,
     WorldSource,
+    kind_weights,
     largest_remainder,
 )
 from longspan.synth_templates.relations import Lexicon
@@ -65,7 +66,9 @@ def open_source(plan: Plan, kinds: Kinds, counter: TokenCounter) -> CorpusSource
     if isinstance(plan.source, WorldSource):
         return WorldCorpora(plan.seed, plan.source, kinds.lexicon(), counter)
     if isinstance(plan.source, FictionSource):
-        return FictionCorpora(plan.seed, plan.source, kinds.lexicon(), counter)
+        by_name = kinds.by_name()
+        asked = [by_name[name] for name in kind_weights(plan, kinds)]
+        return FictionCorpora(plan.seed, plan.source, asked, kinds.lexicon(), counter)
     return DocumentCorpora(plan.seed, plan.source, kinds.lexicon())
 
 
@@ -94,7 +97,7 @@ class WorldCorpora:
             size = _world_size(persons)
             documents = draw_world(rng, size, pool).documents(group)
             corpus = Corpus(group, documents, self.lexicon)
-            room = sum(corpus.sizes(self.counter).values())
+            room = corpus.lengths(self.counter).total
             if room >= _WORLD_MARGIN * tokens:
                 return corpus
             if self.source.persons is not None or persons >= len(NAMES["person"]):

@@ -10,7 +10,16 @@ from pydantic import Field
 
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.shapes import arithmetic, compare, path, select, table
+from longspan.synth_templates.shapes import (
+    arithmetic,
+    compare,
+    mentions,
+    path,
+    recall,
+    repeat,
+    select,
+    table,
+)
 from longspan.synth_templates.shapes.draft import Draft, Rejected
 
 Kind = Annotated[
@@ -18,10 +27,16 @@ Kind = Annotated[
     | compare.CompareKind
     | arithmetic.ArithmeticKind
     | select.SelectKind
-    | table.TableKind,
+    | table.TableKind
+    | recall.RecallKind
+    | mentions.MentionsKind
+    | repeat.RepeatKind,
     Field(discriminator="shape"),
 ]
 """A kind of any shape."""
+
+DIALOGUE_SHAPES = frozenset({"recall", "mentions", "repeat"})
+"""Shapes that ask about the sessions of a dialogue; the others ask about other documents."""
 
 Draw = Callable[[Any, Corpus, random.Random], Draft | Rejected]
 """Returns a draft of a kind drawn from a corpus, or why this draw gave none."""
@@ -34,6 +49,9 @@ DRAW: dict[str, Draw] = {
     "arithmetic": arithmetic.draw,
     "select": select.draw,
     "table": table.draw,
+    "recall": recall.draw,
+    "mentions": mentions.draw,
+    "repeat": repeat.draw,
 }
 """Shape of a kind -> how a draft is drawn."""
 
@@ -43,5 +61,8 @@ CHECK: dict[str, Check] = {
     "arithmetic": arithmetic.check,
     "select": select.check,
     "table": table.check,
+    "recall": recall.check,
+    "mentions": mentions.check,
+    "repeat": repeat.check,
 }
 """Type of a proof -> how it is executed again."""

@@ -93,10 +93,7 @@ def draw_sides(kind: SidesKind, corpus: Corpus, rng: random.Random) -> Sides | R
     steps = [hop for chain in chains for hop in chain]
     if len({hop.edge.document for hop in steps}) < len(steps):
         return Rejected("two statements in one document")
-    names = [
-        path_phrase(corpus.lexicon, chain[:-1]) if chain[:-1] else chain[-1].stated_source
-        for chain in chains
-    ]
+    names = [path_phrase(corpus.lexicon, chain[:-1], chain[0].stated_source) for chain in chains]
     subjects = tuple(chain[-1].stated_source for chain in chains)
     form = corpus.lexicon.forms[relation]
     return Sides(form, tuple(chains), tuple(names), subjects, tuple(known))
