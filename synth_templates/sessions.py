@@ -78,7 +78,10 @@ class Sessions:
 
     @cached_property
     def requests(self) -> dict[str, tuple[Reply, ...]]:
-        """The replies to each request that the user made, word for word, in order of time."""
+        """The replies to each request that the user made twice or more, in order of time.
+
+        Requests that also stand within a longer message are left out.
+        """
         found: dict[str, list[Reply]] = {}
         for document in self.documents:
             turns = list(turns_of(document))
@@ -86,7 +89,12 @@ class Sessions:
                 if (asked.role, told.role) == (USER, ASSISTANT):
                     request = document.text[asked.start : asked.end]
                     found.setdefault(request, []).append(Reply(document.id, told.start, told.end))
-        return {request: tuple(replies) for request, replies in found.items()}
+        text = "\n".join(document.text for document in self.documents)
+        return {
+            request: tuple(replies)
+            for request, replies in found.items()
+            if len(replies) > 1 and text.count(request) == len(replies)
+        }
 
     def is_first_mention(self, name: str, document: str) -> bool:
         """Returns whether a session is the first one that holds a name."""

@@ -15,7 +15,7 @@ from longspan.synth_templates.shapes.draft import Draft, Rejected, quote
 from longspan.synth_templates.shapes.mentions import check_order
 from longspan.synth_templates.shapes.recall import ORDINALS
 
-MIN_REPLY_CHARS = 100
+MIN_REPLY_CHARS = 240
 _PREFIX_CHARS = 10
 
 
@@ -35,7 +35,7 @@ def draw(kind: RepeatKind, corpus: Corpus, rng: random.Random) -> Draft | Reject
     repeated = [
         (request, replies)
         for request, replies in corpus.sessions.requests.items()
-        if 1 < len(replies) <= len(ORDINALS)
+        if len(replies) <= len(ORDINALS)
         and all(reply.end - reply.start >= MIN_REPLY_CHARS for reply in replies)
     ]
     if not repeated:
