@@ -68,11 +68,11 @@ _BOOK_TITLES = (
 )
 _FILM_TITLES = (
     *("Return to {}", "The Last Train to {}", "{} at Midnight", "The {} Affair"),
-    *("Shadows over {}", "The Man from {}", "Leaving {}", "The {} Wager", "Beyond {}"),
+    *("Shadows of {}", "The Guest of {}", "Leaving {}", "The {} Wager", "Beyond {}"),
 )
 _SONG_TITLES = (
     *("Song of {}", "{} Waltz", "Farewell to {}", "Lights of {}", "The Bells of {}"),
-    *("March of {}", "Rain over {}", "Ballad of {}"),
+    *("March of {}", "Rain in {}", "Ballad of {}"),
 )
 _RESTAURANTS = ("Grill", "Kitchen", "Tavern", "Bistro", "Diner", "Canteen")
 _STUDIOS = ("Studio", "Club", "Hall", "Centre")
