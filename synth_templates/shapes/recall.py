@@ -32,7 +32,7 @@ _CHANGING: tuple[Recall, ...] = ("latest", "first", "previous", "before", "after
 class RecallKind(KindBase):
     """A question about the history of one thing.
 
-    Its wording may use `what` ("my sister's dentist"), `word` ("Who"), for lists `noun`
+    Its wording may use `user`, `what` ("my sister's dentist"), `word` ("Who"), for lists `noun`
     ("restaurant") and `did` ("tried"), and what the operation needs: `ordinal` ("second"), `value`,
     `marker` (something else that was mentioned).
     """
@@ -72,7 +72,7 @@ def draw(kind: RecallKind, corpus: Corpus, rng: random.Random) -> Draft | Reject
             quote(corpus, mention.document, mention.start, mention.end)
             for mention in (*mentions, *marker)
         ),
-        _variables(key, proof),
+        {"user": corpus.sessions.user, **_variables(key, proof)},
         option_pool=tuple(dict.fromkeys([*own, *others])),
         names_answer=kind.operation in ("num_changes", "num_values"),
     )
