@@ -186,7 +186,7 @@ class _PartMaker:
         context = extend(draft, self.corpus, self.tokens, counter, rng, plan.filling)
         if isinstance(context, Rejected):
             return context
-        worded = word(draft, context.documents, rng)
+        worded = word(draft, self.corpus, context.documents, rng)
         if isinstance(worded, Rejected):
             return worded
         key = (worded.question, worded.target)
