@@ -1,26 +1,31 @@
 """Questions that repeat an earlier one: word for word, or nearly.
 
-Two questions are near-duplicates when the Jaccard similarity of their sets of word 3-grams, names
-included, is at least `MAX_PERCENT`. That lies below the 0.8 of published filters: those estimate it
-by MinHash, whose estimates scatter by 0.04 (128 permutations), so what passes here passes theirs.
+The measure is the Jaccard similarity of two questions' sets of word 3-grams, names included. From
+0.8 on, the usual limit, a question is a near-duplicate whatever it names: "... of the founder of
+Oslo?" after "... of the founder of Rome?" in a long question. Where both name the same, 0.7 is
+enough: a difference in a number or an adjective alone.
 
-The search is exact and needs no library. Sets of similarity t share a 3-gram among the first
-n - ceil(t n) + 1 of each, in any fixed order (prefix filter; Chaudhuri et al. 2006), and the places
-of the first shared one bound what they can share in all (positional filter; Xiao et al. 2008). The
-order is by first appearance, the latest first, so that prefixes hold names rather than wordings.
+The search is exact and needs no library, where MinHash estimates. Sets of similarity t share a
+3-gram among the first n - ceil(t n) + 1 of each, in any fixed order (prefix filter; Chaudhuri et
+al. 2006), and the places of the first shared one bound what they can share in all (positional
+filter; Xiao et al. 2008). The order is by first appearance, the latest first, so that prefixes hold
+names rather than wordings.
 
 It knows wordings only: two wordings of one question that share few words are two questions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from longspan.synth_templates.ngrams import names, ngrams, words
 
-MAX_PERCENT = 70
-"""Jaccard similarity, in percent, from which a question repeats another."""
+NEAR_PERCENT = 80
+"""Similarity, in percent, from which two questions are near-duplicates."""
+SAME_NAMES_PERCENT = 70
+"""The same for questions that name the same."""
 
 Distinct = Literal["near", "question", "answer"]
 """What two samples may not share: nearly the question, the question, or question and answer."""
@@ -41,8 +46,8 @@ class Asked:
 
     distinct: Distinct
     _keys: set[tuple[str, ...]] = field(default_factory=set)
-    _whole: NearIndex = field(default_factory=lambda: NearIndex())
-    _cores: NearIndex = field(default_factory=lambda: NearIndex())
+    _whole: Questions = field(default_factory=lambda: Questions())
+    _cores: Questions = field(default_factory=lambda: Questions())
 
     def repeats(self, question: str, target: str, core: str = "") -> str | None:
         """Returns why a question may not be asked any more, None where it may.
@@ -80,63 +85,80 @@ class Asked:
 
 
 @dataclass
-class NearIndex:
-    """Texts by their 3-grams, for finding near-duplicates exactly and one after the other."""
+class Questions:
+    """Questions among which near-duplicates are found."""
 
-    _numbers: dict[str, int] = field(default_factory=dict)
-    """3-gram -> number, by first appearance."""
+    _all: NearIndex = field(default_factory=lambda: NearIndex(NEAR_PERCENT))
+    _by_names: NearIndex = field(default_factory=lambda: NearIndex(SAME_NAMES_PERCENT))
+
+    def nearest(self, question: str) -> str | None:
+        """Returns a question of which this one is a near-duplicate, the most similar one."""
+        found = self._all.nearest(question)
+        return found if found is not None else self._by_names.nearest(question, names(question))
+
+    def add(self, question: str) -> None:
+        """Adds a question."""
+        self._all.add(question)
+        self._by_names.add(question, names(question))
+
+
+@dataclass
+class NearIndex:
+    """Texts by their 3-grams, for finding near-duplicates exactly and one after the other.
+
+    Attributes:
+        percent: Jaccard similarity from which two texts are near-duplicates.
+    """
+
+    percent: int
+    _numbers: dict[tuple[Hashable, str], int] = field(default_factory=dict)
+    """3-gram in its scope -> number, by first appearance."""
     _texts: list[str] = field(default_factory=list)
     _sets: list[frozenset[int]] = field(default_factory=list)
-    _postings: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    """3-gram -> (text, place of the 3-gram in the text's order) where it is in the prefix."""
+    _postings: dict[int, dict[tuple[int, int], list[int]]] = field(default_factory=dict)
+    """3-gram -> (size of the text's set, place of the 3-gram in its prefix) -> texts."""
 
-    def nearest(self, text: str) -> str | None:
-        """Returns the most similar text that is a near-duplicate, of several the first one added.
+    def nearest(self, text: str, scope: Hashable = None) -> str | None:
+        """Returns the most similar near-duplicate of the same scope, of equals the first added.
 
         The result depends on the texts that were added, not on those that were only looked up.
         """
-        ordered = self._ordered(text)
+        ordered = self._ordered(text, scope)
         own, size = frozenset(ordered), len(ordered)
-        visited: set[int] = set()
         best: tuple[int, int, int] | None = None  # shared, size of the union, text
-        for place, gram in enumerate(ordered[: _prefix(size)]):
-            for other, other_place in self._postings.get(gram, ()):
-                if other in visited:
-                    continue
-                visited.add(other)
-                other_size = len(self._sets[other])
+        for place, gram in enumerate(ordered[: self._prefix(size)]):
+            for (other_size, other_place), others in self._postings.get(gram, {}).items():
                 most = min(size - place, other_size - other_place)
-                if not _is_near(most, size + other_size - most):
+                if not self._is_near(most, size + other_size - most):
                     continue
-                shared = len(own & self._sets[other])
-                union = size + other_size - shared
-                match = (shared, union, other)
-                if _is_near(shared, union) and (best is None or _better(match, best)):
-                    best = match
+                for other in others:
+                    shared = len(own & self._sets[other])
+                    match = (shared, size + other_size - shared, other)
+                    if self._is_near(*match[:2]) and (best is None or _better(match, best)):
+                        best = match
         return None if best is None else self._texts[best[2]]
 
-    def add(self, text: str) -> None:
-        """Adds a text."""
-        ordered = self._ordered(text)
+    def add(self, text: str, scope: Hashable = None) -> None:
+        """Adds a text to a scope; texts of different scopes have nothing in common."""
+        ordered = self._ordered(text, scope)
         number = len(self._texts)
         self._texts.append(text)
         self._sets.append(frozenset(ordered))
-        for place, gram in enumerate(ordered[: _prefix(len(ordered))]):
-            self._postings.setdefault(gram, []).append((number, place))
+        for place, gram in enumerate(ordered[: self._prefix(len(ordered))]):
+            by_place = self._postings.setdefault(gram, {})
+            by_place.setdefault((len(ordered), place), []).append(number)
 
-    def _ordered(self, text: str) -> list[int]:
-        grams = dict.fromkeys(ngrams(words(text)))
+    def _ordered(self, text: str, scope: Hashable) -> list[int]:
+        grams = dict.fromkeys((scope, gram) for gram in ngrams(words(text)))
         numbers = [self._numbers.setdefault(gram, len(self._numbers)) for gram in grams]
         return sorted(numbers, reverse=True)
 
+    def _prefix(self, size: int) -> int:
+        """Returns how many 3-grams of a set must be compared: n - ceil(t n) + 1."""
+        return size + -(size * self.percent) // 100 + 1 if size else 0
 
-def _prefix(size: int) -> int:
-    """Returns how many 3-grams of a set of this size must be compared: n - ceil(t n) + 1."""
-    return size + -(size * MAX_PERCENT) // 100 + 1 if size else 0
-
-
-def _is_near(shared: int, union: int) -> bool:
-    return 100 * shared >= MAX_PERCENT * union
+    def _is_near(self, shared: int, union: int) -> bool:
+        return 100 * shared >= self.percent * union
 
 
 def _better(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:

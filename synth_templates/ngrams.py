@@ -27,9 +27,9 @@ def ngrams(tokens: Sequence[str], size: int = SHINGLE_WORDS) -> list[str]:
 
 
 def names(text: str) -> frozenset[str]:
-    """Returns the words that look like parts of names: with a capital or a digit, but the first.
+    """Returns the words, case folded, that look like parts of names: those with a capital.
 
-    The first word of a sentence has a capital anyway. Words are case folded.
+    The first word of a sentence is none, since it has a capital anyway; nor are numbers.
     """
     found: set[str] = set()
     for sentence in re.split(r"[.?!:]\s+", text):
@@ -37,7 +37,7 @@ def names(text: str) -> frozenset[str]:
         found.update(
             token.casefold()
             for place, token in enumerate(tokens)
-            if any(c.isdigit() for c in token) or (place and any(c.isupper() for c in token))
+            if place and any(c.isupper() for c in token)
         )
     return frozenset(found)
 

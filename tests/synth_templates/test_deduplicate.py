@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longspan.synth_templates.deduplicate import (
-    MAX_PERCENT,
     NEAR,
     NEAR_OTHER_NAMES,
+    NEAR_PERCENT,
     REPEATED,
     Asked,
     NearIndex,
@@ -25,7 +25,7 @@ def grams(text: str) -> set[str]:
 
 def near(*texts: str) -> str | None:
     *earlier, last = texts
-    index = NearIndex()
+    index = NearIndex(NEAR_PERCENT)
     for text in earlier:
         index.add(text)
     return index.nearest(last)
@@ -58,13 +58,13 @@ texts = st.lists(
 def test_the_search_finds_exactly_what_comparing_all_pairs_finds(earlier: list[str], text: str):
     similarities = [jaccard(grams(other), grams(text)) for other in earlier]
     best = max(similarities, default=0.0)
-    expected = earlier[similarities.index(best)] if 100 * best >= MAX_PERCENT else None
+    expected = earlier[similarities.index(best)] if 100 * best >= NEAR_PERCENT else None
     assert near(*earlier, text) == expected
 
 
 @given(texts, texts)
 def test_what_was_only_looked_up_changes_nothing(earlier: list[str], looked_up: list[str]):
-    index = NearIndex()
+    index = NearIndex(NEAR_PERCENT)
     for text in looked_up:
         index.nearest(text)
     for text in earlier:
@@ -83,8 +83,16 @@ def test_the_reason_says_in_what_a_question_repeats_another():
     before = asked("near", (LONG.format("Oslo"), "1900"))
     assert before.repeats(LONG.format("Oslo").upper(), "other") == REPEATED
     assert before.repeats(LONG.format("Rome"), "1900") == NEAR_OTHER_NAMES
-    assert before.repeats(LONG.format("Oslo in the north"), "1900") == NEAR
+    assert before.repeats(LONG.format("Oslo in winter"), "1900") == NEAR
     assert before.repeats("Who built Oslo?", "1900") is None
+
+
+def test_of_questions_that_name_the_same_less_similarity_is_enough():
+    # 9 words, 7 3-grams, of which the last differs: 6 shared of 8, less than 0.8.
+    before = asked("near", ("In how many towns are Karo's sales above 12?", "3"))
+    assert before.repeats("In how many towns are Karo's sales above 14?", "2") == NEAR
+    before = asked("near", ("What is the birthplace of the founder of Karo?", "Oslo"))
+    assert before.repeats("What is the birthplace of the founder of Mira?", "Rome") is None
 
 
 def test_a_choice_with_other_options_is_the_same_question():
