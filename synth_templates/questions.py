@@ -57,6 +57,11 @@ def word(
     return Worded(question, target, options)
 
 
+def core_question(question: str, options: Sequence[str]) -> str:
+    """Returns a choice without its options, "" for a question that has none."""
+    return question.replace(list_options(options), "").strip() if options else ""
+
+
 def list_options(options: Sequence[str]) -> str:
     """Returns the options as a question lists them: "Rome (A), Oslo (B)"."""
     return ", ".join(f"{o} ({x})" for o, x in zip(options, ascii_uppercase, strict=False))
