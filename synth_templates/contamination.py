@@ -187,7 +187,7 @@ def _decide(
     if same_answer and own_names and own_names == other.names:
         return True, "the same names and the same answer, other wording"
     if similarity >= WEAK:
-        return False, "a similar wording, other names" if different else "other answer"
+        return False, f"a similar wording, {'other names' if different else 'another answer'}"
     return None
 
 
