@@ -1,4 +1,4 @@
-"""Queries that nobody trusts: what is answered, what is refused, and that nothing is left behind."""
+"""Queries that nobody trusts: what is answered, what is refused, what is left behind."""
 
 import os
 import time
@@ -49,7 +49,7 @@ ATTACKS = {
     "infinite recursion": "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) "
     "SELECT count(*) FROM r",
     "cross join": "SELECT count(*) FROM data a, data b, data c, data d WHERE a.sales < d.sales",
-    "sorted cross join": "SELECT a.town FROM data a, data b, data c, data d ORDER BY a.sales+d.sales",
+    "sorted cross join": "SELECT a.town FROM data a, data b, data c, data d ORDER BY d.sales",
     "huge result": "SELECT a.town FROM data a, data b",
     "printf": "SELECT printf('%1000000000d', 1)",
     "format": "SELECT format('%.*c', 100000000, 'x')",

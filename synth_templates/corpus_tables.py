@@ -1,0 +1,150 @@
+"""Tables of one schema from several documents as one table, with a column that names the document.
+
+Tables are aligned by the normalised names of their columns. A column stays where every table has it
+with one type and one unit; what is dropped is counted with its reason. Aligning depends on the
+tables alone, so that a proof which names them can be rebuilt by anybody.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from longspan.synth_templates.cells import Cell, ColumnType
+from longspan.synth_templates.source_tables import Layout, SourceTable
+from longspan.synth_templates.sql import SqlTable, SqlType
+
+TABLE = "data"
+"""Name of the table in SQL."""
+DOCUMENT = "document"
+"""Name of the column with the title of each row's document."""
+MIN_SHARED = 0.5
+"""Shared columns over all columns (Jaccard), from which tables have one schema."""
+_SQL_TYPES: dict[ColumnType, SqlType] = {
+    "number": "REAL",
+    "year": "INTEGER",
+    "date": "TEXT",
+    "text": "TEXT",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusColumn:
+    """A column of a corpus table.
+
+    Attributes:
+        name: Name in SQL.
+        header: As the first table writes it; "" where a wide table has none.
+        type: Type of its values; that of a derived column is year.
+        unit: Unit of its values.
+        decimals: Most digits after the point.
+        values: One for each row.
+        derived_from: Header of the date column of which this is the year, "" for others.
+    """
+
+    name: str
+    header: str
+    type: ColumnType
+    unit: str
+    decimals: int
+    values: tuple[Cell, ...]
+    derived_from: str = ""
+
+
+@dataclass(frozen=True)
+class CorpusTable:
+    """Aligned tables.
+
+    Attributes:
+        sources: The tables, whose titles are distinct where there are several.
+        columns: The columns that all of them have.
+        titles: For each row the title of its document.
+        dropped: Columns that not all have, with the reason and how many tables it concerns.
+    """
+
+    sources: tuple[SourceTable, ...]
+    columns: tuple[CorpusColumn, ...]
+    titles: tuple[str, ...]
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def layout(self) -> Layout:
+        """Whether the headers of the tables are years."""
+        return self.sources[0].layout
+
+    @property
+    def schema(self) -> tuple[tuple[str, str, str], ...]:
+        """Name, type and unit of each column."""
+        return tuple((column.name, column.type, column.unit) for column in self.columns)
+
+    def to_sql(self) -> SqlTable:
+        """Returns the table as it is loaded: the document's title, then the columns."""
+        columns = tuple((column.name, _SQL_TYPES[column.type]) for column in self.columns)
+        rows = zip(self.titles, *(column.values for column in self.columns), strict=True)
+        return SqlTable(TABLE, ((DOCUMENT, "TEXT"), *columns), tuple(rows))
+
+
+def align(sources: Sequence[SourceTable]) -> CorpusTable:
+    """Returns the tables as one, with the columns that all of them have."""
+    by_name = [{column.name: column for column in source.columns} for source in sources]
+    columns: list[CorpusColumn] = []
+    dropped: Counter[str] = Counter()
+    for name in dict.fromkeys(name for columns_ in by_name for name in columns_):
+        found = [columns_[name] for columns_ in by_name if name in columns_]
+        if len(found) < len(sources):
+            dropped[f"{name}: not in every table"] += len(sources) - len(found)
+        elif len({column.data.type for column in found}) > 1:
+            dropped[f"{name}: types differ"] += len(found)
+        elif len({column.data.unit for column in found}) > 1:
+            dropped[f"{name}: units differ"] += len(found)
+        else:
+            first = found[0]
+            values = tuple(value for column in found for value in column.data.values)
+            decimals = max(column.data.decimals for column in found)
+            aligned = CorpusColumn(
+                name, first.header, first.data.type, first.data.unit, decimals, values
+            )
+            columns.append(aligned)
+            if first.data.type == "date":
+                years = tuple(year for column in found for year in column.data.years)
+                columns.append(_year_of(aligned, years))
+    titles = tuple(source.title for source in sources for _ in range(source.num_rows))
+    return CorpusTable(tuple(sources), tuple(columns), titles, dict(dropped))
+
+
+def cluster(tables: Iterable[SourceTable]) -> tuple[list[list[SourceTable]], Counter[str]]:
+    """Returns the tables of each schema, and how many were left out for which reason.
+
+    A table joins the first schema of its layout whose first table shares enough columns. A document
+    with two tables of one schema takes no part: its title would not say which is meant.
+    """
+    schemas: list[tuple[frozenset[tuple[str, str]], Layout, list[SourceTable]]] = []
+    by_column: dict[tuple[str, str], list[int]] = {}
+    for table in tables:
+        names = frozenset((column.name, column.data.type) for column in table.columns)
+        near = sorted({i for name in sorted(names) for i in by_column.get(name, ())})
+        for i in near:
+            first, layout, members = schemas[i]
+            if layout == table.layout and len(first & names) >= MIN_SHARED * len(first | names):
+                members.append(table)
+                break
+        else:
+            for name in names:
+                by_column.setdefault(name, []).append(len(schemas))
+            schemas.append((names, table.layout, [table]))
+    left_out: Counter[str] = Counter()
+    clusters = []
+    for _, _, members in schemas:
+        titles = Counter(table.title for table in members)
+        kept = [table for table in members if titles[table.title] == 1]
+        left_out["two tables of one schema under one title"] += len(members) - len(kept)
+        if len(kept) > 1:
+            clusters.append(kept)
+    return clusters, +left_out
+
+
+def _year_of(date: CorpusColumn, years: tuple[int | None, ...]) -> CorpusColumn:
+    return CorpusColumn(
+        f"{date.name}_as_year", date.header, "year", "", 0, years, derived_from=date.header
+    )
