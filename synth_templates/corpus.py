@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 
 from longspan.harness.datasets.documents import DOCUMENT_SEPARATOR, Document, render_document
 from longspan.harness.tokens import TokenCounter
+from longspan.synth_templates.corpus_tables import TableIndex
 from longspan.synth_templates.graph import Edge, Graph, find_mentions, normalise_entity
 from longspan.synth_templates.paths import Hop, PathSampler
 from longspan.synth_templates.relations import Lexicon, RelationForm, is_name
@@ -56,6 +57,11 @@ class Corpus:
             for table in find_tables(document):
                 found.setdefault((table.subject, table.column), []).append(table)
         return found
+
+    @cached_property
+    def table_index(self) -> TableIndex:
+        """Tables with typed columns, and those of one schema across documents."""
+        return TableIndex(self.documents)
 
     @cached_property
     def common_words(self) -> frozenset[str]:

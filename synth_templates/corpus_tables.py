@@ -7,13 +7,17 @@ tables alone, so that a proof which names them can be rebuilt by anybody.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
-from longspan.synth_templates.cells import Cell, ColumnType
-from longspan.synth_templates.source_tables import Layout, SourceTable
-from longspan.synth_templates.sql import SqlTable, SqlType
+from longspan.harness.datasets.documents import Document
+from longspan.synth_templates.cells import ColumnType
+from longspan.synth_templates.column_roles import CorpusColumn, Role, column_roles
+from longspan.synth_templates.source_tables import Layout, SourceTable, TableReading, read_tables
+from longspan.synth_templates.sql import Database, SqlResult, SqlTable, SqlType
 
 TABLE = "data"
 """Name of the table in SQL."""
@@ -21,6 +25,8 @@ DOCUMENT = "document"
 """Name of the column with the title of each row's document."""
 MIN_SHARED = 0.5
 """Shared columns over all columns (Jaccard), from which tables have one schema."""
+MAX_DATABASES = 16
+"""Databases that an index keeps in memory."""
 _SQL_TYPES: dict[ColumnType, SqlType] = {
     "number": "REAL",
     "year": "INTEGER",
@@ -29,30 +35,7 @@ _SQL_TYPES: dict[ColumnType, SqlType] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class CorpusColumn:
-    """A column of a corpus table.
-
-    Attributes:
-        name: Name in SQL.
-        header: As the first table writes it; "" where a wide table has none.
-        type: Type of its values; that of a derived column is year.
-        unit: Unit of its values.
-        decimals: Most digits after the point.
-        values: One for each row.
-        derived_from: Header of the date column of which this is the year, "" for others.
-    """
-
-    name: str
-    header: str
-    type: ColumnType
-    unit: str
-    decimals: int
-    values: tuple[Cell, ...]
-    derived_from: str = ""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CorpusTable:
     """Aligned tables.
 
@@ -77,6 +60,15 @@ class CorpusTable:
     def schema(self) -> tuple[tuple[str, str, str], ...]:
         """Name, type and unit of each column."""
         return tuple((column.name, column.type, column.unit) for column in self.columns)
+
+    @cached_property
+    def roles(self) -> dict[Role, tuple[CorpusColumn, ...]]:
+        """What each column may be asked for."""
+        return column_roles(self.columns, self.layout)
+
+    def has(self, roles: Mapping[Role, int]) -> bool:
+        """Returns whether there are so many columns of each role (one may have several roles)."""
+        return all(len(self.roles[role]) >= count for role, count in roles.items())
 
     def to_sql(self) -> SqlTable:
         """Returns the table as it is loaded: the document's title, then the columns."""
@@ -148,3 +140,77 @@ def _year_of(date: CorpusColumn, years: tuple[int | None, ...]) -> CorpusColumn:
     return CorpusColumn(
         f"{date.name}_as_year", date.header, "year", "", 0, years, derived_from=date.header
     )
+
+
+class TableIndex:
+    """The tables of the documents of a corpus, found once, and their databases."""
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self._documents = {document.id: document for document in documents}
+        self._titles = Counter(document.title for document in documents)
+        self._readings: dict[str, TableReading] = {}
+        self._single: dict[SourceTable, CorpusTable] = {}
+        self._with_roles: dict[tuple[Any, ...], list[SourceTable]] = {}
+        self._databases: OrderedDict[tuple[SourceTable, ...], Database] = OrderedDict()
+
+    def of_document(self, name: str) -> list[SourceTable]:
+        """Returns the tables of a document that its title and their captions tell apart."""
+        if name not in self._readings:
+            self._readings[name] = read_tables(self._documents[name])
+        return [table for table in self._readings[name].tables if self._is_named(table)]
+
+    @cached_property
+    def tables(self) -> tuple[SourceTable, ...]:
+        """All tables that can be named."""
+        return tuple(table for name in self._documents for table in self.of_document(name))
+
+    @cached_property
+    def clusters(self) -> list[list[SourceTable]]:
+        """The tables of each schema that several documents have."""
+        return cluster(self.tables)[0]
+
+    @cached_property
+    def left_out(self) -> dict[str, int]:
+        """Reason -> number of tables that were left out."""
+        whole: Counter[str] = Counter(cluster(self.tables)[1])
+        for reading in self._readings.values():
+            whole.update(reading.left_out)
+            whole["no title or caption of its own"] += sum(
+                not self._is_named(table) for table in reading.tables
+            )
+        return dict(sorted((+whole).items()))
+
+    def with_roles(self, roles: Mapping[Role, int], layout: Layout) -> list[SourceTable]:
+        """Returns the tables of a layout that have so many columns of each role."""
+        key = (layout, *sorted(roles.items()))
+        if key not in self._with_roles:
+            self._with_roles[key] = [
+                table
+                for table in self.tables
+                if table.layout == layout and self.align([table]).has(roles)
+            ]
+        return self._with_roles[key]
+
+    def align(self, sources: Sequence[SourceTable]) -> CorpusTable:
+        """Returns tables as one; single ones are kept."""
+        if len(sources) > 1:
+            return align(sources)
+        if sources[0] not in self._single:
+            self._single[sources[0]] = align(sources)
+        return self._single[sources[0]]
+
+    def run(self, table: CorpusTable, sql: str) -> SqlResult:
+        """Returns what a query gives on a table; the databases of the last few are kept.
+
+        Raises:
+            SynthesisError: the query is refused or fails.
+        """
+        if table.sources not in self._databases:
+            self._databases[table.sources] = Database([table.to_sql()])
+            if len(self._databases) > MAX_DATABASES:
+                self._databases.popitem(last=False)[1].close()
+        self._databases.move_to_end(table.sources)
+        return self._databases[table.sources].run(sql)
+
+    def _is_named(self, table: SourceTable) -> bool:
+        return table.is_named and bool(table.title) and self._titles[table.title] == 1

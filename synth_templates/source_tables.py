@@ -50,7 +50,7 @@ _GAP = re.compile(r" {2,}|\t+")
 _SLUG = re.compile(r"[^a-z0-9]+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Column:
     """A column of a table.
 
@@ -65,7 +65,7 @@ class Column:
     data: TypedColumn
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SourceTable:
     """A table of a document.
 
