@@ -7,8 +7,6 @@ in `<out>.work` until the task set appears under its name.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import sys
 from collections import Counter
@@ -23,9 +21,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from longspan.harness.datasets.document_files import input_fingerprint
 from longspan.harness.datasets.documents import Document
 from longspan.harness.errors import SynthesisError
-from longspan.harness.files import file_hash
 from longspan.harness.taskset import SPLITS, SampleRow, TaskSet, write_taskset
 from longspan.harness.tokens import EstimatedTokens, TokenCounter, load_tokenizer
 from longspan.synth_templates.card import render_card
@@ -248,7 +246,4 @@ def _input_fingerprint(plan: Plan) -> str:
     """Returns a digest of the files that a documents source reads; "" for worlds."""
     if not isinstance(plan.source, DocumentsSource):
         return ""
-    path = plan.source.path
-    found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    facts = [(file.relative_to(path).as_posix(), file_hash(file)) for file in found]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return input_fingerprint(plan.source.path)
