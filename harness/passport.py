@@ -119,6 +119,8 @@ class SqlProof(_Frozen):
     """Whether the second cell ranks the rows, and must differ between the first two."""
     decimals: int = Field(ge=0)
     """To how many decimals a number is rounded."""
+    exact: bool = False
+    """Whether that is how many it has, so that the question asks for the exact value."""
     unit: str = ""
     """Unit of the answer."""
 

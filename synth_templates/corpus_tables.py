@@ -147,7 +147,7 @@ class TableIndex:
 
     def __init__(self, documents: Sequence[Document]) -> None:
         self._documents = {document.id: document for document in documents}
-        self._titles = Counter(document.title for document in documents)
+        self._titles = Counter(document.title.casefold() for document in documents)
         self._readings: dict[str, TableReading] = {}
         self._single: dict[SourceTable, CorpusTable] = {}
         self._with_roles: dict[tuple[Any, ...], list[SourceTable]] = {}
@@ -168,6 +168,14 @@ class TableIndex:
     def clusters(self) -> list[list[SourceTable]]:
         """The tables of each schema that several documents have."""
         return cluster(self.tables)[0]
+
+    def links(self) -> list[tuple[str, str]]:
+        """Returns pairs of documents with tables of one schema: apart, they answer less."""
+        return [
+            (first.document, second.document)
+            for members in self.clusters
+            for first, second in zip(members, members[1:], strict=False)
+        ]
 
     @cached_property
     def left_out(self) -> dict[str, int]:
@@ -213,4 +221,5 @@ class TableIndex:
         return self._databases[table.sources].run(sql)
 
     def _is_named(self, table: SourceTable) -> bool:
-        return table.is_named and bool(table.title) and self._titles[table.title] == 1
+        is_unique = self._titles[table.title.casefold()] == 1
+        return table.is_named and is_unique and bool(table.title) and '"' not in table.title

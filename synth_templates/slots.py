@@ -18,11 +18,13 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from longspan.synth_templates.cells import Cell
 from longspan.synth_templates.column_roles import CorpusColumn, Role
 from longspan.synth_templates.corpus_tables import CorpusTable
+from longspan.synth_templates.source_tables import LABELS_NAME, VALUE_NAME, YEAR_NAME
 from longspan.synth_templates.sql import quote_name, quote_value
 from longspan.synth_templates.tables import format_number
 
 _MIDDLE = (0.2, 0.8)
 """Quantiles between which thresholds are drawn, so that neither all nor no rows pass."""
+_UNHEADED = {YEAR_NAME: "year", VALUE_NAME: "figure", LABELS_NAME: "label in the first column"}
 _DIGITS = 2
 """Significant digits of a threshold."""
 
@@ -118,7 +120,7 @@ def _named(column: CorpusColumn) -> Filling:
     if column.derived_from:
         wording = f'year of "{column.derived_from}"'
     elif not column.header:
-        wording = "year" if column.type == "year" else "value"
+        wording = _UNHEADED[column.name]
     return Filling(quote_name(column.name), wording, column)
 
 

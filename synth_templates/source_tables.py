@@ -40,10 +40,14 @@ MIN_YEARS = 3
 MAX_CAPTION_CHARS = 120
 YEAR_NAME, VALUE_NAME = "table_year", "table_value"
 """Columns that a wide table is turned into."""
+LABELS_NAME = "table_labels"
+"""A first column without a header."""
 _DELIMITERS = {"csv": ",;|\t", "tsv": "\t"}
 _MARKDOWN_RULE = re.compile(r"^[ >]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)+\|?[ \t]*$", re.M)
 _TOTALS = re.compile(r"(?:grand |sub-?)?(?:total|sum|average|mean|median|overall|all)\b", re.I)
-_MARKS = re.compile(r"\*\*|__|`|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|<br\s*/?>|\\(?=[|*_$])")
+_MARKS = re.compile(
+    r"\\(?P<escaped>[^\sA-Za-z0-9])|\*\*|__|`|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|<br\s*/?>|¶"
+)
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*(?: \"[^\"]*\")?\)")
 _CAPTION = re.compile(r"(?:table|tab\.)\s*\w*\s*[.:]", re.I)
 _GAP = re.compile(r" {2,}|\t+")
@@ -118,14 +122,15 @@ def read_tables(document: Document) -> TableReading:
     reading = TableReading()
     grids = list(_find_grids(document, reading.left_out))
     captions = Counter(grid.caption.casefold() for grid in grids)
+    captions[""] = 0
     for grid in grids:
         try:
             table = _type_grid(document, grid)
         except _LeftOut as reason:
             reading.left_out[str(reason)] += 1
             continue
-        is_named = len(grids) == 1 or (captions[grid.caption.casefold()] == 1 and grid.caption)
-        reading.tables.append(replace(table, is_named=bool(is_named)))
+        is_named = len(grids) == 1 or captions[grid.caption.casefold()] == 1
+        reading.tables.append(replace(table, is_named=is_named))
     return reading
 
 
@@ -174,7 +179,7 @@ def _markdown_grids(text: str) -> Iterator[_Grid]:
     for place, token in enumerate(tokens):
         if token.type in ("heading_open", "paragraph_open"):
             text_before = tokens[place + 1].content
-            if token.type == "heading_open" or _is_caption(text_before):
+            if token.markup.startswith("#") or _CAPTION.match(_plain(text_before)):
                 caption = _plain(text_before)
         elif token.type == "table_open":
             rows = []
@@ -185,7 +190,8 @@ def _markdown_grids(text: str) -> Iterator[_Grid]:
         elif token.type == "table_close" and rows:
             first, last = _lines(tokens, place)
             start, end = starts[first], starts[min(last, len(starts) - 1)]
-            yield _Grid(rows, start, start + len(text[start:end].rstrip()), caption)
+            usable = caption if len(caption) <= MAX_CAPTION_CHARS and '"' not in caption else ""
+            yield _Grid(rows, start, start + len(text[start:end].rstrip()), usable.rstrip(" :"))
             caption = ""
 
 
@@ -208,7 +214,7 @@ def _aligned_grids(text: str) -> Iterator[_Grid]:
             block.append(cells)
         else:
             if len(block) > MIN_ROWS and _has_header(block):
-                yield _Grid(block, start, end, before if _is_caption(before) else "")
+                yield _Grid(block, start, end, before if _CAPTION.match(before) else "")
             block = []
             before = line.strip() or before
         offset += len(line)
@@ -222,24 +228,21 @@ def _has_header(block: list[list[str]]) -> bool:
 
 
 def _plain(cell: str) -> str:
-    return " ".join(_MARKS.sub("", _LINK.sub(r"\1", cell)).split())
-
-
-def _is_caption(paragraph: str) -> bool:
-    short = len(paragraph) <= MAX_CAPTION_CHARS and "\n" not in paragraph.strip()
-    return short and bool(_CAPTION.match(_plain(paragraph)) or paragraph.rstrip().endswith(":"))
+    """Returns the text of a cell or heading without marks of Markdown."""
+    unlinked = _LINK.sub(r"\1", cell)
+    return " ".join(_MARKS.sub(lambda found: found["escaped"] or "", unlinked).split())
 
 
 def _type_grid(document: Document, grid: _Grid) -> SourceTable:
     header, *rows = grid.rows
-    headers = [" ".join(cell.replace("\ufeff", "").split()) for cell in header]
+    headers = [" ".join(cell.strip("\ufeff'\" ").split()) for cell in header]
     if not MIN_ROWS <= len(rows) <= MAX_ROWS or not 2 <= len(headers) <= MAX_COLUMNS:
         raise _LeftOut(f"not {MIN_ROWS} to {MAX_ROWS} rows and 2 to {MAX_COLUMNS} columns")
     if any(len(row) != len(headers) for row in rows):
         raise _LeftOut("rows of several lengths")
     if any(len(cell) > MAX_CELL_CHARS for row in rows for cell in row):
         raise _LeftOut(f"a cell of more than {MAX_CELL_CHARS} characters")
-    columns = {i: [row[i] for row in rows] for i, name in enumerate(headers) if name}
+    columns = {i: [row[i] for row in rows] for i, name in enumerate(headers) if name or i == 0}
     years = [i for i in columns if parse_year(headers[i]) is not None]
     if any(parse_quantity(headers[i]) for i in columns if i not in years) or not columns:
         raise _LeftOut("no header")
@@ -254,14 +257,18 @@ def _type_grid(document: Document, grid: _Grid) -> SourceTable:
         raise _LeftOut("two columns of one name, or fewer than two columns")
     if any(_has_totals(column) for column in typed):
         raise _LeftOut("a row of totals")
-    caption = grid.caption[:MAX_CAPTION_CHARS].rstrip(" :")
     columns_ = tuple(typed)
-    return SourceTable(document.id, document.title, caption, grid.start, grid.end, layout, columns_)
+    return SourceTable(
+        document.id, document.title, grid.caption, grid.start, grid.end, layout, columns_
+    )
 
 
 def _column(header: str, cells: Sequence[str]) -> Column | None:
+    """Returns a column; the first may lack a header if it holds labels (numbers count rows)."""
     data = type_column(header, cells)
-    return Column(header, slug(header), data) if data else None
+    if data is None or not (header or data.type == "text"):
+        return None
+    return Column(header, slug(header) if header else LABELS_NAME, data)
 
 
 def _melt(headers: list[str], columns: dict[int, list[str]], years: list[int]) -> list[Column]:

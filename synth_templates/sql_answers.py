@@ -12,9 +12,13 @@ from longspan.synth_templates.sql import Cell
 AnswerType = Literal["number", "whole", "name"]
 """A rounded number, a number without decimals (a count, a year), or a text of the table."""
 MAX_DECIMALS = 8
+MAX_SOURCE_DECIMALS = 4
+"""Where a table shows more, answers are rounded to so many."""
 _SIGNIFICANT_DIGITS = 3
 _TIE = 1e-9
 _DOUBTFUL = 1e-6
+_SUM_ERROR = 1e-11
+"""Relative error of a sum of thousands of floats, with room to spare."""
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 
@@ -73,9 +77,11 @@ def decimals_for(value: Cell, at_least: int) -> int:
     return min(MAX_DECIMALS, max(at_least, leading_zeros + _SIGNIFICANT_DIGITS))
 
 
-def rounding_phrase(decimals: int, unit: str) -> str:
+def rounding_phrase(decimals: int, unit: str, *, exact: bool) -> str:
     """Returns the sentence that says how a number is to be given."""
     measured = f" in {unit}" if unit else ""
+    if exact:
+        return f"Give the exact value{measured}."
     if decimals == 0:
         return f"Round the answer{measured} to a whole number."
     places = _WORDS[decimals] if decimals < len(_WORDS) else str(decimals)
@@ -89,7 +95,7 @@ def _number(cell: Cell) -> float:
 def _round(value: float, decimals: int) -> Answer:
     """Returns the rounded number; one so near a half that rules of rounding differ is refused."""
     scaled = abs(value) * 10**decimals
-    if abs(scaled % 1 - 0.5) < max(_DOUBTFUL, scaled * _TIE):
+    if abs(scaled % 1 - 0.5) < max(_DOUBTFUL, scaled * _SUM_ERROR):
         return Answer("", "doubtful rounding")
     text = f"{value:.{decimals}f}"
-    return Answer(text.lstrip("-") if float(text) == 0 else text)
+    return Answer(text) if float(text) else Answer("", "zero")

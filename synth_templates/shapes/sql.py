@@ -19,8 +19,9 @@ from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.shapes.draft import Draft, Rejected, quote
 from longspan.synth_templates.slots import Filling, Slot, fill, roles_of
 from longspan.synth_templates.source_tables import Layout, SourceTable
-from longspan.synth_templates.sql import quote_name, same_rows
+from longspan.synth_templates.sql import Cell, quote_name, same_rows
 from longspan.synth_templates.sql_answers import (
+    MAX_SOURCE_DECIMALS,
     AnswerType,
     decimals_for,
     read_answer,
@@ -92,7 +93,7 @@ def draw(kind: SqlKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
     except SynthesisError as error:
         return Rejected(_cause(error))
     measures = [f for n, f in slots.items() if kind.slots[n].column in ("measure", "amount")]
-    decimals = _decimals(kind, measures, result.rows)
+    decimals, exact = _decimals(kind, measures, result.rows)
     answer = read_answer(result.rows, kind.answer, decimals, ranked=kind.ranked)
     if answer.problem:
         return Rejected(answer.problem)
@@ -105,13 +106,14 @@ def draw(kind: SqlKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
         answer=kind.answer,
         ranked=kind.ranked,
         decimals=decimals,
+        exact=exact,
         unit=_unit(kind, measures),
     )
     variables = {name: filling.wording for name, filling in slots.items()}
     variables |= {
         "table": table_phrase(sources),
         "documents": _listed([source.title for source in sources], "or"),
-        "rounding": rounding_phrase(decimals, proof.unit),
+        "rounding": rounding_phrase(decimals, proof.unit, exact=exact),
     }
     evidence = tuple(quote(corpus, s.document, s.start, s.end) for s in sources)
     is_named = kind.names_answer or kind.answer != "name"
@@ -142,8 +144,8 @@ def check(proof: SqlProof, row: SampleRow, corpus: Corpus) -> tuple[list[str], s
     for title in (source.title for source in found):
         if not find_mentions(title, row.question):
             problems.append(f"question does not name {title!r}")
-    is_rounded = proof.answer == "number"
-    if is_rounded and rounding_phrase(proof.decimals, proof.unit) not in row.question:
+    rounding = rounding_phrase(proof.decimals, proof.unit, exact=proof.exact)
+    if proof.answer == "number" and rounding not in row.question:
         problems.append("question does not say how to round")
     return problems, answer.text
 
@@ -153,8 +155,8 @@ def table_phrase(sources: Sequence[SourceTable]) -> str:
     if len(sources) > 1:
         return f"the tables of the documents {_listed([s.title for s in sources], 'and')}"
     source = sources[0]
-    named = f' "{source.caption}"' if source.caption and '"' not in source.caption else ""
-    return f'the table{named} of the document "{source.title}"'
+    under = f' under "{source.caption}"' if source.caption else ""
+    return f'the table{under} in the document "{source.title}"'
 
 
 def _draw_sources(kind: SqlKind, corpus: Corpus, rng: random.Random) -> list[SourceTable] | None:
@@ -181,13 +183,15 @@ def _find_source(span: EvidenceSpan, corpus: Corpus) -> SourceTable | None:
 
 
 def _decimals(
-    kind: SqlKind, measures: Sequence[Filling], rows: Sequence[Sequence[float | int | str | None]]
-) -> int:
+    kind: SqlKind, measures: Sequence[Filling], rows: Sequence[Sequence[Cell]]
+) -> tuple[int, bool]:
+    """Returns to how many decimals the answer is rounded, and whether that leaves it exact."""
     if kind.answer != "number":
-        return 0
+        return 0, True
     if kind.decimals == "source":
-        return max((f.column.decimals for f in measures if f.column), default=0)
-    return decimals_for(rows[0][0] if rows and rows[0] else None, kind.decimals)
+        shown = max((f.column.decimals for f in measures if f.column), default=0)
+        return min(shown, MAX_SOURCE_DECIMALS), shown <= MAX_SOURCE_DECIMALS
+    return decimals_for(rows[0][0] if rows and rows[0] else None, kind.decimals), False
 
 
 def _unit(kind: SqlKind, measures: Sequence[Filling]) -> str:
