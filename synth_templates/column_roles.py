@@ -36,11 +36,11 @@ zipcode postcode phone lat lon long latitude longitude year years yr month month
 quarter week hour minute date version seed subject individual case person patient block key
 serial fips unnamed level constant dummy flag treatment class label cluster replicate rep sex
 gender race"""
-_NO_AMOUNT = """rate rates ratio percent percentage pct per perc share index price prices avg
-average mean median temp temperature score scores grade gpa age log ln growth density weight
-height width length speed velocity pressure angle position concentration ph iq mpg bmi pr prop
-proportion probability std sd se var variance min max quantile deviation diff difference change
-cpi infl inflation gdpdefl unemp unemployment"""
+_NO_AMOUNT = """time times pos rowpos colpos stage rate rates ratio percent percentage pct per
+perc share index price prices avg average mean median temp temperature score scores grade gpa
+age log ln growth density weight height width length speed velocity pressure angle position
+concentration ph iq mpg bmi pr prop proportion probability std sd se var variance min max
+quantile deviation diff difference change cpi infl inflation gdpdefl unemp unemployment"""
 _NO_MEASURE_WORDS = frozenset(_NO_MEASURE.split())
 _NO_AMOUNT_WORDS = frozenset(_NO_AMOUNT.split())
 

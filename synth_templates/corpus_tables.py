@@ -25,6 +25,7 @@ DOCUMENT = "document"
 """Name of the column with the title of each row's document."""
 MIN_SHARED = 0.5
 """Shared columns over all columns (Jaccard), from which tables have one schema."""
+MIN_WORD_LETTERS = 3
 MAX_DATABASES = 16
 """Databases that an index keeps in memory."""
 _SQL_TYPES: dict[ColumnType, SqlType] = {
@@ -118,7 +119,7 @@ def cluster(tables: Iterable[SourceTable]) -> tuple[list[list[SourceTable]], Cou
         near = sorted({i for name in sorted(names) for i in by_column.get(name, ())})
         for i in near:
             first, layout, members = schemas[i]
-            if layout == table.layout and len(first & names) >= MIN_SHARED * len(first | names):
+            if layout == table.layout and _is_one_schema(first, names):
                 members.append(table)
                 break
         else:
@@ -134,6 +135,13 @@ def cluster(tables: Iterable[SourceTable]) -> tuple[list[list[SourceTable]], Cou
         if len(kept) > 1:
             clusters.append(kept)
     return clusters, +left_out
+
+
+def _is_one_schema(first: frozenset[tuple[str, str]], other: frozenset[tuple[str, str]]) -> bool:
+    """Whether enough columns are shared, one at least under a word: "x" and "V1" are no names."""
+    shared = first & other
+    is_worded = any(sum(c.isalpha() for c in name) >= MIN_WORD_LETTERS for name, _ in shared)
+    return is_worded and len(shared) >= MIN_SHARED * len(first | other)
 
 
 def _year_of(date: CorpusColumn, years: tuple[int | None, ...]) -> CorpusColumn:

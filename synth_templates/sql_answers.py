@@ -11,6 +11,8 @@ from longspan.synth_templates.sql import Cell
 
 AnswerType = Literal["number", "whole", "name"]
 """A rounded number, a number without decimals (a count, a year), or a text of the table."""
+MIN_NAME_CHARS = 2
+"""Letters and digits of a name; "A" is an article to a scorer."""
 MAX_DECIMALS = 8
 MAX_SOURCE_DECIMALS = 4
 """Where a table shows more, answers are rounded to so many."""
@@ -36,7 +38,7 @@ class Answer:
 
 
 def read_answer(
-    rows: Sequence[Sequence[Cell]], answer: AnswerType, decimals: int, *, ranked: bool
+    rows: Sequence[Sequence[Cell]], answer: AnswerType, decimals: int, *, ranked: bool, exact: bool
 ) -> Answer:
     """Returns the one answer that the rows of a query give.
 
@@ -46,6 +48,7 @@ def read_answer(
         decimals: To how many decimals a number is rounded.
         ranked: The answer is the first cell of the first row, and the second cell, by which rows
             are ranked, must differ between the first two rows.
+        exact: A number has no more decimals than that, so zeros at its end say nothing.
     """
     if not rows or any(cell is None for cell in rows[0]):
         return Answer("", "no value")
@@ -60,13 +63,13 @@ def read_answer(
         return Answer("", "more than one row")
     value = rows[0][0]
     if answer == "name":
-        is_name = isinstance(value, str) and value.strip()
-        return Answer(value) if isinstance(value, str) and is_name else Answer("", "no name")
+        is_name = isinstance(value, str) and sum(map(str.isalnum, value)) >= MIN_NAME_CHARS
+        return Answer(str(value)) if is_name else Answer("", "no name")
     if isinstance(value, str) or value is None:
         return Answer("", "no number")
     if answer == "whole":
         return Answer(str(int(value))) if value == int(value) else Answer("", "no whole number")
-    return _round(float(value), decimals)
+    return _round(float(value), decimals, exact=exact)
 
 
 def decimals_for(value: Cell, at_least: int) -> int:
@@ -92,10 +95,12 @@ def _number(cell: Cell) -> float:
     return float(cell) if isinstance(cell, int | float) else math.nan
 
 
-def _round(value: float, decimals: int) -> Answer:
+def _round(value: float, decimals: int, *, exact: bool) -> Answer:
     """Returns the rounded number; one so near a half that rules of rounding differ is refused."""
     scaled = abs(value) * 10**decimals
     if abs(scaled % 1 - 0.5) < max(_DOUBTFUL, scaled * _SUM_ERROR):
         return Answer("", "doubtful rounding")
     text = f"{value:.{decimals}f}"
+    if exact and decimals:
+        text = text.rstrip("0").rstrip(".")
     return Answer(text) if float(text) else Answer("", "zero")

@@ -94,7 +94,7 @@ def draw(kind: SqlKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
         return Rejected(_cause(error))
     measures = [f for n, f in slots.items() if kind.slots[n].column in ("measure", "amount")]
     decimals, exact = _decimals(kind, measures, result.rows)
-    answer = read_answer(result.rows, kind.answer, decimals, ranked=kind.ranked)
+    answer = read_answer(result.rows, kind.answer, decimals, ranked=kind.ranked, exact=exact)
     if answer.problem:
         return Rejected(answer.problem)
     proof = SqlProof(
@@ -139,7 +139,9 @@ def check(proof: SqlProof, row: SampleRow, corpus: Corpus) -> tuple[list[str], s
         return [str(error)], ""
     if not same_rows(result.rows, proof.rows):
         return [f"query gives {result.rows[:2]}, but the proof says {proof.rows[:2]}"], ""
-    answer = read_answer(result.rows, proof.answer, proof.decimals, ranked=proof.ranked)
+    answer = read_answer(
+        result.rows, proof.answer, proof.decimals, ranked=proof.ranked, exact=proof.exact
+    )
     problems = [answer.problem] if answer.problem else []
     for title in (source.title for source in found):
         if not find_mentions(title, row.question):
@@ -155,8 +157,9 @@ def table_phrase(sources: Sequence[SourceTable]) -> str:
     if len(sources) > 1:
         return f"the tables of the documents {_listed([s.title for s in sources], 'and')}"
     source = sources[0]
-    under = f' under "{source.caption}"' if source.caption else ""
-    return f'the table{under} in the document "{source.title}"'
+    if source.caption:
+        return f'the table under "{source.caption}" in the document "{source.title}"'
+    return f'the table of the document "{source.title}"'
 
 
 def _draw_sources(kind: SqlKind, corpus: Corpus, rng: random.Random) -> list[SourceTable] | None:
