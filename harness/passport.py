@@ -81,12 +81,17 @@ class CompareProof(_Frozen):
         return tuple(step for side in self.sides for step in side)
 
 
-class SharedProof(_Frozen):
-    """A statement about a given subject, and those of candidates of which one has its object."""
+class SelectProof(_Frozen):
+    """A chain, and a statement about each candidate: the answer's object is the chain's end."""
 
-    type: Literal["shared"] = "shared"
-    steps: tuple[ProofStep, ...] = Field(min_length=3)
-    """First the statement about the given subject, then one for each candidate."""
+    type: Literal["select"] = "select"
+    path: Chain
+    candidates: tuple[ProofStep, ...] = Field(min_length=2)
+
+    @property
+    def steps(self) -> tuple[ProofStep, ...]:
+        """All steps in order of the evidence: the chain, then the candidates."""
+        return (*self.path, *self.candidates)
 
 
 class TableProof(_Frozen):
@@ -125,7 +130,7 @@ class SqlProof(_Frozen):
     """Unit of the answer."""
 
 
-AnyProof = PathProof | CompareProof | SharedProof | TableProof | SqlProof
+AnyProof = PathProof | CompareProof | SelectProof | TableProof | SqlProof
 Proof = Annotated[AnyProof, Field(discriminator="type")]
 
 
@@ -136,6 +141,26 @@ def statements(proof: AnyProof) -> list[tuple[str, ...]]:
     if isinstance(proof, SqlProof):
         return [("\0".join(sorted(proof.documents)), *proof.measures)]
     return [(s.document, s.subject, s.relation, s.object) for s in proof.steps]
+
+
+class Constraint(_Frozen):
+    """One thing that a description says of its entity."""
+
+    statement: ProofStep
+    """What a document states of the entity."""
+    years: tuple[int, int] | None = None
+    """The time that the description names instead of the date: first and last year."""
+
+
+class Obfuscation(_Frozen):
+    """An entity that the question describes instead of naming it."""
+
+    entity: str
+    """The entity as its document names it."""
+    text: str
+    """The description as it stands in the question."""
+    constraints: tuple[Constraint, ...] = Field(min_length=1)
+    """What it says; their evidence follows that of the proof, in order."""
 
 
 class Vote(_Frozen):
@@ -158,12 +183,13 @@ class Passport(_Frozen):
     """Evidence, proof and history of a sample."""
 
     evidence: tuple[EvidenceSpan, ...] = Field(min_length=1)
+    """The spans of the proof, then those of its obfuscations."""
     proof: Proof
     options: tuple[str, ...] = ()
     """Options of a multiple-choice sample, in the order of their letters."""
     depths: tuple[float, ...] = ()
     """For each evidence span, the fraction of the context's tokens before its document."""
-    obfuscations: tuple[str, ...] = ()
+    obfuscations: tuple[Obfuscation, ...] = ()
     votes: tuple[Vote, ...] = ()
     cost: Cost = Cost()
 

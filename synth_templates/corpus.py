@@ -12,10 +12,18 @@ from functools import cached_property, lru_cache
 
 from longspan.harness.datasets.documents import DOCUMENT_SEPARATOR, Document, render_document
 from longspan.harness.tokens import TokenCounter
+from longspan.synth_templates.aliases import Aliases, find_aliases
 from longspan.synth_templates.corpus_tables import TableIndex
-from longspan.synth_templates.graph import Edge, Graph, find_mentions, normalise_entity
+from longspan.synth_templates.graph import (
+    Edge,
+    Graph,
+    find_mentions,
+    is_page_of,
+    normalise_entity,
+    split_sentences,
+)
 from longspan.synth_templates.paths import Hop, PathSampler
-from longspan.synth_templates.relations import Lexicon, RelationForm, is_name
+from longspan.synth_templates.relations import Lexicon, RelationForm, is_name, numeric_value
 from longspan.synth_templates.tables import Table, find_tables
 
 MAX_ANSWER_CHARS = 60
@@ -31,6 +39,8 @@ class Corpus:
         self.lexicon = lexicon
         self._functional: dict[str, list[Edge]] = {}
         self._samplers: dict[tuple[str, bool], PathSampler] = {}
+        self._selections: dict[str, dict[str, list[Edge]]] = {}
+        self._years: dict[str, list[tuple[str, int | None]]] = {}
         self._ends: dict[tuple[str, bool], tuple[str, ...]] = {}
         self._sizes: dict[str, dict[str, int]] = {}
 
@@ -42,7 +52,16 @@ class Corpus:
     @cached_property
     def graph(self) -> Graph:
         """The graph of all triples."""
-        return Graph.build(self.documents, self.lexicon.canonical)
+        return Graph.build(self.documents, self.lexicon.canonical, self.key)
+
+    @cached_property
+    def aliases(self) -> Aliases:
+        """The names that mean the same entity."""
+        return find_aliases(self.documents, self.lexicon.aliases)
+
+    def key(self, name: str) -> str:
+        """Returns the key of the entity that a name means."""
+        return self.aliases.key(name)
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:
@@ -100,6 +119,16 @@ class Corpus:
             ]
         return self._functional[relation]
 
+    def selections(self, relation_group: str) -> dict[str, list[Edge]]:
+        """Returns by object the statements of relations with a clause, of functional subjects."""
+        if relation_group not in self._selections:
+            found: dict[str, list[Edge]] = {}
+            for relation in sorted(self.lexicon.invertible(relation_group)):
+                for edge in self.functional_edges(relation):
+                    found.setdefault(edge.object, []).append(edge)
+            self._selections[relation_group] = found
+        return self._selections[relation_group]
+
     def sampler(self, relation_group: str, *, inverse: bool = False) -> PathSampler:
         """Returns the sampler of paths over a group of relations, also backwards if asked."""
         key = (relation_group, inverse)
@@ -117,6 +146,20 @@ class Corpus:
                 for document in self.documents
             }
         return self._sizes[counter.name]
+
+    def years(self, relation: str) -> list[tuple[str, int | None]]:
+        """Returns each claimed date of a relation as (key of the subject, year if understood)."""
+        if relation not in self._years:
+            self._years[relation] = [
+                (subject, None if (year := numeric_value(object_)) is None else int(year))
+                for object_, subjects in self.graph.claimants.get(relation, {}).items()
+                for subject in subjects
+            ]
+        return self._years[relation]
+
+    def is_stated(self, hop: Hop) -> bool:
+        """Returns whether a statement about a named entity can be trusted as it stands."""
+        return self._is_askable(hop, True)
 
     def _is_askable(self, hop: Hop, last: bool) -> bool:
         """Whether a step can be asked: names, a short answer, a statement that can be trusted.
@@ -138,15 +181,36 @@ class Corpus:
     def _is_stated(self, edge: Edge, form: RelationForm) -> bool:
         document = self.by_id[edge.document]
         passage = document.text[edge.start : edge.end]
-        if form.cues and not _cue_pattern(form.cues).search(passage):
+        if form.cues and not _has_cue(edge.stated.object, form.cues, passage):
             return False
-        if normalise_entity(document.title) == edge.subject:
+        if form.event and _is_agent(edge.stated.subject, form.cues, passage):
+            return False
+        if is_page_of(document, edge.stated.subject):
             return True
+        if len(edge.subject.split()) == 1 and edge.stated.subject not in document.title:
+            return False  # "Ruth died in 1992": who is Ruth?
         subjects = find_mentions(edge.stated.subject, passage)
         objects = find_mentions(edge.stated.object, passage)
         return bool(subjects and objects) and subjects[0] < objects[0]
 
 
+def _has_cue(object_: str, cues: tuple[str, ...], passage: str) -> bool:
+    """Whether a sentence that names the object holds a cue."""
+    return any(
+        _cue_pattern(cues).search(passage[start:end])
+        for start, end in split_sentences(passage)
+        if find_mentions(object_, passage[start:end])
+    )
+
+
 @lru_cache(maxsize=1024)
 def _cue_pattern(cues: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(r"\b(?:" + "|".join(map(re.escape, cues)) + ")", re.IGNORECASE)
+
+
+def _is_agent(subject: str, cues: tuple[str, ...], passage: str) -> bool:
+    """Whether the subject did it rather than had it done: "Admiral Twin released their album"."""
+    name = re.escape(subject)
+    done = f"{name} (?:{'|'.join(map(re.escape, cues))})\\w* (?!in\\b|on\\b|at\\b|around\\b|\\d)"
+    by = f"\\bby (?:\\S+ )?{name}"
+    return bool(re.search(f"{done}|{by}", passage, re.IGNORECASE))
