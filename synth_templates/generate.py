@@ -182,7 +182,8 @@ class _PartMaker:
         limit = self.generator.plan.max_statement_uses
         if any(self.uses[k] + self.generator.uses[k] >= limit for k in statements(draft.proof)):
             return Rejected("statement used too often")
-        context = extend(draft.documents, self.corpus, self.tokens, self.generator.counter, rng)
+        plan, counter = self.generator.plan, self.generator.counter
+        context = extend(draft, self.corpus, self.tokens, counter, rng, plan.filling)
         if isinstance(context, Rejected):
             return context
         worded = word(draft, context.documents, rng)

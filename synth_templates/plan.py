@@ -14,6 +14,7 @@ from longspan.harness.errors import SynthesisError
 from longspan.harness.files import read_mapping
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.validation import describe_validation
+from longspan.synth_templates.extend import Distractors
 from longspan.synth_templates.filters import Filters
 from longspan.synth_templates.kind_files import Kinds, SourceName
 from longspan.synth_templates.world import NamePool
@@ -74,6 +75,8 @@ class Plan(_Frozen):
     """Split -> target length of the context in tokens -> number of samples."""
     tokenizer: str | None = None
     """Checkpoint whose tokenizer counts lengths. None: estimated, four characters a token."""
+    distractors: Distractors | None = None
+    """How contexts are filled up to their length. None: as suits the source."""
     max_statement_uses: int = Field(default=6, ge=1)
     """How many questions may use one statement or table, so that hubs do not fill the task set."""
 
@@ -89,6 +92,14 @@ class Plan(_Frozen):
         if not any(num for lengths in value.values() for num in lengths.values()):
             raise ValueError("no samples are asked for")
         return value
+
+    @property
+    def filling(self) -> Distractors:
+        """How contexts are filled: the small world's names are too few to be kept out of them."""
+        if self.distractors is not None:
+            return self.distractors
+        is_world = isinstance(self.source, WorldSource)
+        return Distractors(tolerance=None, may_hold_answer=True) if is_world else Distractors()
 
     @property
     def source_name(self) -> SourceName:

@@ -10,6 +10,9 @@ from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.graph import Edge
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.paths import Hop
+from longspan.synth_templates.relations import object_class
+
+MIN_SECRET_CHARS = 4
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,12 @@ class Draft:
     names_answer: bool = False
     obfuscations: tuple[Obfuscation, ...] = ()
     description_evidence: tuple[EvidenceSpan, ...] = ()
+
+    @property
+    def secret(self) -> str | None:
+        """The answer where no other document should hold its text: no number, no candidate."""
+        is_secret = not self.names_answer and len(self.answer) >= MIN_SECRET_CHARS
+        return self.answer if is_secret and object_class(self.answer) != "number" else None
 
     @property
     def documents(self) -> tuple[str, ...]:
