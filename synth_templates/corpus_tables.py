@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from longspan.harness.datasets.documents import Document
-from longspan.synth_templates.cells import ColumnType
+from longspan.synth_templates.cells import Cell, ColumnType
 from longspan.synth_templates.column_roles import CorpusColumn, Role, column_roles
 from longspan.synth_templates.source_tables import Layout, SourceTable, TableReading, read_tables
 from longspan.synth_templates.sql import Database, SqlResult, SqlTable, SqlType
@@ -110,7 +110,8 @@ def cluster(tables: Iterable[SourceTable]) -> tuple[list[list[SourceTable]], Cou
     """Returns the tables of each schema, and how many were left out for which reason.
 
     A table joins the first schema of its layout whose first table shares enough columns. A document
-    with two tables of one schema takes no part: its title would not say which is meant.
+    with two tables of one schema takes no part: its title would not say which is meant. Nor does a
+    table that repeats another one.
     """
     schemas: list[tuple[frozenset[tuple[str, str]], Layout, list[SourceTable]]] = []
     by_column: dict[tuple[str, str], list[int]] = {}
@@ -130,11 +131,25 @@ def cluster(tables: Iterable[SourceTable]) -> tuple[list[list[SourceTable]], Cou
     clusters = []
     for _, _, members in schemas:
         titles = Counter(table.title for table in members)
-        kept = [table for table in members if titles[table.title] == 1]
-        left_out["two tables of one schema under one title"] += len(members) - len(kept)
+        named = [table for table in members if titles[table.title] == 1]
+        kept = _without_repeats(named)
+        left_out["two tables of one schema under one title"] += len(members) - len(named)
+        left_out["repeats another table"] += len(named) - len(kept)
         if len(kept) > 1:
             clusters.append(kept)
     return clusters, +left_out
+
+
+def _without_repeats(tables: Sequence[SourceTable]) -> list[SourceTable]:
+    """Returns the tables of which none has half its columns, values and all, in an earlier one."""
+    kept: list[SourceTable] = []
+    seen: list[set[tuple[str, tuple[Cell, ...]]]] = []
+    for table in tables:
+        columns = {(column.name, column.data.values) for column in table.columns}
+        if all(2 * len(columns & other) < len(columns) for other in seen):
+            kept.append(table)
+            seen.append(columns)
+    return kept
 
 
 def _is_one_schema(first: frozenset[tuple[str, str]], other: frozenset[tuple[str, str]]) -> bool:

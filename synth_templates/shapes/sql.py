@@ -177,7 +177,8 @@ def _draw_sources(kind: SqlKind, corpus: Corpus, rng: random.Random) -> list[Sou
     if not clusters:
         return None
     members = rng.choice(clusters)
-    return rng.sample(members, rng.randint(fewest, min(most, len(members))))
+    drawn = rng.sample(range(len(members)), rng.randint(fewest, min(most, len(members))))
+    return [members[i] for i in sorted(drawn)]  # one order: "A and B" asks what "B and A" asks
 
 
 def _find_source(span: EvidenceSpan, corpus: Corpus) -> SourceTable | None:

@@ -42,6 +42,12 @@ def test_documents_that_a_title_does_not_tell_apart_take_no_part():
     assert index.left_out["no title or caption of its own"] == 2
 
 
+def test_a_table_that_repeats_another_takes_no_part():
+    copy = sheet("copy", NORTH.text.replace("Sales", "SALES").replace("Note", "Remark"))
+    (members,) = TableIndex([NORTH, SOUTH, copy]).clusters
+    assert [table.document for table in members] == ["north", "south"]
+
+
 def test_columns_named_by_letters_alone_share_no_schema():
     first = sheet("first", "x,y\n1,2\n3,4\n5,6\n7,8\n")
     second = sheet("second", "x,y\n1,2\n3,4\n5,6\n7,9\n")
