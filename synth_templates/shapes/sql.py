@@ -193,7 +193,7 @@ def _decimals(
     if kind.answer != "number":
         return 0, True
     if kind.decimals == "source":
-        shown = max((f.column.decimals for f in measures if f.column), default=0)
+        shown = measures[0].column.decimals if measures and measures[0].column else 0
         return min(shown, MAX_SOURCE_DECIMALS), shown <= MAX_SOURCE_DECIMALS
     return decimals_for(rows[0][0] if rows and rows[0] else None, kind.decimals), False
 
