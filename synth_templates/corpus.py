@@ -25,6 +25,7 @@ from longspan.synth_templates.paths import Hop, PathSampler
 from longspan.synth_templates.relations import Lexicon, is_name, numeric_value
 from longspan.synth_templates.tables import Table, find_tables
 from longspan.synth_templates.trust import is_trusted
+from longspan.synth_templates.words import WordIndex
 
 MAX_ANSWER_CHARS = 60
 _LOWER_WORD = re.compile(r"(?<![\w-])[^\W\dA-Z_][\w-]*")
@@ -67,6 +68,11 @@ class Corpus:
     def key(self, name: str) -> str:
         """Returns the key of the entity that a name means."""
         return self.aliases.key(name)
+
+    @cached_property
+    def words(self) -> WordIndex:
+        """Which documents hold a name."""
+        return WordIndex(self.documents)
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:

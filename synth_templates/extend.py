@@ -97,10 +97,7 @@ class _Filling:
 
     def may_hold(self, name: str) -> bool:
         """Whether a document may be a distractor: it does not hold the answer's text."""
-        if self.secret is None:
-            return True
-        document = self.corpus.by_id[name]
-        return self.secret not in document.text and self.secret not in document.title
+        return self.secret is None or name not in self.corpus.words.holders(self.secret)
 
 
 def extend(
