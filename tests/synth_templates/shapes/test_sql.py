@@ -80,7 +80,7 @@ def corpus() -> Corpus:
 
 def sample_of(draft: Draft, corpus: Corpus, rng: random.Random) -> SampleRow:
     context = [corpus.by_id[name] for name in draft.documents]
-    worded = word(draft, context, rng)
+    worded = word(draft, corpus, context, rng)
     assert isinstance(worded, Worded)
     return SampleRow(
         id="s",
