@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from longspan.harness.datasets.documents import Document, Triple
-from longspan.harness.passport import AnyProof, ProofStep, TableProof
+from longspan.harness.passport import AnyProof, ProofStep, SqlProof, TableProof
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.aliases import Aliases, find_aliases
+from longspan.synth_templates.corpus_tables import TableIndex
 from longspan.synth_templates.graph import (
     Edge,
     Graph,
@@ -88,6 +89,11 @@ class Corpus:
         return found
 
     @cached_property
+    def table_index(self) -> TableIndex:
+        """Tables with typed columns, and those of one schema across documents."""
+        return TableIndex(self.documents)
+
+    @cached_property
     def common_words(self) -> frozenset[str]:
         """Every word that stands somewhere in the texts without a capital."""
         words = _LOWER_WORD.findall("\n".join(document.text for document in self.documents))
@@ -152,10 +158,13 @@ class Corpus:
     def related(self, proof: AnyProof) -> list[str]:
         """Returns the documents that are about a proof's entities or relations, in their order.
 
-        They state one of its relations of another subject, or anything about one of its entities.
+        They state one of its relations of another subject, anything about one of its entities, or
+        have a column of the same name.
         """
         if isinstance(proof, TableProof):
             wanted = {("column", proof.column)}
+        elif isinstance(proof, SqlProof):
+            wanted = {("measure", name) for name in proof.measures}
         else:
             wanted = {
                 pair
@@ -174,6 +183,9 @@ class Corpus:
         topics: dict[tuple[str, str], dict[str, None]] = {}
         for table in (table for tables in self.tables_by_key.values() for table in tables):
             topics.setdefault(("column", table.column), {})[table.document] = None
+        for source in self.table_index.tables:
+            for column in source.columns:
+                topics.setdefault(("measure", column.name), {})[source.document] = None
         for by_relation in self.graph.edges.values():
             for relation, edges in by_relation.items():
                 for edge in edges:

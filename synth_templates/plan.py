@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from longspan.harness.datasets.document_formats import ReadingOptions
 from longspan.harness.errors import SynthesisError
 from longspan.harness.files import read_mapping
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.validation import describe_validation
 from longspan.synth_templates.deduplicate import Distinct
 from longspan.synth_templates.extend import Distractors
+from longspan.synth_templates.filters import Filters
 from longspan.synth_templates.kind_files import Kinds, SourceName
 from longspan.synth_templates.world import NamePool
 
@@ -45,7 +47,11 @@ class DocumentsSource(_Frozen):
 
     type: Literal["documents"] = "documents"
     path: Path
-    """A folder or file that `longspan.harness.datasets.documents.read_documents` reads."""
+    """A folder or file that `longspan.harness.datasets.document_files.read_documents` reads."""
+    reading: ReadingOptions = ReadingOptions()
+    """Limits of a file, and its encoding."""
+    filters: Filters = Filters()
+    """What a document must be to be used."""
     shares: dict[Split, float] = Field(default_factory=lambda: dict(DEFAULT_SHARES))
     """Share of the documents of each split."""
 
