@@ -40,22 +40,58 @@ class ProofStep(_Frozen):
     relation: str
     object: str
     document: str
+    inverse: bool = False
+    """Whether the proof goes from the object to the subject."""
+
+    @property
+    def source(self) -> str:
+        """The entity that the step leaves."""
+        return self.object if self.inverse else self.subject
+
+    @property
+    def target(self) -> str:
+        """The entity that the step reaches."""
+        return self.subject if self.inverse else self.object
+
+
+Chain = Annotated[tuple[ProofStep, ...], Field(min_length=1)]
+"""Steps, each of which begins where the one before ends."""
+Pick = Literal["largest", "smallest", "difference"]
+"""What a comparison asks for: a subject, or by how much the two values differ."""
 
 
 class PathProof(_Frozen):
-    """Steps chained object to subject; the answer is the last object, or its sentence."""
+    """One chain; the answer is the entity that it reaches, or the sentence of its last step."""
 
     type: Literal["path"] = "path"
-    steps: tuple[ProofStep, ...] = Field(min_length=1)
-    answer: Literal["object", "sentence"] = "object"
+    steps: Chain
+    answer: Literal["entity", "sentence"] = "entity"
 
 
 class CompareProof(_Frozen):
-    """Two subjects with numeric objects of one relation; the answer is one of the subjects."""
+    """Chains that end in numbers or years of one relation; the answer is a last subject."""
 
     type: Literal["compare"] = "compare"
-    steps: tuple[ProofStep, ProofStep]
-    pick: Literal["largest", "smallest"] = "largest"
+    sides: tuple[Chain, ...] = Field(min_length=2)
+    pick: Pick = "largest"
+
+    @property
+    def steps(self) -> tuple[ProofStep, ...]:
+        """All steps, side by side in order of the evidence."""
+        return tuple(step for side in self.sides for step in side)
+
+
+class SelectProof(_Frozen):
+    """A chain, and a statement about each candidate: the answer's object is the chain's end."""
+
+    type: Literal["select"] = "select"
+    path: Chain
+    candidates: tuple[ProofStep, ...] = Field(min_length=2)
+
+    @property
+    def steps(self) -> tuple[ProofStep, ...]:
+        """All steps in order of the evidence: the chain, then the candidates."""
+        return (*self.path, *self.candidates)
 
 
 class TableProof(_Frozen):
@@ -70,10 +106,11 @@ class TableProof(_Frozen):
     threshold: float | None = None
 
 
-Proof = Annotated[PathProof | CompareProof | TableProof, Field(discriminator="type")]
+AnyProof = PathProof | CompareProof | SelectProof | TableProof
+Proof = Annotated[AnyProof, Field(discriminator="type")]
 
 
-def statements(proof: PathProof | CompareProof | TableProof) -> list[tuple[str, ...]]:
+def statements(proof: AnyProof) -> list[tuple[str, ...]]:
     """Returns keys of the statements that a proof uses, to count how often each is used."""
     if isinstance(proof, TableProof):
         return [(proof.document, proof.subject, proof.column)]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-FORMAT = 1
+FORMAT = 2
 SAMPLES_FILE = "samples.parquet"
 CARD_FILE = "card.md"
 MANIFEST_FILE = "manifest.json"

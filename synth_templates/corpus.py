@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from longspan.harness.datasets.documents import DOCUMENT_SEPARATOR, Document, render_document
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.graph import Edge, Graph, find_mentions, normalise_entity
-from longspan.synth_templates.paths import PathSampler
-from longspan.synth_templates.relations import Lexicon, is_name
+from longspan.synth_templates.paths import Hop, PathSampler
+from longspan.synth_templates.relations import Lexicon, RelationForm, is_name
 from longspan.synth_templates.tables import Table, find_tables
 
 MAX_ANSWER_CHARS = 60
@@ -29,7 +29,9 @@ class Corpus:
         self.documents = tuple(documents)
         self.lexicon = lexicon
         self._functional: dict[str, list[Edge]] = {}
-        self._samplers: dict[str, PathSampler] = {}
+        self._samplers: dict[tuple[str, bool], PathSampler] = {}
+        self._selections: dict[str, dict[str, list[Edge]]] = {}
+        self._ends: dict[tuple[str, bool], tuple[str, ...]] = {}
         self._sizes: dict[str, dict[str, int]] = {}
 
     @cached_property
@@ -69,15 +71,17 @@ class Corpus:
         """
         return is_name(text) and normalise_entity(text) not in self.common_words
 
-    @cached_property
-    def objects(self) -> dict[str, tuple[str, ...]]:
-        """For each relation the distinct objects as first stated, in the order of the documents."""
-        surfaces: dict[str, dict[str, str]] = {}
-        for by_relation in self.graph.edges.values():
-            for relation, edges in by_relation.items():
-                for edge in edges:
-                    surfaces.setdefault(relation, {}).setdefault(edge.object, edge.stated.object)
-        return {relation: tuple(keyed.values()) for relation, keyed in surfaces.items()}
+    def ends(self, relation: str, *, inverse: bool = False) -> tuple[str, ...]:
+        """Returns the distinct objects of a relation as first stated, or subjects, in order."""
+        key = (relation, inverse)
+        if key not in self._ends:
+            surfaces: dict[str, str] = {}
+            for by_relation in self.graph.edges.values():
+                for edge in by_relation.get(relation, ()):
+                    hop = Hop(edge, inverse)
+                    surfaces.setdefault(hop.target, hop.stated_target)
+            self._ends[key] = tuple(surfaces.values())
+        return self._ends[key]
 
     def functional_edges(self, relation: str) -> list[Edge]:
         """Returns one edge for each named subject of which the corpus claims exactly one object."""
@@ -87,16 +91,28 @@ class Corpus:
                 for subject, by_relation in self.graph.edges.items()
                 if relation in by_relation
                 and self.graph.is_functional(subject, relation)
-                and self._is_askable(by_relation[relation][0], True)
+                and self._is_askable(Hop(by_relation[relation][0]), True)
             ]
         return self._functional[relation]
 
-    def sampler(self, relation_group: str) -> PathSampler:
-        """Returns the sampler of paths over a group of relations."""
-        if relation_group not in self._samplers:
+    def selections(self, relation_group: str) -> dict[str, list[Edge]]:
+        """Returns by object the statements of relations with a clause, of functional subjects."""
+        if relation_group not in self._selections:
+            found: dict[str, list[Edge]] = {}
+            for relation in sorted(self.lexicon.invertible(relation_group)):
+                for edge in self.functional_edges(relation):
+                    found.setdefault(edge.object, []).append(edge)
+            self._selections[relation_group] = found
+        return self._selections[relation_group]
+
+    def sampler(self, relation_group: str, *, inverse: bool = False) -> PathSampler:
+        """Returns the sampler of paths over a group of relations, also backwards if asked."""
+        key = (relation_group, inverse)
+        if key not in self._samplers:
             names = self.lexicon.names(relation_group)
-            self._samplers[relation_group] = PathSampler(self.graph, names, self._is_askable)
-        return self._samplers[relation_group]
+            backwards = self.lexicon.invertible(relation_group) if inverse else frozenset[str]()
+            self._samplers[key] = PathSampler(self.graph, names, self._is_askable, backwards)
+        return self._samplers[key]
 
     def sizes(self, counter: TokenCounter) -> dict[str, int]:
         """Returns the tokens of each document in a context, its separator included."""
@@ -107,24 +123,35 @@ class Corpus:
             }
         return self._sizes[counter.name]
 
-    def _is_askable(self, edge: Edge, last: bool) -> bool:
+    def _is_askable(self, hop: Hop, last: bool) -> bool:
         """Whether a step can be asked: names, a short answer, a statement that can be trusted.
 
         Extractors turn statements round ("Atlantic City, United States" -> the United States are in
         Atlantic City). So a statement whose subject is not its page's must name the subject before
-        the object.
+        the object, and the passage must hold a cue of its relation.
         """
-        if not self.is_entity(edge.stated.subject):
+        if last and len(hop.stated_target) > MAX_ANSWER_CHARS:
             return False
-        if last and len(edge.stated.object) > MAX_ANSWER_CHARS:
-            return False
-        return (last or self.is_entity(edge.stated.object)) and self._is_in_order(edge)
+        form = self.lexicon.forms[hop.edge.relation]
+        if form.is_parsed:
+            return True
+        named = [hop.edge.stated.subject]
+        if hop.inverse or not last:
+            named.append(hop.edge.stated.object)
+        return all(map(self.is_entity, named)) and self._is_stated(hop.edge, form)
 
-    def _is_in_order(self, edge: Edge) -> bool:
+    def _is_stated(self, edge: Edge, form: RelationForm) -> bool:
         document = self.by_id[edge.document]
+        passage = document.text[edge.start : edge.end]
+        if form.cues and not _cue_pattern(form.cues).search(passage):
+            return False
         if normalise_entity(document.title) == edge.subject:
             return True
-        passage = document.text[edge.start : edge.end]
         subjects = find_mentions(edge.stated.subject, passage)
         objects = find_mentions(edge.stated.object, passage)
         return bool(subjects and objects) and subjects[0] < objects[0]
+
+
+@lru_cache(maxsize=1024)
+def _cue_pattern(cues: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(r"\b(?:" + "|".join(map(re.escape, cues)) + ")", re.IGNORECASE)

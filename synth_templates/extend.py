@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from longspan.harness.datasets.documents import Document, render_context
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.questions import Rejected
+from longspan.synth_templates.shapes.draft import Rejected
 
 TOLERANCE = 0.03
 MAX_MISFITS = 24

@@ -23,9 +23,11 @@ from longspan.harness.taskset import SampleRow, Split
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.extend import Context, extend
-from longspan.synth_templates.kind import Kind, Kinds
+from longspan.synth_templates.kind_files import Kinds
 from longspan.synth_templates.plan import Plan, kind_weights, quotas
-from longspan.synth_templates.questions import Draft, Rejected, Worded, draw, word
+from longspan.synth_templates.questions import Worded, draw, word
+from longspan.synth_templates.shapes.draft import Draft, Rejected
+from longspan.synth_templates.shapes.registry import Kind
 from longspan.synth_templates.sources import CorpusSource
 from longspan.synth_templates.verify import check_passport
 

@@ -46,6 +46,12 @@ def normalise_entity(name: str) -> str:
     return _ARTICLE.sub("", key)
 
 
+@lru_cache(maxsize=1 << 18)
+def words_of(key: str) -> frozenset[str]:
+    """Returns the words of an entity's key; the key itself where it has none."""
+    return frozenset(_WORD.findall(key)) or frozenset({key})
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
     """A supported triple.
@@ -76,12 +82,15 @@ class Graph:
     Attributes:
         edges: subject -> relation -> supported edges.
         claims: (subject, relation) -> keys of every claimed object, supported or not.
+        claimants: relation -> object -> keys of every subject that claims it, supported or not.
         counts: Triples by fate ("supported", "unsupported", "empty", "self_loop", "repeated").
     """
 
     edges: dict[str, dict[str, list[Edge]]] = field(default_factory=dict)
     claims: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    claimants: dict[str, dict[str, set[str]]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    _by_word: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     @classmethod
     def build(cls, documents: Iterable[Document], canonical: Canonical) -> Graph:
@@ -91,16 +100,44 @@ class Graph:
             graph._add_document(document, canonical)
         return graph
 
-    def follow(self, start: str, relations: Sequence[str]) -> set[str]:
-        """Returns the keys of all that the relations lead to from `start`, over all claims."""
+    def follow(self, start: str, steps: Iterable[tuple[str, bool]]) -> set[str]:
+        """Returns the keys of all that (relation, is inverse) lead to, over all claims.
+
+        An inverse step never leads back to where the path began: "who was born where A was born"
+        asks for others than A.
+        """
         reached = {start}
-        for relation in relations:
-            reached = {o for s in reached for o in self.claims.get((s, relation), ())}
+        for relation, inverse in steps:
+            targets = self._subjects if inverse else self._objects
+            reached = {found for node in reached for found in targets(node, relation)}
+            if inverse:
+                reached.discard(start)
         return reached
 
     def is_functional(self, subject: str, relation: str) -> bool:
         """Returns whether the documents claim exactly one object."""
         return len(self.claims.get((subject, relation), ())) == 1
+
+    def _objects(self, subject: str, relation: str) -> Iterable[str]:
+        return self.claims.get((subject, relation), ())
+
+    def _subjects(self, object_: str, relation: str) -> Iterable[str]:
+        """Yields who claims an object, or one that may mean the same ("Chicago, Illinois")."""
+        claimants = self.claimants.get(relation, {})
+        for similar in self._similar(object_, relation):
+            yield from claimants[similar]
+
+    def _similar(self, object_: str, relation: str) -> list[str]:
+        """Returns the objects of a relation whose words hold, or are held by, those of another."""
+        if relation not in self._by_word:
+            index: dict[str, list[str]] = {}
+            for name in self.claimants.get(relation, {}):
+                for word in words_of(name):
+                    index.setdefault(word, []).append(name)
+            self._by_word[relation] = index
+        words = words_of(object_)
+        near = {name for word in words for name in self._by_word[relation].get(word, ())}
+        return [name for name in near if words <= words_of(name) or words_of(name) <= words]
 
     def _add_document(self, document: Document, canonical: Canonical) -> None:
         sentences: list[tuple[int, int]] | None = None
@@ -114,6 +151,7 @@ class Graph:
                 continue
             relation = canonical(triple)
             self.claims[subject, relation].add(object_)
+            self.claimants.setdefault(relation, {}).setdefault(object_, set()).add(subject)
             if sentences is None:
                 sentences = split_sentences(document.text)
             span = find_support(document, triple, sentences)

@@ -28,7 +28,7 @@ from longspan.harness.taskset import SPLITS, SampleRow, TaskSet, write_taskset
 from longspan.harness.tokens import EstimatedTokens, TokenCounter, load_tokenizer
 from longspan.synth_templates.card import render_card
 from longspan.synth_templates.generate import Generator, prepare_work
-from longspan.synth_templates.kind import load_kinds
+from longspan.synth_templates.kind_files import load_kinds
 from longspan.synth_templates.plan import (
     DEFAULT_NUM_SAMPLES,
     DEFAULT_TOKENS,

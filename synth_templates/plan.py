@@ -15,7 +15,7 @@ from longspan.harness.files import read_mapping
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.validation import describe_validation
 from longspan.synth_templates.filters import Filters
-from longspan.synth_templates.kind import Kinds, SourceName
+from longspan.synth_templates.kind_files import Kinds, SourceName
 from longspan.synth_templates.world import NamePool
 
 DEFAULT_NUM_SAMPLES = 200

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from longspan.harness.datasets.documents import Triple
 
@@ -31,6 +31,7 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
+INNER = "{{ inner }}"
 MAX_NAME_WORDS = 6
 _PRONOUNS = """he she it its it's they i we you his her their this that these those who which there
 one both all some many most others several"""
@@ -56,13 +57,43 @@ class RelationForm(BaseModel):
     """Question word: "What is <phrase>?"."""
     group: str = "entity"
     """Kinds choose relations by group."""
+    noun: str | None = None
+    """What the subject is ("person"): with `clause`, the relation can be asked backwards."""
+    clause: str | None = None
+    """What is said of the subject, around `{{ inner }}`: "was born in {{ inner }}"."""
+    event: str | None = None
+    """What happened to the subject at the date that is the object: "was born"."""
+    cues: tuple[str, ...] = ()
+    """Beginnings of words of which the passage must hold one, or the statement is not asked about:
+    extractors also state what a passage only suggests."""
+    is_parsed: bool = False
+    """Whether statements are generated or parsed, so that neither names nor order are in doubt."""
 
-    @field_validator("phrase")
+    @field_validator("phrase", "clause")
     @classmethod
-    def _has_inner(cls, value: str) -> str:
-        if "{{ inner }}" not in value:
-            raise ValueError(f"phrase must contain {{{{ inner }}}}: got {value!r}")
+    def _has_inner(cls, value: str | None) -> str | None:
+        if value is not None and INNER not in value:
+            raise ValueError(f"phrase and clause must contain {INNER}: got {value!r}")
         return value
+
+    @model_validator(mode="after")
+    def _noun_goes_with_clause(self) -> Self:
+        if (self.noun is None) != (self.clause is None):
+            raise ValueError(f"relation {self.name}: noun and clause belong together")
+        return self
+
+    def noun_phrase(self, inner: str, *, inverse: bool = False) -> str:
+        """Returns what the relation leads to from `inner`: "the birthplace of Ada Lovelace"."""
+        if not inverse:
+            return self.phrase.replace(INNER, inner, 1)
+        pronoun = "who" if self.noun == "person" else "that"
+        return f"the {self.noun} {pronoun} {str(self.clause).replace(INNER, inner, 1)}"
+
+    def ask(self, inner: str, *, inverse: bool = False) -> str:
+        """Returns the question for what the relation leads to, without its question mark."""
+        if not inverse:
+            return f"{self.word} is {self.noun_phrase(inner)}"
+        return f"Which {self.noun} {str(self.clause).replace(INNER, inner, 1)}"
 
 
 class Lexicon:
@@ -89,6 +120,10 @@ class Lexicon:
     def names(self, group: str) -> frozenset[str]:
         """Returns the names of the relations of a group."""
         return frozenset(name for name, form in self.forms.items() if form.group == group)
+
+    def invertible(self, group: str) -> frozenset[str]:
+        """Returns the names of the relations of a group that can be asked backwards."""
+        return frozenset(name for name in self.names(group) if self.forms[name].clause)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -21,7 +21,7 @@ from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.filters import filter_documents
-from longspan.synth_templates.kind import Kinds
+from longspan.synth_templates.kind_files import Kinds
 from longspan.synth_templates.plan import DocumentsSource, Plan, WorldSource, largest_remainder
 from longspan.synth_templates.relations import Lexicon
 from longspan.synth_templates.world import NAMES, WorldSize, draw_world

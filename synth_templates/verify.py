@@ -18,15 +18,16 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from longspan.harness.datasets.documents import Document, Triple
+from longspan.harness.datasets.documents import Document
 from longspan.harness.errors import DataError
 from longspan.harness.files import file_hash
-from longspan.harness.passport import CompareProof, EvidenceSpan, PathProof, ProofStep, TableProof
+from longspan.harness.passport import EvidenceSpan
 from longspan.harness.taskset import SampleRow, TaskSet
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import find_mentions, normalise_entity
-from longspan.synth_templates.relations import Lexicon, RelationForm, numeric_value
-from longspan.synth_templates.tables import compute, find_tables, format_number
+from longspan.synth_templates.graph import normalise_entity
+from longspan.synth_templates.questions import list_options
+from longspan.synth_templates.relations import Lexicon, RelationForm
+from longspan.synth_templates.shapes.registry import CHECK
 
 WHOLE = "(task set)"
 """Stands for the whole task set among sample ids."""
@@ -98,15 +99,9 @@ def check_passport(row: SampleRow, corpus: Corpus) -> list[str]:
     if missing:
         return [f"document {missing[0]} is not in group {corpus.group}"]
     problems = [p for span in passport.evidence if (p := _check_span(span, row, corpus.by_id))]
-    proof = passport.proof
     if problems:
         return problems
-    if isinstance(proof, TableProof):
-        found, answer = _check_table(proof, row, corpus)
-    elif isinstance(proof, CompareProof):
-        found, answer = _check_compare(proof, row, corpus)
-    else:
-        found, answer = _check_path(proof, row, corpus)
+    found, answer = CHECK[passport.proof.type](passport.proof, row, corpus)
     return found or _check_target(row, answer)
 
 
@@ -138,111 +133,15 @@ def _check_span(
     )
 
 
-def _check_step(step: ProofStep, span: EvidenceSpan, corpus: Corpus) -> list[str]:
-    document = corpus.by_id.get(step.document)
-    triple = Triple(subject=step.subject, relation=step.relation, object=step.object)
-    where = f"({step.subject}, {step.relation}, {step.object})"
-    if document is None or span.document != step.document:
-        return [f"evidence for {where} is in another document"]
-    if triple not in document.triples:
-        return [f"document {step.document} does not state {where}"]
-    is_page = normalise_entity(document.title) == normalise_entity(step.subject)
-    if not find_mentions(step.object, span.quote) or not (
-        is_page or find_mentions(step.subject, span.quote)
-    ):
-        return [f"evidence does not hold subject and object of {where}"]
-    return []
-
-
-def _check_steps(row: SampleRow, steps: Sequence[ProofStep], corpus: Corpus) -> list[str]:
-    evidence = row.passport.evidence if row.passport else ()
-    if len(steps) != len(evidence):
-        return [f"{len(steps)} steps but {len(evidence)} evidence spans"]
-    problems = [p for s, e in zip(steps, evidence, strict=True) for p in _check_step(s, e, corpus)]
-    if len({step.document for step in steps}) < len(steps):
-        problems.append("two steps share a document")
-    return problems
-
-
-def _check_path(proof: PathProof, row: SampleRow, corpus: Corpus) -> tuple[list[str], str]:
-    steps = proof.steps
-    problems = _check_steps(row, steps, corpus)
-    nodes = [normalise_entity(name) for name in (steps[0].subject, *(s.object for s in steps))]
-    for step, following in zip(steps, steps[1:], strict=False):
-        if normalise_entity(step.object) != normalise_entity(following.subject):
-            problems.append(f"path breaks between {step.object!r} and {following.subject!r}")
-    if len(set(nodes)) < len(nodes):
-        problems.append("path has a cycle")
-    relations = [corpus.lexicon.canonical(_triple(step)) for step in steps]
-    reached = corpus.graph.follow(nodes[0], relations)
-    if reached != {nodes[-1]}:
-        problems.append(f"answer is not unique: the path leads to {sorted(reached)}")
-    if not find_mentions(steps[0].subject, row.question):
-        problems.append(f"question does not name {steps[0].subject!r}")
-    answer = steps[-1].object
-    if proof.answer == "sentence":
-        answer = row.passport.evidence[-1].quote.rstrip(".") if row.passport else ""
-    elif not (row.passport and row.passport.options) and find_mentions(answer, row.question):
-        problems.append("answer stands in the question")
-    return problems, answer
-
-
-def _check_compare(proof: CompareProof, row: SampleRow, corpus: Corpus) -> tuple[list[str], str]:
-    problems = _check_steps(row, proof.steps, corpus)
-    for step in proof.steps:
-        relation = corpus.lexicon.canonical(_triple(step))
-        if not corpus.graph.is_functional(normalise_entity(step.subject), relation):
-            problems.append(f"{step.subject!r} has more than one {relation}")
-        if not find_mentions(step.subject, row.question):
-            problems.append(f"question does not name {step.subject!r}")
-    values = [numeric_value(step.object) for step in proof.steps]
-    if values[0] is None or values[1] is None or values[0] == values[1]:
-        return [*problems, "values cannot be ordered"], ""
-    first_wins = (values[0] > values[1]) == (proof.pick == "largest")
-    return problems, proof.steps[0 if first_wins else 1].subject
-
-
-def _check_table(proof: TableProof, row: SampleRow, corpus: Corpus) -> tuple[list[str], str]:
-    span = row.passport.evidence[0] if row.passport else None
-    document = corpus.by_id.get(proof.document)
-    if document is None or span is None or span.document != proof.document:
-        return ["evidence is not the table's document"], ""
-    found = [
-        table
-        for table in find_tables(document)
-        if (table.subject, table.column, table.rows) == (proof.subject, proof.column, proof.rows)
-        and (table.start, table.end) == (span.start, span.end)
-    ]
-    if not found:
-        return [f"document {proof.document} has no such table of {proof.subject!r}"], ""
-    problems = []
-    if len(corpus.tables_by_key[proof.subject, proof.column]) != 1:
-        problems.append(f"another table is about {proof.subject!r}, {proof.column!r} too")
-    named = (
-        [proof.subject]
-        if proof.threshold is None
-        else [proof.subject, format_number(proof.threshold)]
-    )
-    problems += [
-        f"question does not name {x!r}" for x in named if not find_mentions(x, row.question)
-    ]
-    return problems, format_number(compute(proof.rows, proof.operation, proof.threshold))
-
-
 def _check_target(row: SampleRow, answer: str) -> list[str]:
     """Checks that the target is the proof's answer, or the letter of the option that is."""
     options = row.passport.options if row.passport else ()
     if options:
         if [normalise_entity(o) for o in options].count(normalise_entity(answer)) != 1:
             return [f"answer {answer!r} is not exactly one of the options"]
-        listed = ", ".join(f"{o} ({x})" for o, x in zip(options, ascii_uppercase, strict=False))
-        if listed not in row.question:
+        if list_options(options) not in row.question:
             return ["question does not list the options of the passport"]
         answer = ascii_uppercase[options.index(answer)] if answer in options else ""
     if row.target != (answer,):
         return [f"target is {list(row.target)}, but the proof gives {answer!r}"]
     return []
-
-
-def _triple(step: ProofStep) -> Triple:
-    return Triple(subject=step.subject, relation=step.relation, object=step.object)

@@ -4,7 +4,7 @@ import pytest
 
 from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.kind import Kinds, load_kinds
+from longspan.synth_templates.kind_files import Kinds, load_kinds
 from longspan.synth_templates.world import WorldSize, draw_world
 
 

@@ -8,8 +8,8 @@ from longspan.harness.datasets.documents import Document, render_context
 from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.extend import TOLERANCE, Context, extend
-from longspan.synth_templates.questions import Rejected
 from longspan.synth_templates.relations import Lexicon
+from longspan.synth_templates.shapes.draft import Rejected
 
 COUNTER = EstimatedTokens()
 

@@ -44,7 +44,7 @@ def test_an_unsupported_triple_is_no_evidence_but_breaks_uniqueness():
     graph = Graph.build([document], relation_of)
     assert [edge.object for edge in graph.edges["ada"]["rival"]] == ["belo"]
     assert not graph.is_functional("ada", "rival")
-    assert graph.follow("ada", ["rival"]) == {"belo", "karo"}
+    assert graph.follow("ada", [("rival", False)]) == {"belo", "karo"}
 
 
 def test_the_passage_is_the_sentence_that_states_the_relation():

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from longspan.harness.errors import DataError, LongspanError, SynthesisError
-from longspan.synth_templates.kind import load_kinds, parse_kind_file
+from longspan.synth_templates.kind_files import load_kinds, parse_kind_file
 
 TASK_TYPES = {
     "multiple_choice",
@@ -22,7 +22,7 @@ def test_documents_have_kinds_for_triples_and_tables():
     kinds = load_kinds("documents")
     types = {kind.task_type for kind in kinds.kinds}
     assert types == TASK_TYPES - {"dialogue_memory"}
-    compared = {kind.relation for kind in kinds.kinds if kind.relation}
+    compared = {name for kind in kinds.kinds if kind.shape == "compare" for name in kind.relation}
     assert compared <= {form.name for form in kinds.relations}
 
 
@@ -41,7 +41,8 @@ def test_a_new_kind_needs_no_python(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("source: world\nkinds: [{name: x}]", "kinds.0.task_type"),
+        ("source: world\nkinds: [{name: x}]", "kinds.0.*shape"),
+        ("source: world\nkinds: [{name: x, shape: path}]", "kinds.0.path.task_type"),
         ("source: mars", "source"),
         ("source: world\ncolour: red", "colour"),
         ("source: [", "not YAML"),

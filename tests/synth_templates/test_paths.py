@@ -33,7 +33,10 @@ def sampler(facts: list[tuple[str, str, str]]) -> PathSampler:
 def test_the_only_path_is_found():
     found = sampler([("A", "r", "B"), ("B", "q", "C")]).sample(random.Random(0), 2)
     assert found is not None
-    assert [(e.subject, e.relation, e.object) for e in found] == [("a", "r", "b"), ("b", "q", "c")]
+    assert [(h.source, h.edge.relation, h.target) for h in found] == [
+        ("a", "r", "b"),
+        ("b", "q", "c"),
+    ]
 
 
 def test_a_second_answer_makes_a_path_invalid():
@@ -72,13 +75,13 @@ def test_sampled_paths_are_unique_acyclic_and_over_distinct_documents(facts, hop
     path = built.sample(random.Random(seed), hops)
     if path is None:
         return
-    nodes = [path[0].subject, *(edge.object for edge in path)]
+    nodes = [path[0].source, *(hop.target for hop in path)]
     assert len(path) == hops
     assert len(set(nodes)) == len(nodes)
-    assert len({edge.document for edge in path}) == hops
+    assert len({hop.edge.document for hop in path}) == hops
     assert is_unique(built.graph, path)
     # Independently of the graph: brute force over the facts.
-    reached = {path[0].subject.upper()}
-    for edge in path:
-        reached = {o for s, r, o in facts if s in reached and r == edge.relation and s != o}
-    assert reached == {path[-1].object.upper()}
+    reached = {path[0].source.upper()}
+    for hop in path:
+        reached = {o for s, r, o in facts if s in reached and r == hop.edge.relation and s != o}
+    assert reached == {path[-1].target.upper()}

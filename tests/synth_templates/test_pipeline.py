@@ -15,7 +15,7 @@ from longspan.harness.errors import DataError, LongspanError, SynthesisError, de
 from longspan.harness.taskset import TaskSet
 from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.generate import Part, prepare_work
-from longspan.synth_templates.kind import load_kinds
+from longspan.synth_templates.kind_files import load_kinds
 from longspan.synth_templates.pipeline import open_counter, synth_command, synthesize
 from longspan.synth_templates.plan import Plan, parse_plan
 from longspan.synth_templates.verify import check_taskset

@@ -1,13 +1,19 @@
 import random
 
 import pytest
+from pydantic import TypeAdapter
 
 from longspan.harness.datasets.documents import Document, Triple
 from longspan.synth_templates import world as w
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.kind import Kind, Kinds, world_relations
-from longspan.synth_templates.questions import Draft, Rejected, Worded, draw, path_phrase, word
-from longspan.synth_templates.relations import Lexicon
+from longspan.synth_templates.graph import Edge
+from longspan.synth_templates.kind_files import Kinds, world_relations
+from longspan.synth_templates.paths import Hop
+from longspan.synth_templates.questions import Worded, draw, word
+from longspan.synth_templates.relations import Lexicon, RelationForm
+from longspan.synth_templates.shapes.draft import Draft, Rejected
+from longspan.synth_templates.shapes.path import path_phrase
+from longspan.synth_templates.shapes.registry import Kind
 
 NUM_DRAWS = 25
 
@@ -71,7 +77,13 @@ def test_a_repeat_asks_for_the_sentence_word_for_word(world: Corpus, world_kinds
 
 def test_phrases_nest_from_the_start_outwards():
     lexicon = Lexicon(world_relations())
-    assert path_phrase(lexicon, "Dresex", ["birthplace", "mayor"]) == "Dresex's birthplace's mayor"
+    mayor, town = hop("birthplace", "Dresex", "Boton"), hop("mayor", "Boton", "Kal")
+    assert path_phrase(lexicon, [mayor, town]) == "Dresex's birthplace's mayor"
+
+
+def hop(relation: str, subject: str, object_: str) -> Hop:
+    stated = Triple(subject=subject, relation=relation, object=object_)
+    return Hop(Edge(subject.lower(), relation, object_.lower(), stated, "d", 0, 1))
 
 
 def chain(answer: str) -> Corpus:
@@ -81,10 +93,13 @@ def chain(answer: str) -> Corpus:
     return Corpus("g", [document], Lexicon(world_relations()))
 
 
+def kind_of(shape: str, **fields) -> Kind:
+    content = {"name": "x", "task_type": "multi_hop", "question": "What is {{ path }}?"}
+    return TypeAdapter(Kind).validate_python({**content, "scorer": "s", "shape": shape, **fields})
+
+
 def one_hop() -> Kind:
-    return Kind(
-        name="x", task_type="multi_hop", shape="path", question=("What is {{ path }}?",), scorer="s"
-    )
+    return kind_of("path")
 
 
 def test_an_answer_that_stands_in_the_question_is_rejected():
@@ -94,10 +109,18 @@ def test_an_answer_that_stands_in_the_question_is_rejected():
     assert word(draft, corpus.documents, random.Random(0)) == Rejected("answer in question")
 
 
-@pytest.mark.parametrize("shape", ["path", "table", "compare"])
-def test_a_corpus_with_nothing_to_ask_says_so_for_good(shape):
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind_of("path"),
+        kind_of("table", operation="max"),
+        kind_of("compare", relation="age"),
+        kind_of("select"),
+    ],
+    ids=lambda kind: kind.shape,
+)
+def test_a_corpus_with_nothing_to_ask_says_so_for_good(kind):
     corpus = Corpus("g", [Document(id="d", text="nothing")], Lexicon(world_relations()))
-    kind = one_hop().model_copy(update={"shape": shape, "operation": "max", "relation": "age"})
     rejected = draw(kind, corpus, random.Random(0))
     assert isinstance(rejected, Rejected) and rejected.is_final
 
@@ -105,7 +128,8 @@ def test_a_corpus_with_nothing_to_ask_says_so_for_good(shape):
 def statement(title: str, text: str, subject: str) -> Corpus:
     triple = Triple(subject=subject, relation="seat", object="Rome")
     document = Document(id="d", title=title, text=text, triples=(triple,))
-    return Corpus("g", [document], Lexicon(world_relations()))
+    extracted = RelationForm(name="seat", stated=("seat",), phrase="the seat of {{ inner }}")
+    return Corpus("g", [document], Lexicon([extracted]))
 
 
 def test_a_statement_turned_round_is_not_asked_about():

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from longspan.harness.datasets.documents import Document
 from longspan.harness.tokens import EstimatedTokens
-from longspan.synth_templates.kind import load_kinds
+from longspan.synth_templates.kind_files import load_kinds
 from longspan.synth_templates.plan import WorldSource
 from longspan.synth_templates.sources import WorldCorpora, partition
 from longspan.synth_templates.world import names_of

@@ -1,0 +1,77 @@
+"""What a shape gives: a draft of a question with its answer, proof and evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from longspan.harness.passport import EvidenceSpan, Proof, ProofStep
+from longspan.synth_templates.corpus import Corpus
+from longspan.synth_templates.graph import Edge
+from longspan.synth_templates.kind import KindBase
+from longspan.synth_templates.paths import Hop
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A question before it is worded.
+
+    Attributes:
+        kind: Its kind.
+        answer: The gold answer (for a choice: the text of the right option).
+        proof: How the answer follows.
+        evidence: Spans that support the proof's steps, in order.
+        variables: What the wording may use.
+        hops: Statements that the answer needs, one after the other; None where they are not steps.
+        option_pool: Wrong options to choose from.
+        names_answer: Whether the question may hold its answer ("Who is older, A or B?").
+    """
+
+    kind: KindBase
+    answer: str
+    proof: Proof
+    evidence: tuple[EvidenceSpan, ...]
+    variables: dict[str, Any]
+    hops: int | None = None
+    option_pool: tuple[str, ...] = ()
+    names_answer: bool = False
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """Ids of the evidence documents, in order of the proof."""
+        return tuple(dict.fromkeys(span.document for span in self.evidence))
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Why a draw gave no sample.
+
+    Attributes:
+        reason: What is counted.
+        is_final: Whether no other draw of this kind from this corpus can do better.
+    """
+
+    reason: str
+    is_final: bool = False
+
+
+def quote(corpus: Corpus, document: str, start: int, end: int) -> EvidenceSpan:
+    """Returns the evidence span of a passage of the corpus."""
+    text = corpus.by_id[document].text[start:end]
+    return EvidenceSpan(document=document, start=start, end=end, quote=text)
+
+
+def edge_span(edge: Edge, corpus: Corpus) -> EvidenceSpan:
+    """Returns the passage that supports an edge."""
+    return quote(corpus, edge.document, edge.start, edge.end)
+
+
+def proof_step(hop: Hop) -> ProofStep:
+    """Returns a hop as its document states it."""
+    return ProofStep(
+        subject=hop.edge.stated.subject,
+        relation=hop.edge.stated.relation,
+        object=hop.edge.stated.object,
+        document=hop.edge.document,
+        inverse=hop.inverse,
+    )

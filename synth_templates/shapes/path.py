@@ -1,0 +1,104 @@
+"""Paths: the answer is what a chain of statements leads to ("the birthplace of the director of X").
+
+Steps may run against their statement where the relation can be asked backwards ("Which person was
+born in the capital of Peru?").
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from longspan.harness.passport import PathProof
+from longspan.harness.taskset import SampleRow
+from longspan.synth_templates.corpus import Corpus
+from longspan.synth_templates.graph import find_mentions
+from longspan.synth_templates.kind import KindBase
+from longspan.synth_templates.paths import Hop
+from longspan.synth_templates.relations import Lexicon
+from longspan.synth_templates.shapes.chain import check_chains, reached
+from longspan.synth_templates.shapes.draft import Draft, Rejected, edge_span, proof_step
+
+MAX_HOPS = 6
+
+
+class PathKind(KindBase):
+    """A question for the end of a path.
+
+    Its wording may use `path` (the noun phrase of the answer), `ask` (the question without its
+    mark: "What is ...", "Which person ..."), `word`, `start` and `hops`.
+    """
+
+    shape: Literal["path"]
+    hops: int = Field(default=1, ge=1, le=MAX_HOPS)
+    """Steps of the path."""
+    relations: str = "entity"
+    """Group of relations that the path may use."""
+    distinct_relations: bool = False
+    """No relation is used twice: "the location of the location of X" reads badly."""
+    inverse: Literal["never", "maybe", "always"] = "never"
+    """Whether steps run backwards: none, any, or one at least."""
+    answer: Literal["entity", "sentence"] = "entity"
+    """The entity that is reached, or the whole sentence that names it."""
+
+
+def draw(kind: PathKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
+    """Returns the draft of a random path, or why there is none."""
+    sampler = corpus.sampler(kind.relations, inverse=kind.inverse != "never")
+    path = sampler.sample(rng, kind.hops, distinct_relations=kind.distinct_relations)
+    if path is None:
+        return Rejected("no unique path", is_final=not sampler.has_paths(kind.hops))
+    if kind.inverse == "always" and not any(hop.inverse for hop in path):
+        return Rejected("no step runs backwards")
+    last = path[-1]
+    form = corpus.lexicon.forms[last.edge.relation]
+    before = path_phrase(corpus.lexicon, path[:-1]) if len(path) > 1 else last.stated_source
+    evidence = tuple(edge_span(hop.edge, corpus) for hop in path)
+    is_sentence = kind.answer == "sentence"
+    return Draft(
+        kind,
+        evidence[-1].quote.rstrip(".") if is_sentence else last.stated_target,
+        PathProof(steps=tuple(map(proof_step, path)), answer=kind.answer),
+        evidence,
+        {
+            "path": form.noun_phrase(before, inverse=last.inverse),
+            "ask": form.ask(before, inverse=last.inverse),
+            "word": form.word,
+            "start": path[0].stated_source,
+            "hops": kind.hops,
+        },
+        hops=kind.hops,
+        option_pool=_others(last, corpus) if kind.num_options else (),
+        names_answer=is_sentence,
+    )
+
+
+def path_phrase(lexicon: Lexicon, path: Sequence[Hop]) -> str:
+    """Returns the noun phrase of a path's end: "the birthplace of the director of Alien"."""
+    phrase = path[0].stated_source
+    for hop in path:
+        phrase = lexicon.forms[hop.edge.relation].noun_phrase(phrase, inverse=hop.inverse)
+    return phrase
+
+
+def check(proof: PathProof, row: SampleRow, corpus: Corpus) -> tuple[list[str], str]:
+    """Returns what is wrong with a proof, and the answer that it gives."""
+    problems = check_chains((proof.steps,), row, corpus)
+    steps = proof.steps
+    found = reached(proof.steps, corpus)
+    if len(found) != 1:
+        problems.append(f"answer is not unique: the path leads to {sorted(found)}")
+    answer = steps[-1].target
+    if proof.answer == "sentence":
+        answer = row.passport.evidence[-1].quote.rstrip(".") if row.passport else ""
+    elif not (row.passport and row.passport.options) and find_mentions(answer, row.question):
+        problems.append("answer stands in the question")
+    return problems, answer
+
+
+def _others(last: Hop, corpus: Corpus) -> tuple[str, ...]:
+    """Returns what else the last relation leads to in the corpus."""
+    return corpus.ends(last.edge.relation, inverse=last.inverse)

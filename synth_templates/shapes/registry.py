@@ -1,0 +1,41 @@
+"""The table of shapes: a new shape is a file of this folder and a line in each table here."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from longspan.harness.taskset import SampleRow
+from longspan.synth_templates.corpus import Corpus
+from longspan.synth_templates.shapes import compare, path, select, table
+from longspan.synth_templates.shapes.draft import Draft, Rejected
+
+Kind = Annotated[
+    path.PathKind | compare.CompareKind | select.SelectKind | table.TableKind,
+    Field(discriminator="shape"),
+]
+"""A kind of any shape."""
+
+Draw = Callable[[Any, Corpus, random.Random], Draft | Rejected]
+"""Returns a draft of a kind drawn from a corpus, or why this draw gave none."""
+Check = Callable[[Any, SampleRow, Corpus], tuple[list[str], str]]
+"""Returns what is wrong with a proof (given its sample and corpus), and the answer it gives."""
+
+DRAW: dict[str, Draw] = {
+    "path": path.draw,
+    "compare": compare.draw,
+    "select": select.draw,
+    "table": table.draw,
+}
+"""Shape of a kind -> how a draft is drawn."""
+
+CHECK: dict[str, Check] = {
+    "path": path.check,
+    "compare": compare.check,
+    "select": select.check,
+    "table": table.check,
+}
+"""Type of a proof -> how it is executed again."""
