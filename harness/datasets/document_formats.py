@@ -172,12 +172,11 @@ def _python(source: Source) -> Iterator[Item]:
     declared = None if encoding.startswith("utf-8") else encoding
     parts = [*source.file.parts[:-1], _PYTHON_SUFFIX.sub("", source.file.path.name)]
     parts = [printable(part) for part in parts]
-    if len(parts) > 1 and parts[-1] == "__init__":
-        parts.pop()
-    if source.package:
-        parts = [source.package, *(p for p in parts if p != "__init__")]
+    parts = [source.package, *parts] if source.package else parts
+    is_package = len(parts) > 1 and parts[-1] == "__init__"
+    title = ".".join(parts[:-1] if is_package else parts)
     text = decode(data, declared or source.options.fallback_encoding)
-    yield _whole(source, ".".join(parts), text, "python")
+    yield _whole(source, title, text, "python_package" if is_package else "python")
 
 
 def _whole(source: Source, title: str, text: str, name: DocumentFormat = "text") -> Item:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from longspan.harness.datasets.documents import Triple
 from longspan.harness.passport import EvidenceSpan, ProofStep
 from longspan.harness.taskset import SampleRow
+from longspan.synth_templates.code_source import CODE_FORMATS
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import find_mentions, normalise_entity
+from longspan.synth_templates.graph import Edge, find_mentions, normalise_entity
 
 
 def check_chains(
@@ -40,6 +41,12 @@ def check_step(step: ProofStep, span: EvidenceSpan, corpus: Corpus) -> list[str]
     where = f"({step.subject}, {step.relation}, {step.object})"
     if document is None or span.document != step.document:
         return [f"evidence for {where} is in another document"]
+    if document.format in CODE_FORMATS:
+        ends = normalise_entity(step.subject), step.relation, normalise_entity(step.object)
+        edge = Edge(*ends, stated(step), step.document, span.start, span.end)
+        if not corpus.graph.has_edge(edge):
+            return [f"the source in document {step.document} does not say {where} there"]
+        return []
     if stated(step) not in document.triples:
         return [f"document {step.document} does not state {where}"]
     is_page = normalise_entity(document.title) == normalise_entity(step.subject)

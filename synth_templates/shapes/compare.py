@@ -94,7 +94,7 @@ def draw(kind: CompareKind, corpus: Corpus, rng: random.Random) -> Draft | Rejec
             "candidates": listed(names),
             "first": names[0],
             "second": names[1],
-            "event": corpus.lexicon.forms[relation].event,
+            "event": corpus.lexicon.form(relation).event,
         },
         hops=len(steps),
         names_answer=not kind.num_bridged,

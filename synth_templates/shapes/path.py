@@ -29,7 +29,8 @@ class PathKind(KindBase):
     """A question for the end of a path.
 
     Its wording may use `path` (the noun phrase of the answer), `ask` (the question without its
-    mark: "What is ...", "Which person ..."), `word`, `start` and `hops`.
+    mark: "What is ...", "Which person ..."), `word`, `answer_as` ("its full dotted name"), `start`
+    and `hops`.
     """
 
     shape: Literal["path"]
@@ -37,6 +38,8 @@ class PathKind(KindBase):
     """Steps of the path."""
     relations: str = "entity"
     """Group of relations that the path may use."""
+    last_relations: str | None = None
+    """Group of relations of the last step; None: that of the others."""
     distinct_relations: bool = False
     """No relation is used twice: "the location of the location of X" reads badly."""
     inverse: Literal["never", "maybe", "always"] = "never"
@@ -47,14 +50,16 @@ class PathKind(KindBase):
 
 def draw(kind: PathKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
     """Returns the draft of a random path, or why there is none."""
-    sampler = corpus.sampler(kind.relations, inverse=kind.inverse != "never")
+    sampler = corpus.sampler(
+        kind.relations, inverse=kind.inverse != "never", last_group=kind.last_relations
+    )
     path = sampler.sample(rng, kind.hops, distinct_relations=kind.distinct_relations)
     if path is None:
         return Rejected("no unique path", is_final=not sampler.has_paths(kind.hops))
     if kind.inverse == "always" and not any(hop.inverse for hop in path):
         return Rejected("no step runs backwards")
     last = path[-1]
-    form = corpus.lexicon.forms[last.edge.relation]
+    form = corpus.lexicon.form(last.edge.relation)
     before = path_phrase(corpus.lexicon, path[:-1]) if len(path) > 1 else last.stated_source
     evidence = tuple(edge_span(hop.edge, corpus) for hop in path)
     is_sentence = kind.answer == "sentence"
@@ -67,6 +72,7 @@ def draw(kind: PathKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected
             "path": form.noun_phrase(before, inverse=last.inverse),
             "ask": form.ask(before, inverse=last.inverse),
             "word": form.word,
+            "answer_as": form.answer_as,
             "start": path[0].stated_source,
             "hops": kind.hops,
         },
@@ -80,7 +86,7 @@ def path_phrase(lexicon: Lexicon, path: Sequence[Hop]) -> str:
     """Returns the noun phrase of a path's end: "the birthplace of the director of Alien"."""
     phrase = path[0].stated_source
     for hop in path:
-        phrase = lexicon.forms[hop.edge.relation].noun_phrase(phrase, inverse=hop.inverse)
+        phrase = lexicon.form(hop.edge.relation).noun_phrase(phrase, inverse=hop.inverse)
     return phrase
 
 

@@ -69,7 +69,7 @@ def draw(kind: SelectKind, corpus: Corpus, rng: random.Random) -> Draft | Reject
     if len(used) < len(path) + len(chosen) or right.subject in {hop.source for hop in path}:
         return Rejected("two statements in one document")
     rng.shuffle(chosen)
-    clause = str(corpus.lexicon.forms[right.relation].clause)
+    clause = str(corpus.lexicon.form(right.relation).clause)
     phrase = path_phrase(corpus.lexicon, path)
     return Draft(
         kind,
