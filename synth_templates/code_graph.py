@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from longspan.harness.datasets.documents import Document
 from longspan.synth_templates.code_source import CODE_FORMATS, Fact, Module, parse_module
 
+MAX_REPEATS = 5
+"""Places in which a value may stand for the same name and still be asked for."""
 _MAX_IMPORTS = 8
 """Files through which a name is followed to its definition."""
 
@@ -56,6 +58,15 @@ class _Resolver:
             for name in module.definitions:
                 self.spellings[f"{module.name}.{name}".casefold()] += 1
 
+        # What a parameter of this name nearly always defaults to can be told without reading.
+        values = Counter(
+            (fact.relation, fact.object)
+            for module in self.modules.values()
+            for fact in module.facts
+            if fact.kind == "value" and "/" in fact.relation
+        )
+        self.usual = {fact for fact, times in values.items() if times > MAX_REPEATS}
+
     def statements(self) -> Iterator[CodeStatement]:
         for module in self.modules.values():
             for fact in module.facts:
@@ -66,6 +77,8 @@ class _Resolver:
         span: tuple[int, int] | None = (fact.start, fact.end)
         if self.spellings[subject.casefold()] > 1:  # entities are told apart without case
             span = None
+        if (fact.relation, fact.object) in self.usual:
+            span = None
         if fact.kind in ("value", "module"):
             yield CodeStatement(subject, fact.relation, fact.object, module.document, span)
             return
@@ -73,6 +86,8 @@ class _Resolver:
         if not direct or self.spellings[found.casefold()] > 1:
             span = None
         if fact.relation == "code_calls":
+            if kind == "function" and self._is_method(found):
+                span = None
             # Unresolved, it may be a class or a function: a claim of both.
             for relation in _CALLED.get(kind, ("code_calls", "code_creates")):
                 yield CodeStatement(subject, relation, found, module.document, span)
@@ -80,6 +95,9 @@ class _Resolver:
         if kind != _WANTED.get(fact.relation, kind):
             span = None
         yield CodeStatement(subject, fact.relation, found, module.document, span)
+
+    def _is_method(self, dotted: str) -> bool:
+        return "." in self._split(dotted)[1]
 
     def _resolve(self, dotted: str) -> tuple[str, str, bool]:
         """Returns the name where it is defined, what it is, and whether no import led there."""

@@ -29,6 +29,10 @@ MAX_CLASS_CHARS = 4000
 _UNKNOWN = "(unknown)"
 """Object of a fact that is certain to be one, but not which."""
 
+MIN_METHODS = 3
+MIN_NAME_CHARS = 3
+"""Shorter names of parameters are guessed."""
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Span = tuple[int, int]
 FactKind = Literal["value", "name", "call", "module"]
@@ -184,7 +188,11 @@ class _Reader:
                       span[1] - head[0] <= MAX_SPAN_CHARS else span)  # fmt: skip
         methods = [child.name for child in _statements(node.body) if isinstance(child, Function)]
         whole = self.text.span(node)
-        if methods and len(set(methods)) == len(methods) and whole[1] - whole[0] <= MAX_CLASS_CHARS:
+        if (
+            len(methods) >= MIN_METHODS
+            and len(set(methods)) == len(methods)
+            and whole[1] - whole[0] <= MAX_CLASS_CHARS
+        ):
             self._add(name, "code_num_methods", str(len(methods)), "value", (head[0], whole[1]))
         self._read_scope(node.body, f"{name}.", bound)
 
@@ -203,7 +211,7 @@ class _Reader:
         if not prefix and node.args.vararg is None and node.args.kwarg is None:
             names = _parameters(node.args)
             self._add(name, "code_num_parameters", str(len(names)), "value", head)
-            if len(names) > 1:
+            if len(names) > 1 and len(names[-1]) >= MIN_NAME_CHARS:
                 self._add(name, "code_last_parameter", names[-1], "value", head)
         self._read_body(node, name, head)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 
 MAX_LITERAL_CHARS = 40
-_NOT_TELLING = frozenset({"none", "true", "false"})
+_NOT_TELLING = frozenset({"none", "true", "false", "0", "1", "-1"})
 """Values that are right too often when guessed."""
+_PLAIN = re.compile(r"[\w ./:@+-]+")
 
 _Located = ast.expr | ast.stmt
 
@@ -58,7 +60,7 @@ def literal_text(node: ast.expr, source: SourceText) -> str | None:
     """Returns a number as the source writes it, or the content of a short text; None for others.
 
     Left out are what says nothing (None, True, False) and texts that could pass for another kind of
-    value or that have no letter or digit to be told by.
+    value, or that hold other marks than names, paths and formats of codes do.
     """
     inner = node.operand if isinstance(node, ast.UnaryOp) else node
     if isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.USub):
@@ -68,10 +70,10 @@ def literal_text(node: ast.expr, source: SourceText) -> str | None:
     value = inner.value
     if isinstance(value, int | float) and not isinstance(value, bool):
         text = source.of(node)
-        return text if len(text) <= MAX_LITERAL_CHARS else None
+        return text if len(text) <= MAX_LITERAL_CHARS and text not in _NOT_TELLING else None
     if not isinstance(value, str) or isinstance(node, ast.UnaryOp):
         return None
-    if not (value.isprintable() and value.strip() == value and len(value) <= MAX_LITERAL_CHARS):
+    if value.strip() != value or len(value) > MAX_LITERAL_CHARS or not _PLAIN.fullmatch(value):
         return None
     if value.casefold() in _NOT_TELLING or not any(map(str.isalpha, value)):
         return None
