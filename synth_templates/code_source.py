@@ -174,7 +174,7 @@ class _Reader:
         for decorator in node.decorator_list:
             inner = decorator.func if isinstance(decorator, ast.Call) else decorator
             dotted = self._dotted(inner, {}) or _UNKNOWN
-            span = (self.text.span(decorator)[0], self.text.head(node)[1])
+            span = (self.text.span(decorator)[0] - 1, self.text.head(node)[1])  # with its "@"
             self._add(name, "code_decorator", dotted, "call", span)
 
     def _read_class(self, node: ast.ClassDef, name: str) -> None:
@@ -309,12 +309,18 @@ def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
 
 def _bindings(body: Sequence[ast.stmt]) -> Iterator[str]:
     """Yields the names that a scope binds, as often as it binds them."""
+    roots: set[str] = set()
     for node in _statements(body):
         if isinstance(node, ast.ClassDef | Function):
             yield node.name
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            for alias in node.names:
-                yield alias.asname or alias.name.partition(".")[0]
+        elif isinstance(node, ast.Import):
+            # `import a.b` and `import a.c` bind the same `a`.
+            plain = {alias.name.partition(".")[0] for alias in node.names if not alias.asname}
+            yield from sorted(plain - roots)
+            roots |= plain
+            yield from (alias.asname for alias in node.names if alias.asname)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (alias.asname or alias.name for alias in node.names)
         else:
             yield from _stored(node)
 
