@@ -129,6 +129,7 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
         )
     manifest = _manifest(plan, counter, result, source.report(), fingerprint)
     manifest["relations"] = [form.model_dump(mode="json") for form in kinds.relations]
+    manifest["aliases"] = [list(names) for names in kinds.aliases]
     manifest["kinds"] = [k.model_dump(mode="json") for k in kinds.kinds if k.name in result.kinds()]
     taskset = write_taskset(out, result.rows, result.documents(), manifest, render_card(manifest))
     shutil.rmtree(work)

@@ -14,6 +14,8 @@ from longspan.harness.errors import SynthesisError
 from longspan.harness.files import read_mapping
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.validation import describe_validation
+from longspan.synth_templates.deduplicate import Distinct
+from longspan.synth_templates.extend import Distractors
 from longspan.synth_templates.filters import Filters
 from longspan.synth_templates.kind_files import Kinds, SourceName
 from longspan.synth_templates.world import NamePool
@@ -74,8 +76,14 @@ class Plan(_Frozen):
     """Split -> target length of the context in tokens -> number of samples."""
     tokenizer: str | None = None
     """Checkpoint whose tokenizer counts lengths. None: estimated, four characters a token."""
+    distractors: Distractors | None = None
+    """How contexts are filled up to their length. None: as suits the source."""
     max_statement_uses: int = Field(default=6, ge=1)
     """How many questions may use one statement or table, so that hubs do not fill the task set."""
+    distinct: Distinct | None = None
+    """What no two samples share: `near` (nearly the question), `question`, or `answer` (question
+    and answer together). None: `near`; for worlds `answer`, since the packaged policy knows few
+    names: other worlds ask the same of other documents."""
 
     @field_validator("splits")
     @classmethod
@@ -91,9 +99,21 @@ class Plan(_Frozen):
         return value
 
     @property
+    def filling(self) -> Distractors:
+        """How contexts are filled: the small world's names are too few to be kept out of them."""
+        loose = Distractors(tolerance=None, may_hold_answer=True)
+        small = isinstance(self.source, WorldSource)
+        return self.distractors or (loose if small else Distractors())
+
+    @property
     def source_name(self) -> SourceName:
         """Which kinds apply."""
         return self.source.type
+
+    @property
+    def distinct_by_default(self) -> Distinct:
+        """What no two samples share, where the plan does not say it either."""
+        return self.distinct or ("answer" if self.source.type == "world" else "near")
 
 
 def load_plan(path: Path) -> Plan:

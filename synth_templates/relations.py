@@ -59,11 +59,14 @@ class RelationForm(BaseModel):
     group: str = "entity"
     """Kinds choose relations by group."""
     noun: str | None = None
-    """What the subject is ("person"): with `clause`, the relation can be asked backwards."""
+    """What the subject is: "person"."""
     clause: str | None = None
-    """What is said of the subject, around `{{ inner }}`: "was born in {{ inner }}"."""
+    """What is said of the subject, around `{{ inner }}`: "was born in {{ inner }}". With it and
+    `noun`, the relation can be asked backwards."""
     event: str | None = None
     """What happened to the subject at the date that is the object: "was born"."""
+    aspect: Literal["geographic", "institutional", "descriptive"] = "descriptive"
+    """What a description by this relation tells of its entity (by a date it is temporal)."""
     cues: tuple[str, ...] = ()
     """Beginnings of words of which the passage must hold one, or the statement is not asked about:
     extractors also state what a passage only suggests."""
@@ -80,9 +83,9 @@ class RelationForm(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _noun_goes_with_clause(self) -> Self:
-        if (self.noun is None) != (self.clause is None):
-            raise ValueError(f"relation {self.name}: noun and clause belong together")
+    def _clause_needs_noun(self) -> Self:
+        if self.clause is not None and self.noun is None:
+            raise ValueError(f"relation {self.name}: a clause needs a noun")
         return self
 
     def member(self, name: str) -> RelationForm:
@@ -109,9 +112,12 @@ class RelationForm(BaseModel):
 
 
 class Lexicon:
-    """Relation forms by name, and the canonical name of any stated relation."""
+    """Relation forms by name, the canonical name of any stated relation, and declared aliases."""
 
-    def __init__(self, forms: Sequence[RelationForm]) -> None:
+    def __init__(
+        self, forms: Sequence[RelationForm], aliases: Sequence[Sequence[str]] = ()
+    ) -> None:
+        self.aliases = tuple(map(tuple, aliases))
         self.forms: dict[str, RelationForm] = {form.name: form for form in forms}
         self._by_stated: dict[str, list[RelationForm]] = {}
         for form in forms:

@@ -91,7 +91,7 @@ class WorldCorpora:
             size = _world_size(persons)
             documents = draw_world(rng, size, pool).documents(group)
             corpus = Corpus(group, documents, self.lexicon)
-            room = sum(corpus.sizes(self.counter).values())
+            room = corpus.lengths(self.counter).total
             if room >= _WORLD_MARGIN * tokens:
                 return corpus
             if self.source.persons is not None or persons >= len(NAMES["person"]):

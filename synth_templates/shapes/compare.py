@@ -13,7 +13,6 @@ from pydantic import Field, field_validator, model_validator
 from longspan.harness.passport import CompareProof, Pick
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import normalise_entity
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.paths import Hop, is_unique
 from longspan.synth_templates.relations import numeric_value
@@ -28,7 +27,8 @@ MAX_SIDES = 6
 class CompareKind(KindBase):
     """A question that compares subjects by one relation.
 
-    Its wording may use `candidates` ("A, B or C"), `first`, `second` and `event` ("was born").
+    Its wording may use `candidates` ("A, B or C"), `first`, `second`, `event` ("was born") and
+    `which` ("Who", "Which").
     """
 
     shape: Literal["compare"]
@@ -78,10 +78,8 @@ def draw(kind: CompareKind, corpus: Corpus, rng: random.Random) -> Draft | Rejec
     steps = [hop for chain in chains for hop in chain]
     if len({hop.edge.document for hop in steps}) < len(steps):
         return Rejected("two statements in one document")
-    names = [
-        path_phrase(corpus.lexicon, chain[:-1]) if chain[:-1] else chain[-1].stated_source
-        for chain in chains
-    ]
+    names = [path_phrase(corpus.lexicon, chain[:-1], chain[0].stated_source) for chain in chains]
+    form = corpus.lexicon.form(relation)
     answer = _answer(kind.pick, known, [chain[-1].stated_source for chain in chains])
     return Draft(
         kind,
@@ -94,10 +92,12 @@ def draw(kind: CompareKind, corpus: Corpus, rng: random.Random) -> Draft | Rejec
             "candidates": listed(names),
             "first": names[0],
             "second": names[1],
-            "event": corpus.lexicon.form(relation).event,
+            "event": form.event,
+            "which": "Who" if form.noun == "person" else "Which",
         },
         hops=len(steps),
         names_answer=not kind.num_bridged,
+        is_common=kind.paradigm == "code",
     )
 
 
@@ -108,7 +108,7 @@ def check(proof: CompareProof, row: SampleRow, corpus: Corpus) -> tuple[list[str
         last = side[-1]
         if len(reached(side, corpus)) != 1 or last.inverse:
             problems.append(f"{last.subject!r} has not exactly one {last.relation}")
-        if len(side) > 1 and reached(side[:-1], corpus) != {normalise_entity(last.subject)}:
+        if len(side) > 1 and reached(side[:-1], corpus) != {corpus.key(last.subject)}:
             problems.append(f"the path does not lead to {last.subject!r} alone")
     values = [numeric_value(side[-1].object) for side in proof.sides]
     known = [value for value in values if value is not None]
