@@ -7,6 +7,8 @@ in `<out>.work` until the task set appears under its name.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import sys
 from collections import Counter
