@@ -11,20 +11,18 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from longspan.harness.datasets.documents import Document, Triple
-from longspan.harness.passport import AnyProof, ProofStep, RepeatProof, TableProof
+from longspan.harness.passport import AnyProof, ProofStep, RepeatProof, SqlProof, TableProof
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.aliases import Aliases, find_aliases
-from longspan.synth_templates.graph import (
-    Edge,
-    Graph,
-    normalise_entity,
-)
+from longspan.synth_templates.corpus_tables import TableIndex
+from longspan.synth_templates.graph import Edge, Graph, normalise_entity
 from longspan.synth_templates.lengths import Lengths
 from longspan.synth_templates.paths import Hop, PathSampler
-from longspan.synth_templates.relations import Lexicon, is_name, numeric_value
+from longspan.synth_templates.relations import Lexicon, family, is_name, numeric_value
 from longspan.synth_templates.sessions import Sessions
 from longspan.synth_templates.tables import Table, find_tables
 from longspan.synth_templates.trust import is_trusted
+from longspan.synth_templates.words import WordIndex
 
 MAX_ANSWER_CHARS = 60
 _LOWER_WORD = re.compile(r"(?<![\w-])[^\W\dA-Z_][\w-]*")
@@ -38,7 +36,7 @@ class Corpus:
         self.documents = tuple(documents)
         self.lexicon = lexicon
         self._functional: dict[str, list[Edge]] = {}
-        self._samplers: dict[tuple[str, bool, str | None], PathSampler] = {}
+        self._samplers: dict[tuple[str, bool, str], PathSampler] = {}
         self._selections: dict[str, dict[str, list[Edge]]] = {}
         self._years: dict[str, list[tuple[str, int | None]]] = {}
         self._ends: dict[tuple[str, bool], tuple[str, ...]] = {}
@@ -75,6 +73,11 @@ class Corpus:
         return Sessions(self.documents)
 
     @cached_property
+    def words(self) -> WordIndex:
+        """Which documents hold a name."""
+        return WordIndex(self.documents)
+
+    @cached_property
     def tables(self) -> tuple[Table, ...]:
         """The tables whose subject and column are unique in the corpus."""
         return tuple(found[0] for found in self.tables_by_key.values() if len(found) == 1)
@@ -87,6 +90,11 @@ class Corpus:
             for table in find_tables(document):
                 found.setdefault((table.subject, table.column), []).append(table)
         return found
+
+    @cached_property
+    def table_index(self) -> TableIndex:
+        """Tables with typed columns, and those of one schema across documents."""
+        return TableIndex(self.documents)
 
     @cached_property
     def common_words(self) -> frozenset[str]:
@@ -136,25 +144,30 @@ class Corpus:
         return self._selections[relation_group]
 
     def sampler(
-        self, relation_group: str, *, inverse: bool = False, last: str | None = None
+        self, relation_group: str, *, inverse: bool = False, last_group: str | None = None
     ) -> PathSampler:
         """Returns the sampler of paths over a group of relations, also backwards if asked.
 
-        With `last`, the last step of a path is a relation of that group, and no other step is.
+        With `last_group` the last step, and no other, is of that group.
         """
-        key = (relation_group, inverse, last)
+        last_group = last_group or relation_group
+        key = (relation_group, inverse, last_group)
         if key not in self._samplers:
-            names = self.lexicon.names(relation_group)
+            names, last_names = map(self.lexicon.names, (relation_group, last_group))
             backwards = self.lexicon.invertible(relation_group) if inverse else frozenset[str]()
-            ends = names if last is None else self.lexicon.names(last)
-            begins = names if last is None else names - ends
 
-            def accepts(hop: Hop, is_last: bool) -> bool:
-                allowed = ends if is_last else begins
-                return hop.edge.relation in allowed and self._is_askable(hop, is_last)
+            def accepts(hop: Hop, last: bool) -> bool:
+                allowed = last_names if last else names
+                return family(hop.edge.relation) in allowed and self._is_askable(hop, last)
 
-            self._samplers[key] = PathSampler(self.graph, names | ends, accepts, backwards)
+            self._samplers[key] = PathSampler(self.graph, names | last_names, accepts, backwards)
         return self._samplers[key]
+
+    def links(self) -> list[tuple[str, str]]:
+        """Returns the pairs of documents that steps of one path or parts of one table stand in."""
+        every = frozenset(self.lexicon.forms)
+        paths = PathSampler(self.graph, every, self._is_askable).links()
+        return [*paths, *self.table_index.links()]
 
     def lengths(self, counter: TokenCounter) -> Lengths:
         """Returns the lengths of the documents in a counter's tokens."""
@@ -165,12 +178,15 @@ class Corpus:
     def related(self, proof: AnyProof) -> list[str]:
         """Returns the documents that are about a proof's entities or relations, in their order.
 
-        They state one of its relations of another subject, or anything about one of its entities.
+        They state one of its relations of another subject, anything about one of its entities, or
+        have a column of the same name.
         """
         if isinstance(proof, TableProof):
             wanted = {("column", proof.column)}
         elif isinstance(proof, RepeatProof):
             return []
+        elif isinstance(proof, SqlProof):
+            wanted = {("measure", name) for name in proof.measures}
         else:
             wanted = {
                 pair
@@ -189,6 +205,9 @@ class Corpus:
         topics: dict[tuple[str, str], dict[str, None]] = {}
         for table in (table for tables in self.tables_by_key.values() for table in tables):
             topics.setdefault(("column", table.column), {})[table.document] = None
+        for source in self.table_index.tables:
+            for column in source.columns:
+                topics.setdefault(("measure", column.name), {})[source.document] = None
         for by_relation in self.graph.edges.values():
             for relation, edges in by_relation.items():
                 for edge in edges:
@@ -220,7 +239,7 @@ class Corpus:
         """
         if last and len(hop.stated_target) > MAX_ANSWER_CHARS:
             return False
-        form = self.lexicon.forms[hop.edge.relation]
+        form = self.lexicon.form(hop.edge.relation)
         if form.is_parsed:
             return True
         named = [hop.edge.stated.subject]

@@ -103,10 +103,7 @@ class _Filling:
         """
         if (name in self.corpus.sessions.place) != self.is_dialogue:
             return False
-        if self.secret is None:
-            return True
-        document = self.corpus.by_id[name]
-        return self.secret not in document.text and self.secret not in document.title
+        return self.secret is None or name not in self.corpus.words.holders(self.secret)
 
 
 def extend(

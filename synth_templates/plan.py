@@ -9,11 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from longspan.harness.datasets.document_formats import ReadingOptions
 from longspan.harness.errors import SynthesisError
 from longspan.harness.files import read_mapping
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.validation import describe_validation
+from longspan.synth_templates.deduplicate import Distinct
 from longspan.synth_templates.extend import Distractors
+from longspan.synth_templates.filters import Filters
 from longspan.synth_templates.kind_files import Kinds, SourceName
 from longspan.synth_templates.world import NamePool
 
@@ -54,7 +57,11 @@ class DocumentsSource(_Frozen):
 
     type: Literal["documents"] = "documents"
     path: Path
-    """A folder or file that `longspan.harness.datasets.documents.read_documents` reads."""
+    """A folder or file that `longspan.harness.datasets.document_files.read_documents` reads."""
+    reading: ReadingOptions = ReadingOptions()
+    """Limits of a file, and its encoding."""
+    filters: Filters = Filters()
+    """What a document must be to be used."""
     shares: dict[Split, float] = Field(default_factory=lambda: dict(DEFAULT_SHARES))
     """Share of the documents of each split."""
 
@@ -83,6 +90,12 @@ class Plan(_Frozen):
     """How contexts are filled up to their length. None: as suits the source."""
     max_statement_uses: int = Field(default=6, ge=1)
     """How many questions may use one statement or table, so that hubs do not fill the task set."""
+    distinct: Distinct | None = None
+    """What no two samples share: `near` (nearly the question), `question`, or `answer` (question
+    and answer together). None: `near`; for worlds `answer`, since the packaged policy knows few
+    names: other worlds ask the same of other documents."""
+    decontaminate: tuple[str, ...] = ()
+    """Benchmarks whose questions are not asked: registered tasks, JSON lines files, task sets."""
 
     @field_validator("splits")
     @classmethod
@@ -100,15 +113,19 @@ class Plan(_Frozen):
     @property
     def filling(self) -> Distractors:
         """How contexts are filled: the small world's names are too few to be kept out of them."""
-        if self.distractors is not None:
-            return self.distractors
-        is_world = isinstance(self.source, WorldSource)
-        return Distractors(tolerance=None, may_hold_answer=True) if is_world else Distractors()
+        loose = Distractors(tolerance=None, may_hold_answer=True)
+        small = isinstance(self.source, WorldSource)
+        return self.distractors or (loose if small else Distractors())
 
     @property
     def source_name(self) -> SourceName:
         """Which kinds apply."""
         return self.source.type
+
+    @property
+    def distinct_by_default(self) -> Distinct:
+        """What no two samples share, where the plan does not say it either."""
+        return self.distinct or ("answer" if self.source.type == "world" else "near")
 
 
 def load_plan(path: Path) -> Plan:

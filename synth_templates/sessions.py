@@ -1,8 +1,8 @@
 """Sessions of a dialogue as documents: what was said, mentioned and asked for, and when.
 
 A session is a document whose text is turns ("User: ...", "Assistant: ...") and whose title is its
-number, user and date ("Session 3 of Ada Velm, 12 March 2031"). The sessions of a corpus are those of
-one user and stand in the order of time.
+number, user and date ("Session 3 of Ada Velm, 12 March 2031"). The sessions of a corpus are those
+of one user and stand in the order of time.
 """
 
 from __future__ import annotations

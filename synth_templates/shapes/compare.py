@@ -66,6 +66,7 @@ def draw(kind: CompareKind, corpus: Corpus, rng: random.Random) -> Draft | Rejec
         },
         hops=len(sides.hops),
         names_answer=not kind.num_bridged,
+        is_common=kind.paradigm == "code",
     )
 
 

@@ -18,6 +18,7 @@ from longspan.synth_templates.shapes import (
     recall,
     repeat,
     select,
+    sql,
     table,
 )
 from longspan.synth_templates.shapes.draft import Draft, Rejected
@@ -28,6 +29,7 @@ Kind = Annotated[
     | arithmetic.ArithmeticKind
     | select.SelectKind
     | table.TableKind
+    | sql.SqlKind
     | recall.RecallKind
     | mentions.MentionsKind
     | repeat.RepeatKind,
@@ -52,6 +54,7 @@ DRAW: dict[str, Draw] = {
     "recall": recall.draw,
     "mentions": mentions.draw,
     "repeat": repeat.draw,
+    "sql": sql.draw,
 }
 """Shape of a kind -> how a draft is drawn."""
 
@@ -64,5 +67,6 @@ CHECK: dict[str, Check] = {
     "recall": recall.check,
     "mentions": mentions.check,
     "repeat": repeat.check,
+    "sql": sql.check,
 }
 """Type of a proof -> how it is executed again."""

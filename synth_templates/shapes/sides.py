@@ -95,7 +95,7 @@ def draw_sides(kind: SidesKind, corpus: Corpus, rng: random.Random) -> Sides | R
         return Rejected("two statements in one document")
     names = [path_phrase(corpus.lexicon, chain[:-1], chain[0].stated_source) for chain in chains]
     subjects = tuple(chain[-1].stated_source for chain in chains)
-    form = corpus.lexicon.forms[relation]
+    form = corpus.lexicon.form(relation)
     return Sides(form, tuple(chains), tuple(names), subjects, tuple(known))
 
 

@@ -44,6 +44,9 @@ def fiction(fiction_kinds: Kinds) -> Corpus:
     return Corpus("f", documents, fiction_kinds.lexicon())
 
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
 def film_documents(num_films: int = 40, num_directors: int = 25) -> list[Document]:
     """Pages of films and of their directors, as an extractor would state them."""
     rng = random.Random(5)
@@ -53,16 +56,16 @@ def film_documents(num_films: int = 40, num_directors: int = 25) -> list[Documen
             f"Ada Bo{'abcdefghijklmnopqrstuvwxyz'[i % num_directors]}er",
             1950 + rng.randrange(60),
         )
-        title = f"Red {'abcdefghijklmnopqrst'[i % 20].upper()}el{i // 20}"
-        writer = f"Kim {'abcdefghijklmnopqrst'[i % 20].upper()}on{i // 20}"
+        title = f"Red {LETTERS[i % 20].upper()}el{i // 20}"
+        writer = f"Kim {LETTERS[i % 20].upper()}on{i // 20}"
         text = f"{title} is a film directed by {director} and written by {writer}. "
         text += f"It was released in {year}."
         facts = [(title, "directed by", director), (title, "written by", writer)]
         facts.append((title, "released in", str(year)))
         documents.append(page(title, text, facts))
     for i in range(num_directors):
-        name = f"Ada Bo{'abcdefghijklmnopqrstuvwxyz'[i]}er"
-        place = f"{'abcdefghijklmnopqrstuvwxyz'[i - i % 3].upper()}osto Bay"
+        name = f"Ada Bo{LETTERS[i]}er"
+        place = f"{LETTERS[i - i % 3].upper()}osto Bay"
         text = f"{name} was born in {place}. {name} was born on 3 May {1900 + 3 * i}."
         facts = [(name, "born in", place), (name, "born on", f"3 May {1900 + 3 * i}")]
         documents.append(page(name, text, facts))

@@ -58,7 +58,7 @@ def samples(name: str, corpus: Corpus, num: int = 60) -> list[SampleRow]:
         draft = draw(kind_of(name), corpus, rng)
         if isinstance(draft, Rejected):
             continue
-        worded = word(draft, [], rng)
+        worded = word(draft, corpus, [], rng)
         if isinstance(worded, Worded):
             rows.append(row_of(draft, worded, corpus))
     return rows
