@@ -32,7 +32,7 @@ def samples(name: str, corpus: Corpus, num: int = 12, tokens: int = 2500) -> lis
         )
         if not isinstance(draft, Draft) or not isinstance(context, Context):
             continue
-        worded = word(draft, context.documents, rng)
+        worded = word(draft, corpus, context.documents, rng)
         if isinstance(worded, Worded):
             rows.append(row_of(draft, context, worded, seed))
         if len(rows) == num:
