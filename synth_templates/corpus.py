@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from longspan.harness.datasets.documents import Document, Triple
-from longspan.harness.passport import AnyProof, ProofStep, TableProof
+from longspan.harness.passport import AnyProof, ProofStep, SqlProof, TableProof
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.aliases import Aliases, find_aliases
+from longspan.synth_templates.corpus_tables import TableIndex
 from longspan.synth_templates.graph import Edge, Graph, normalise_entity
 from longspan.synth_templates.lengths import Lengths
 from longspan.synth_templates.paths import Hop, PathSampler
@@ -84,6 +85,11 @@ class Corpus:
         return found
 
     @cached_property
+    def table_index(self) -> TableIndex:
+        """Tables with typed columns, and those of one schema across documents."""
+        return TableIndex(self.documents)
+
+    @cached_property
     def common_words(self) -> frozenset[str]:
         """Every word that stands somewhere in the texts without a capital."""
         words = _LOWER_WORD.findall("\n".join(document.text for document in self.documents))
@@ -151,9 +157,10 @@ class Corpus:
         return self._samplers[key]
 
     def links(self) -> list[tuple[str, str]]:
-        """Returns the pairs of documents that two steps of some path stand in."""
+        """Returns the pairs of documents that steps of one path or parts of one table stand in."""
         every = frozenset(self.lexicon.forms)
-        return PathSampler(self.graph, every, self._is_askable).links()
+        paths = PathSampler(self.graph, every, self._is_askable).links()
+        return [*paths, *self.table_index.links()]
 
     def lengths(self, counter: TokenCounter) -> Lengths:
         """Returns the lengths of the documents in a counter's tokens."""
@@ -164,10 +171,13 @@ class Corpus:
     def related(self, proof: AnyProof) -> list[str]:
         """Returns the documents that are about a proof's entities or relations, in their order.
 
-        They state one of its relations of another subject, or anything about one of its entities.
+        They state one of its relations of another subject, anything about one of its entities, or
+        have a column of the same name.
         """
         if isinstance(proof, TableProof):
             wanted = {("column", proof.column)}
+        elif isinstance(proof, SqlProof):
+            wanted = {("measure", name) for name in proof.measures}
         else:
             wanted = {
                 pair
@@ -186,6 +196,9 @@ class Corpus:
         topics: dict[tuple[str, str], dict[str, None]] = {}
         for table in (table for tables in self.tables_by_key.values() for table in tables):
             topics.setdefault(("column", table.column), {})[table.document] = None
+        for source in self.table_index.tables:
+            for column in source.columns:
+                topics.setdefault(("measure", column.name), {})[source.document] = None
         for by_relation in self.graph.edges.values():
             for relation, edges in by_relation.items():
                 for edge in edges:

@@ -136,12 +136,13 @@ class DocumentCorpora:
         parts = partition(documents, source.shares, seed, links)
         self._corpora = {split: Corpus(split, part, lexicon) for split, part in parts.items()}
         num_edges = sum(corpus.graph.counts["supported"] for corpus in self._corpora.values())
-        if not num_edges and not any(corpus.tables for corpus in self._corpora.values()):
+        if not num_edges and not any(
+            corpus.tables or corpus.table_index.tables for corpus in self._corpora.values()
+        ):
             raise SynthesisError(
                 f"nothing to ask about {self.num_documents} documents in {source.path}: questions "
                 'are built from supplied triples (JSON lines with "triples": [[subject, relation, '
-                "object], ...]), Markdown tables and Python sources; extraction by a model is not "
-                "available yet"
+                "object], ...]), tables and Python sources, or from triples that a model extracts"
             )
 
     def corpus(self, split: Split, tokens: int, part: int) -> Corpus:
@@ -160,7 +161,7 @@ class DocumentCorpora:
             "documents": self.num_documents,
             "documents_per_split": {s: len(c.documents) for s, c in self._corpora.items()},
             "triples": dict(sorted(counts.items())),
-            "tables": sum(len(corpus.tables) for corpus in self._corpora.values()),
+            "tables": self._report_tables(),
             "problems": len(self.reading_problems),
             "problems_by_reason": {
                 found[0].reason.partition(": ")[0]: len(found)
@@ -168,6 +169,16 @@ class DocumentCorpora:
             },
             "first_problems": [str(problem) for problem in self.reading_problems[:NUM_NAMED]],
             "first_left_out": self.filter_notes[:NUM_NAMED],
+        }
+
+    def _report_tables(self) -> dict[str, object]:
+        """Returns how many tables there are, of how many shared schemas, and what was left out."""
+        indexes = [corpus.table_index for corpus in self._corpora.values()]
+        left_out = sum((Counter(index.left_out) for index in indexes), Counter[str]())
+        return {
+            "found": sum(len(index.tables) for index in indexes),
+            "shared_schemas": sum(len(index.clusters) for index in indexes),
+            "left_out": dict(left_out.most_common()),
         }
 
 
