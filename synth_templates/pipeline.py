@@ -133,7 +133,7 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
     if not result.rows:
         raise SynthesisError(
             f"no sample could be built; most frequent reason: {result.main_reason()}; "
-            "lower the target length or give more documents"
+            "choose another target length (--tokens) or give more documents"
         )
     manifest = _manifest(plan, counter, result, source.report(), fingerprint)
     manifest["relations"] = [form.model_dump(mode="json") for form in kinds.relations]
