@@ -38,6 +38,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longspan.synth_templates.verify:check_command",
         "Re-execute the passports of a task set.",
     ),
+    "decontaminate": (
+        "longspan.synth_templates.decontaminate:decontaminate_command",
+        "Find questions of benchmarks in a task set, and write one without them.",
+    ),
     "train": (
         "longspan.trainers.pipeline:train_command",
         "Run or resume a training recipe.",

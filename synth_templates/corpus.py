@@ -15,14 +15,10 @@ from longspan.harness.passport import AnyProof, ProofStep, SqlProof, TableProof
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.aliases import Aliases, find_aliases
 from longspan.synth_templates.corpus_tables import TableIndex
-from longspan.synth_templates.graph import (
-    Edge,
-    Graph,
-    normalise_entity,
-)
+from longspan.synth_templates.graph import Edge, Graph, normalise_entity
 from longspan.synth_templates.lengths import Lengths
 from longspan.synth_templates.paths import Hop, PathSampler
-from longspan.synth_templates.relations import Lexicon, is_name, numeric_value
+from longspan.synth_templates.relations import Lexicon, family, is_name, numeric_value
 from longspan.synth_templates.tables import Table, find_tables
 from longspan.synth_templates.trust import is_trusted
 from longspan.synth_templates.words import WordIndex
@@ -39,7 +35,7 @@ class Corpus:
         self.documents = tuple(documents)
         self.lexicon = lexicon
         self._functional: dict[str, list[Edge]] = {}
-        self._samplers: dict[tuple[str, bool], PathSampler] = {}
+        self._samplers: dict[tuple[str, bool, str], PathSampler] = {}
         self._selections: dict[str, dict[str, list[Edge]]] = {}
         self._years: dict[str, list[tuple[str, int | None]]] = {}
         self._ends: dict[tuple[str, bool], tuple[str, ...]] = {}
@@ -140,14 +136,31 @@ class Corpus:
             self._selections[relation_group] = found
         return self._selections[relation_group]
 
-    def sampler(self, relation_group: str, *, inverse: bool = False) -> PathSampler:
-        """Returns the sampler of paths over a group of relations, also backwards if asked."""
-        key = (relation_group, inverse)
+    def sampler(
+        self, relation_group: str, *, inverse: bool = False, last_group: str | None = None
+    ) -> PathSampler:
+        """Returns the sampler of paths over a group of relations, also backwards if asked.
+
+        With `last_group` the last step, and no other, is of that group.
+        """
+        last_group = last_group or relation_group
+        key = (relation_group, inverse, last_group)
         if key not in self._samplers:
-            names = self.lexicon.names(relation_group)
+            names, last_names = map(self.lexicon.names, (relation_group, last_group))
             backwards = self.lexicon.invertible(relation_group) if inverse else frozenset[str]()
-            self._samplers[key] = PathSampler(self.graph, names, self._is_askable, backwards)
+
+            def accepts(hop: Hop, last: bool) -> bool:
+                allowed = last_names if last else names
+                return family(hop.edge.relation) in allowed and self._is_askable(hop, last)
+
+            self._samplers[key] = PathSampler(self.graph, names | last_names, accepts, backwards)
         return self._samplers[key]
+
+    def links(self) -> list[tuple[str, str]]:
+        """Returns the pairs of documents that steps of one path or parts of one table stand in."""
+        every = frozenset(self.lexicon.forms)
+        paths = PathSampler(self.graph, every, self._is_askable).links()
+        return [*paths, *self.table_index.links()]
 
     def lengths(self, counter: TokenCounter) -> Lengths:
         """Returns the lengths of the documents in a counter's tokens."""
@@ -217,7 +230,7 @@ class Corpus:
         """
         if last and len(hop.stated_target) > MAX_ANSWER_CHARS:
             return False
-        form = self.lexicon.forms[hop.edge.relation]
+        form = self.lexicon.form(hop.edge.relation)
         if form.is_parsed:
             return True
         named = [hop.edge.stated.subject]

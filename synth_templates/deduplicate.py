@@ -16,9 +16,10 @@ It knows wordings only: two wordings of one question that share few words are tw
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections import Counter
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from longspan.synth_templates.ngrams import names, ngrams, words
 
@@ -34,6 +35,20 @@ NEAR = "near-duplicate question"
 NEAR_OTHER_NAMES = "near-duplicate question, other names"
 REASONS = (REPEATED, NEAR, NEAR_OTHER_NAMES)
 """Why a question is dropped as a duplicate."""
+
+
+def count_duplicates(distinct: Distinct, yields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns what the manifest says: the rule, and how many draws were dropped for which reason.
+
+    Args:
+        distinct: The rule.
+        yields: Of a manifest: step -> {"rejected": {"kind: reason": number}}.
+    """
+    dropped: Counter[str] = Counter()
+    for step in yields.values():
+        for reason, num in step["rejected"].items():
+            dropped[reason.partition(": ")[2]] += num
+    return {"distinct": distinct, "dropped": {reason: dropped[reason] for reason in REASONS}}
 
 
 @dataclass

@@ -82,7 +82,7 @@ def filter_documents(
         reason = filters.reason(document)
         detail = ""
         if reason is None and seen is not None:
-            earlier = seen.add(document.id, document.text)
+            earlier = seen.add(document.title or document.id, document.text)
             if earlier is not None:
                 reason, detail = "near-duplicate", f" of {earlier}"
         if reason is None:

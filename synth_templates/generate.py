@@ -13,7 +13,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from longspan.harness.errors import SynthesisError
 from longspan.harness.passport import Passport, statements
 from longspan.harness.taskset import SampleRow, Split
 from longspan.harness.tokens import TokenCounter
+from longspan.synth_templates.contamination import BenchmarkIndex, Match, match_row
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.deduplicate import Asked
 from longspan.synth_templates.extend import Context, extend
@@ -50,16 +51,19 @@ class Part:
         rows: Accepted samples.
         rejected: "kind: reason" -> number of draws.
         owed: Kinds that this part could not fill.
+        matches: Questions of benchmarks that samples or drafts resemble.
     """
 
     rows: list[SampleRow] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     owed: list[str] = field(default_factory=list)
+    matches: list[Match] = field(default_factory=list)
 
     def to_json(self) -> str:
         """Returns the part as JSON."""
         rows = [row.model_dump(mode="json") for row in self.rows]
         record = {"rows": rows, "rejected": dict(self.rejected), "owed": self.owed}
+        record["matches"] = [asdict(match) for match in self.matches]
         return json.dumps(record, ensure_ascii=False)
 
     @classmethod
@@ -67,7 +71,8 @@ class Part:
         """Returns the part that `to_json` wrote."""
         record: dict[str, Any] = json.loads(text)
         rows = [SampleRow.model_validate(row) for row in record["rows"]]
-        return cls(rows, Counter(record["rejected"]), record["owed"])
+        matches = [Match.from_record(match) for match in record["matches"]]
+        return cls(rows, Counter(record["rejected"]), record["owed"], matches)
 
 
 @dataclass
@@ -80,6 +85,7 @@ class Generator:
         source: Gives the corpora.
         counter: Counts lengths.
         work: Folder of finished parts.
+        benchmarks: Questions that must not be asked.
     """
 
     plan: Plan
@@ -87,6 +93,7 @@ class Generator:
     source: CorpusSource
     counter: TokenCounter
     work: Path
+    benchmarks: BenchmarkIndex
     asked: Asked = field(init=False)
     """The questions of all samples so far, over all splits."""
     uses: Counter[tuple[str, ...]] = field(default_factory=Counter)
@@ -208,7 +215,18 @@ class _PartMaker:
             return Rejected(reason)
         row = self._row(draft, context, worded, seed)
         problems = check_passport(row, self.corpus)
-        return Rejected(f"verification: {problems[0]}") if problems else row
+        if problems:
+            return Rejected(f"verification: {problems[0]}")
+        return self._decontaminated(row)
+
+    def _decontaminated(self, row: SampleRow) -> SampleRow | Rejected:
+        """Returns the row unless a benchmark asks it, too; keeps all matches for the report."""
+        matches = match_row(self.generator.benchmarks, row)
+        if not any(match.dropped for match in matches):
+            self.part.matches += matches
+            return row
+        self.part.matches += [replace(match, sample="") for match in matches if match.dropped]
+        return Rejected(f"in {matches[0].benchmark}: {matches[0].reason}")
 
     def _row(self, draft: Draft, context: Context, worded: Worded, seed: int) -> SampleRow:
         depth_of = dict(zip(draft.documents, context.depths, strict=True))

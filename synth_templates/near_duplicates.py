@@ -97,8 +97,8 @@ def shingle_hashes(text: str, words: int) -> Hashes:
     size = min(words, len(hashed))
     mixed = np.zeros(len(hashed) - size + 1 if size else 0, np.uint64)
     for place in range(size):
-        # Order counts: each step multiplies what came before (polynomial hash modulo 2^64).
-        mixed = mixed * _MULTIPLIER + hashed[place : place + len(mixed)]
+        # Multiplied after each word, so that order counts and the last word reaches the high bits.
+        mixed = (mixed + hashed[place : place + len(mixed)]) * _MULTIPLIER
         mixed ^= mixed >> np.uint64(29)
     return np.unique((mixed >> np.uint64(32)).astype(np.uint32))
 

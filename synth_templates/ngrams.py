@@ -11,6 +11,8 @@ from collections.abc import Sequence
 SHINGLE_WORDS = 3
 """Words in an n-gram for short texts such as questions."""
 _WORD = re.compile(r"\w+")
+_JOINED = re.compile(r"\w+(?:-\w+)*")
+_SENTENCE_END = re.compile(r"[.?!:]\s+")
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -29,17 +31,16 @@ def ngrams(tokens: Sequence[str], size: int = SHINGLE_WORDS) -> list[str]:
 def names(text: str) -> frozenset[str]:
     """Returns the words, case folded, that look like parts of names: those with a capital.
 
-    The first word of a sentence is none, since it has a capital anyway; nor are numbers.
+    The first word of a sentence is none, since it has a capital anyway; nor are numbers. Of words
+    with hyphens all parts belong to the name.
     """
-    found: set[str] = set()
-    for sentence in re.split(r"[.?!:]\s+", text):
-        tokens = _WORD.findall(sentence)
-        found.update(
-            token.casefold()
-            for place, token in enumerate(tokens)
-            if place and any(c.isupper() for c in token)
-        )
-    return frozenset(found)
+    return frozenset(
+        word
+        for sentence in _SENTENCE_END.split(text)
+        for token in _JOINED.findall(sentence)[1:]
+        if any(character.isupper() for character in token)
+        for word in words(token)
+    )
 
 
 def jaccard(first: set[str] | frozenset[str], second: set[str] | frozenset[str]) -> float:

@@ -7,6 +7,8 @@ in `<out>.work` until the task set appears under its name.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import sys
 from collections import Counter
@@ -26,7 +28,12 @@ from longspan.harness.datasets.documents import Document
 from longspan.harness.errors import SynthesisError
 from longspan.harness.taskset import SPLITS, SampleRow, TaskSet, write_taskset
 from longspan.harness.tokens import EstimatedTokens, TokenCounter, load_tokenizer
+from longspan.synth_templates.benchmark_questions import read_benchmarks
 from longspan.synth_templates.card import render_card
+from longspan.synth_templates.contamination import BenchmarkIndex, Match, contamination_facts
+from longspan.synth_templates.contamination_report import render_reports
+from longspan.synth_templates.deduplicate import count_duplicates
+from longspan.synth_templates.derive import count_kinds
 from longspan.synth_templates.generate import Generator, prepare_work
 from longspan.synth_templates.kind_files import load_kinds
 from longspan.synth_templates.plan import (
@@ -107,7 +114,8 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
     """
     kinds = load_kinds(plan.source_name, plan.kind_files)
     counter = open_counter(plan.tokenizer)
-    fingerprint = _input_fingerprint(plan)
+    benchmarks = BenchmarkIndex(read_benchmarks(plan.decontaminate))
+    fingerprint = _input_fingerprint(plan, benchmarks)
     work = out.with_name(f"{out.name}.work")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         taskset = _existing(plan, out, fingerprint)
@@ -117,7 +125,7 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
     resumed = prepare_work(work, plan, kinds, fingerprint)
     if resumed and not quiet:
         print(f"resuming from {work}", file=sys.stderr)
-    generator = Generator(plan, kinds, source, counter, work)
+    generator = Generator(plan, kinds, source, counter, work, benchmarks)
     result = _Result()
     for split in SPLITS:
         for length in plan.splits.get(split, {}):
@@ -131,7 +139,12 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
     manifest["relations"] = [form.model_dump(mode="json") for form in kinds.relations]
     manifest["aliases"] = [list(names) for names in kinds.aliases]
     manifest["kinds"] = [k.model_dump(mode="json") for k in kinds.kinds if k.name in result.kinds()]
-    taskset = write_taskset(out, result.rows, result.documents(), manifest, render_card(manifest))
+    reports: dict[str, str] = {}
+    if plan.decontaminate:
+        manifest["contamination"] = contamination_facts(benchmarks, list(result.matches))
+        reports = render_reports(manifest, benchmarks.facts(), list(result.matches))
+    card = render_card(manifest, result.rows)
+    taskset = write_taskset(out, result.rows, result.documents(), manifest, card, reports)
     shutil.rmtree(work)
     return taskset
 
@@ -157,6 +170,8 @@ class _Result:
     rows: list[SampleRow] = field(default_factory=list)
     corpora: dict[str, tuple[Document, ...]] = field(default_factory=dict)
     yields: dict[str, dict[str, Any]] = field(default_factory=dict)
+    matches: dict[Match, None] = field(default_factory=dict)
+    """Each once, in order: drafts that are dropped are drawn again."""
 
     def documents(self) -> Iterator[tuple[str, Document]]:
         for group, documents in self.corpora.items():
@@ -183,6 +198,7 @@ def _run(generator: Generator, split: Any, length: int, result: _Result, *, quie
         bar = progress.add_task(f"{split} at {length} tokens", total=wanted)
         for corpus, part in generator.parts(split, length):
             rejected.update(part.rejected)
+            result.matches.update(dict.fromkeys(part.matches))
             if part.rows:
                 result.rows.extend(part.rows)
                 result.corpora.setdefault(corpus.group, corpus.documents)
@@ -222,10 +238,6 @@ def _manifest(
     report: dict[str, object],
     fingerprint: str,
 ) -> dict[str, Any]:
-    counts: dict[str, dict[str, int]] = {}
-    for row in result.rows:
-        by_kind = counts.setdefault(row.split, {})
-        by_kind[row.kind] = by_kind.get(row.kind, 0) + 1
     return {
         "name": plan.name,
         "plan": plan.model_dump(mode="json"),
@@ -233,18 +245,20 @@ def _manifest(
         "seed": plan.seed,
         "versions": {name: version(name) for name in ("longspan", "pyarrow")},
         "counter": {"name": plan.tokenizer or counter.name, "exact": counter.exact},
-        "counts": counts,
+        "counts": count_kinds(result.rows),
         "num_samples": len(result.rows),
         "num_documents": sum(map(len, result.corpora.values())),
         "num_groups": len(result.corpora),
         "yields": result.yields,
+        "duplicates": count_duplicates(plan.distinct_by_default, result.yields),
         "source": report,
         "cost": {"model_calls": 0, "prompt_tokens": 0, "sampled_tokens": 0},
     }
 
 
-def _input_fingerprint(plan: Plan) -> str:
-    """Returns a digest of the files that a documents source reads; "" for worlds."""
-    if not isinstance(plan.source, DocumentsSource):
-        return ""
-    return input_fingerprint(plan.source.path)
+def _input_fingerprint(plan: Plan, benchmarks: BenchmarkIndex) -> str:
+    """Returns a digest of documents and benchmarks that are read; "" where there are none."""
+    facts: list[object] = [one["hash"] for one in benchmarks.facts()]
+    if isinstance(plan.source, DocumentsSource):
+        facts.append(input_fingerprint(plan.source.path))
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest() if facts else ""

@@ -84,6 +84,8 @@ class Plan(_Frozen):
     """What no two samples share: `near` (nearly the question), `question`, or `answer` (question
     and answer together). None: `near`; for worlds `answer`, since the packaged policy knows few
     names: other worlds ask the same of other documents."""
+    decontaminate: tuple[str, ...] = ()
+    """Benchmarks whose questions are not asked: registered tasks, JSON lines files, task sets."""
 
     @field_validator("splits")
     @classmethod

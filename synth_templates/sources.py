@@ -132,7 +132,7 @@ class DocumentCorpora:
                 f"left out for {reason!r}; give other documents or change source.filters in a plan"
             )
         whole = Corpus("all", documents, lexicon)
-        links = [*whole.sampler("entity").links(), *whole.table_index.links()]
+        links = whole.links()
         parts = partition(documents, source.shares, seed, links)
         self._corpora = {split: Corpus(split, part, lexicon) for split, part in parts.items()}
         for corpus in self._corpora.values():
@@ -144,7 +144,7 @@ class DocumentCorpora:
             raise SynthesisError(
                 f"nothing to ask about {self.num_documents} documents in {source.path}: questions "
                 'are built from supplied triples (JSON lines with "triples": [[subject, relation, '
-                "object], ...]) and tables; extraction by a model is not available yet"
+                "object], ...]), tables and Python sources, or from triples that a model extracts"
             )
 
     def corpus(self, split: Split, tokens: int, part: int) -> Corpus:

@@ -24,6 +24,7 @@ from longspan.harness.datasets.documents import (
     parse_triples,
 )
 from longspan.harness.datasets.input_files import (
+    BLOCK_BYTES,
     InputFile,
     UnreadableError,
     opened,
@@ -62,7 +63,7 @@ class ReadingOptions(BaseModel):
     def _is_known(cls, value: str | None) -> str | None:
         try:
             if value is not None:
-                b"".decode(value)
+                b"x".decode(value, "replace")
             return value
         except LookupError as error:
             raise ValueError(
@@ -171,12 +172,11 @@ def _python(source: Source) -> Iterator[Item]:
     declared = None if encoding.startswith("utf-8") else encoding
     parts = [*source.file.parts[:-1], _PYTHON_SUFFIX.sub("", source.file.path.name)]
     parts = [printable(part) for part in parts]
-    if len(parts) > 1 and parts[-1] == "__init__":
-        parts.pop()
-    if source.package:
-        parts = [source.package, *(p for p in parts if p != "__init__")]
+    parts = [source.package, *parts] if source.package else parts
+    is_package = len(parts) > 1 and parts[-1] == "__init__"
+    title = ".".join(parts[:-1] if is_package else parts)
     text = decode(data, declared or source.options.fallback_encoding)
-    yield _whole(source, ".".join(parts), text, "python")
+    yield _whole(source, title, text, "python_package" if is_package else "python")
 
 
 def _whole(source: Source, title: str, text: str, name: DocumentFormat = "text") -> Item:
@@ -234,15 +234,18 @@ def _lines(lines: IO[bytes], max_bytes: int) -> Iterator[tuple[int, bytes]]:
     Raises:
         UnreadableError: a line is longer than `max_bytes`.
     """
-    number = 0
-    while line := lines.readline(max_bytes + 1):
-        number += 1
-        if len(line) > max_bytes:
-            raise UnreadableError(f"row {number} is larger than {size_text(max_bytes)}")
-        if b"\0" in line[:_BINARY_CHECK_BYTES]:
+    number, rest = 0, b""
+    # In blocks: a file of blank lines would take minutes line by line.
+    while block := lines.read(BLOCK_BYTES):
+        *whole, rest = (rest + block).split(b"\n")
+        if max(len(rest), max(map(len, whole), default=0)) > max_bytes:
+            raise UnreadableError(f"a row is larger than {size_text(max_bytes)}")
+        if b"\0" in block:
             raise UnreadableError("not a text file: it holds binary data")
-        if line.strip():
-            yield number, line
+        yield from ((number + n, line) for n, line in enumerate(whole, start=1) if line.strip())
+        number += len(whole)
+    if rest.strip():
+        yield number + 1, rest
 
 
 def _row(row: Any, place: str, source: Source) -> Iterator[Item]:

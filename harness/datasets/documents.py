@@ -23,8 +23,9 @@ DOCUMENT_SEPARATOR = "\n\n"
 DOCUMENTS_FILE = "documents.parquet"
 _ID_CHARS = 16
 
-DocumentFormat = Literal["text", "csv", "tsv", "python", "dialogue"]
-"""What a text is: prose (also of HTML and PDF), a table, source code, or turns of speakers."""
+DocumentFormat = Literal["text", "csv", "tsv", "python", "python_package", "dialogue"]
+"""What a text is: prose (also of HTML and PDF), a table, source code (of a module, or of the
+`__init__` of a package, whose relative imports mean something else), or turns of speakers."""
 
 
 class Triple(BaseModel):

@@ -16,6 +16,7 @@ def test_names_have_capitals_and_do_not_begin_a_sentence():
         *("karo", "bel", "a", "b"),
     }
     assert names("What was founded in 1962 by NATO?") == {"nato"}
+    assert names("Who is the mother of Kim Jong-nam?") == {"kim", "jong", "nam"}
 
 
 def test_similarity_is_what_both_share_of_what_either_has():
