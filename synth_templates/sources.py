@@ -147,6 +147,8 @@ class DocumentCorpora:
         links = whole.links()
         parts = partition(documents, source.shares, seed, links)
         self._corpora = {split: Corpus(split, part, lexicon) for split, part in parts.items()}
+        for corpus in self._corpora.values():
+            corpus.table_index.share_readings(whole.table_index)
         num_edges = sum(corpus.graph.counts["supported"] for corpus in self._corpora.values())
         if not num_edges and not any(
             corpus.tables or corpus.table_index.tables for corpus in self._corpora.values()
