@@ -46,6 +46,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longspan.harness.export:export_command",
         "Write a task set as JSON lines with whole prompts, for other frameworks.",
     ),
+    "stratify": (
+        "longspan.synth_templates.stratify:stratify_command",
+        "Draw samples evenly over their difficulty for a model, into a new task set.",
+    ),
     "train": (
         "longspan.trainers.pipeline:train_command",
         "Run or resume a training recipe.",
