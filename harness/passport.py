@@ -81,12 +81,17 @@ class CompareProof(_Frozen):
         return tuple(step for side in self.sides for step in side)
 
 
-class SharedProof(_Frozen):
-    """A statement about a given subject, and those of candidates of which one has its object."""
+class SelectProof(_Frozen):
+    """A chain, and a statement about each candidate: the answer's object is the chain's end."""
 
-    type: Literal["shared"] = "shared"
-    steps: tuple[ProofStep, ...] = Field(min_length=3)
-    """First the statement about the given subject, then one for each candidate."""
+    type: Literal["select"] = "select"
+    path: Chain
+    candidates: tuple[ProofStep, ...] = Field(min_length=2)
+
+    @property
+    def steps(self) -> tuple[ProofStep, ...]:
+        """All steps in order of the evidence: the chain, then the candidates."""
+        return (*self.path, *self.candidates)
 
 
 class TableProof(_Frozen):
@@ -101,7 +106,31 @@ class TableProof(_Frozen):
     threshold: float | None = None
 
 
-AnyProof = PathProof | CompareProof | SharedProof | TableProof
+class SqlProof(_Frozen):
+    """A query over the evidence's tables aligned into one; evidence `i` is table `i`."""
+
+    type: Literal["sql"] = "sql"
+    columns: tuple[tuple[str, str, str], ...] = Field(min_length=1)
+    """Name, type and unit of each column that the aligned tables share."""
+    measures: tuple[str, ...]
+    """Columns of numbers that the question is about."""
+    documents: tuple[str, ...] = Field(min_length=1)
+    """Document of each table."""
+    sql: str
+    rows: tuple[tuple[float | int | str | None, ...], ...] = Field(min_length=1)
+    """What the query gives, of which the answer is the first cell."""
+    answer: Literal["number", "whole", "name"]
+    ranked: bool
+    """Whether the second cell ranks the rows, and must differ between the first two."""
+    decimals: int = Field(ge=0)
+    """To how many decimals a number is rounded."""
+    exact: bool = False
+    """Whether that is how many it has, so that the question asks for the exact value."""
+    unit: str = ""
+    """Unit of the answer."""
+
+
+AnyProof = PathProof | CompareProof | SelectProof | TableProof | SqlProof
 Proof = Annotated[AnyProof, Field(discriminator="type")]
 
 
@@ -109,7 +138,29 @@ def statements(proof: AnyProof) -> list[tuple[str, ...]]:
     """Returns keys of the statements that a proof uses, to count how often each is used."""
     if isinstance(proof, TableProof):
         return [(proof.document, proof.subject, proof.column)]
+    if isinstance(proof, SqlProof):
+        return [("\0".join(sorted(proof.documents)), *proof.measures)]
     return [(s.document, s.subject, s.relation, s.object) for s in proof.steps]
+
+
+class Constraint(_Frozen):
+    """One thing that a description says of its entity."""
+
+    statement: ProofStep
+    """What a document states of the entity."""
+    years: tuple[int, int] | None = None
+    """The time that the description names instead of the date: first and last year."""
+
+
+class Obfuscation(_Frozen):
+    """An entity that the question describes instead of naming it."""
+
+    entity: str
+    """The entity as its document names it."""
+    text: str
+    """The description as it stands in the question."""
+    constraints: tuple[Constraint, ...] = Field(min_length=1)
+    """What it says; their evidence follows that of the proof, in order."""
 
 
 class Vote(_Frozen):
@@ -132,12 +183,13 @@ class Passport(_Frozen):
     """Evidence, proof and history of a sample."""
 
     evidence: tuple[EvidenceSpan, ...] = Field(min_length=1)
+    """The spans of the proof, then those of its obfuscations."""
     proof: Proof
     options: tuple[str, ...] = ()
     """Options of a multiple-choice sample, in the order of their letters."""
     depths: tuple[float, ...] = ()
     """For each evidence span, the fraction of the context's tokens before its document."""
-    obfuscations: tuple[str, ...] = ()
+    obfuscations: tuple[Obfuscation, ...] = ()
     votes: tuple[Vote, ...] = ()
     cost: Cost = Cost()
 

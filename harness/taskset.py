@@ -1,7 +1,7 @@
 """A task set on disk: samples and documents once each, contexts by reference, manifest and card.
 
     DIR/samples.parquet    one row per sample (`SampleRow`)
-    DIR/documents.parquet  id, title, text, triples (JSON), group
+    DIR/documents.parquet  id, title, text, triples (JSON), format, group
     DIR/card.md            for people
     DIR/manifest.json      plan, seed, versions, counts, yields, hashes; written last
 
@@ -325,7 +325,8 @@ def _sample_schema() -> pa.Schema:
 def _document_schema() -> pa.Schema:
     import pyarrow as pa  # heavy
 
-    return pa.schema([(name, pa.string()) for name in ("id", "title", "text", "triples", "group")])
+    columns = ("id", "title", "text", "triples", "format", "group")
+    return pa.schema([(name, pa.string()) for name in columns])
 
 
 def _to_record(row: SampleRow) -> dict[str, Any]:
@@ -347,4 +348,5 @@ def _document_record(document: Document) -> dict[str, str]:
         "title": document.title,
         "text": document.text,
         "triples": json.dumps(triples, ensure_ascii=False),
+        "format": document.format,
     }

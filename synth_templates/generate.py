@@ -202,10 +202,11 @@ class _PartMaker:
         limit = self.generator.plan.max_statement_uses
         if any(self.generator.uses[key] >= limit for key in statements(draft.proof)):
             return Rejected("statement used too often")
-        context = extend(draft.documents, self.corpus, self.tokens, self.generator.counter, rng)
+        plan, counter = self.generator.plan, self.generator.counter
+        context = extend(draft, self.corpus, self.tokens, counter, rng, plan.filling)
         if isinstance(context, Rejected):
             return context
-        worded = word(draft, context.documents, rng)
+        worded = word(draft, self.corpus, context.documents, rng)
         if isinstance(worded, Rejected):
             return worded
         core = core_question(worded.question, worded.options)
@@ -246,10 +247,11 @@ class _PartMaker:
             target_tokens=self.tokens,
             input_tokens=context.input_tokens,
             passport=Passport(
-                evidence=draft.evidence,
+                evidence=draft.all_evidence,
                 proof=draft.proof,
                 options=worded.options,
-                depths=tuple(depth_of[span.document] for span in draft.evidence),
+                depths=tuple(depth_of[span.document] for span in draft.all_evidence),
+                obfuscations=draft.obfuscations,
             ),
         )
 

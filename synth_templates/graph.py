@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from longspan.harness.datasets.documents import Document, Triple
+from longspan.synth_templates.code_graph import CodeStatement, code_statements
 
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+")
 _ABBREVIATIONS = tuple(
@@ -29,9 +30,12 @@ _SENTENCE_END = re.compile(
     + r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[A-Z0-9])|\n+"
 )
 _WORD = re.compile(r"\w+")
+_PARENTHESIS = re.compile(r"\s*\([^()]*\)$")
 
 Canonical = Callable[[Triple], str]
 """Names the relation of a triple; relations that mean the same get one name."""
+Key = Callable[[str], str]
+"""Names the entity that a text means; names that mean the same entity get one key."""
 
 
 @lru_cache(maxsize=1 << 18)
@@ -83,21 +87,28 @@ class Graph:
         edges: subject -> relation -> supported edges.
         claims: (subject, relation) -> keys of every claimed object, supported or not.
         claimants: relation -> object -> keys of every subject that claims it, supported or not.
-        counts: Triples by fate ("supported", "unsupported", "empty", "self_loop", "repeated").
+        counts: Triples by fate ("supported", "unsupported", "empty", "self_loop", "repeated"; of
+            source code also "unresolved").
     """
 
     edges: dict[str, dict[str, list[Edge]]] = field(default_factory=dict)
     claims: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     claimants: dict[str, dict[str, set[str]]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    _roles: dict[str, set[str]] = field(default_factory=dict)
     _by_word: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     @classmethod
-    def build(cls, documents: Iterable[Document], canonical: Canonical) -> Graph:
-        """Returns the graph of all triples of the documents."""
+    def build(
+        cls, documents: Iterable[Document], canonical: Canonical, key: Key | None = None
+    ) -> Graph:
+        """Returns the graph of all triples of the documents; `key` names the entities."""
         graph = cls()
+        documents = tuple(documents)
         for document in documents:
-            graph._add_document(document, canonical)
+            graph._add_document(document, canonical, key or normalise_entity)
+        for statement in code_statements(documents):
+            graph._add_code(statement, key or normalise_entity)
         return graph
 
     def follow(self, start: str, steps: Iterable[tuple[str, bool]]) -> set[str]:
@@ -117,6 +128,18 @@ class Graph:
     def is_functional(self, subject: str, relation: str) -> bool:
         """Returns whether the documents claim exactly one object."""
         return len(self.claims.get((subject, relation), ())) == 1
+
+    def has_edge(self, edge: Edge) -> bool:
+        """Returns whether the documents hold just this edge."""
+        return edge in self.edges.get(edge.subject, {}).get(edge.relation, ())
+
+    def roles(self, object_: str) -> frozenset[str]:
+        """Returns the relations that are claimed with an entity as their object."""
+        if not self._roles:
+            for relation, claimed in self.claimants.items():
+                for name in claimed:
+                    self._roles.setdefault(name, set()).add(relation)
+        return frozenset(self._roles.get(object_, ()))
 
     def _objects(self, subject: str, relation: str) -> Iterable[str]:
         return self.claims.get((subject, relation), ())
@@ -139,10 +162,28 @@ class Graph:
         near = {name for word in words for name in self._by_word[relation].get(word, ())}
         return [name for name in near if words <= words_of(name) or words_of(name) <= words]
 
-    def _add_document(self, document: Document, canonical: Canonical) -> None:
+    def _add_code(self, statement: CodeStatement, key: Key) -> None:
+        subject, object_ = key(statement.subject), key(statement.object)
+        if not (subject and object_) or subject == object_:
+            self.counts["empty" if subject != object_ else "self_loop"] += 1
+            return
+        relation = statement.relation
+        self.claims[subject, relation].add(object_)
+        self.claimants.setdefault(relation, {}).setdefault(object_, set()).add(subject)
+        if statement.span is None:
+            self.counts["unresolved"] += 1
+            return
+        stated = Triple(subject=statement.subject, relation=relation, object=statement.object)
+        edge = Edge(subject, relation, object_, stated, statement.document, *statement.span)
+        edges = self.edges.setdefault(subject, {}).setdefault(relation, [])
+        if all(other.stated != stated or other.document != edge.document for other in edges):
+            self.counts["supported"] += 1
+            edges.append(edge)
+
+    def _add_document(self, document: Document, canonical: Canonical, key: Key) -> None:
         sentences: list[tuple[int, int]] | None = None
         for triple in dict.fromkeys(document.triples):
-            subject, object_ = normalise_entity(triple.subject), normalise_entity(triple.object)
+            subject, object_ = key(triple.subject), key(triple.object)
             if not (subject and object_ and triple.relation.strip()):
                 self.counts["empty"] += 1
                 continue
@@ -193,13 +234,19 @@ def find_support(
             key=lambda run: (run[1] - run[0], run[0]),
         )
         return sentences[first][0], _end(last, triple, text, sentences)
-    is_page = normalise_entity(document.title) == normalise_entity(triple.subject)
-    candidates = both or (objects if is_page else set())
+    candidates = both or (objects if is_page_of(document, triple.subject) else set())
     if not candidates:
         return None
     words = set(_WORD.findall(triple.relation.casefold()))
     best = min(candidates, key=lambda i: (-_overlap(text, sentences[i], words), i))
     return sentences[best][0], _end(best, triple, text, sentences)
+
+
+def is_page_of(document: Document, name: str) -> bool:
+    """Returns whether a document is about an entity: its title, with or without a parenthesis."""
+    key = normalise_entity(name)
+    title = document.title
+    return key in (normalise_entity(title), normalise_entity(_PARENTHESIS.sub("", title)))
 
 
 def _end(last: int, triple: Triple, text: str, sentences: Sequence[tuple[int, int]]) -> int:

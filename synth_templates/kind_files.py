@@ -32,6 +32,8 @@ class KindFile(BaseModel):
     """The source of documents that these kinds ask about."""
     relations: tuple[RelationForm, ...] = ()
     """Lexicon, for sources without a built-in one."""
+    aliases: tuple[tuple[str, ...], ...] = ()
+    """Names that mean the same entity wherever they stand, the one to keep first."""
     kinds: tuple[Kind, ...] = ()
 
 
@@ -42,10 +44,11 @@ class Kinds(BaseModel):
 
     relations: tuple[RelationForm, ...]
     kinds: tuple[Kind, ...]
+    aliases: tuple[tuple[str, ...], ...] = ()
 
     def lexicon(self) -> Lexicon:
         """Returns the look-up of relations."""
-        return Lexicon(self.relations)
+        return Lexicon(self.relations, self.aliases)
 
     def by_name(self) -> dict[str, Kind]:
         """Returns the kinds by name."""
@@ -81,7 +84,8 @@ def load_kinds(source: SourceName, extra: Sequence[Path] = ()) -> Kinds:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise SynthesisError(f"{label} declared twice: {twice[0]}; rename one of them")
-    return Kinds(relations=relations, kinds=kinds)
+    aliases = tuple(names for file in chosen for names in file.aliases)
+    return Kinds(relations=relations, kinds=kinds, aliases=aliases)
 
 
 def parse_kind_file(text: str, name: str) -> KindFile:

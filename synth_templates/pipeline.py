@@ -23,9 +23,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from longspan.harness.datasets.document_files import input_fingerprint
 from longspan.harness.datasets.documents import Document
 from longspan.harness.errors import SynthesisError
-from longspan.harness.files import file_hash
 from longspan.harness.taskset import SPLITS, SampleRow, TaskSet, write_taskset
 from longspan.harness.tokens import EstimatedTokens, TokenCounter, load_tokenizer
 from longspan.synth_templates.benchmark_questions import read_benchmarks
@@ -137,6 +137,7 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
         )
     manifest = _manifest(plan, counter, result, source.report(), fingerprint)
     manifest["relations"] = [form.model_dump(mode="json") for form in kinds.relations]
+    manifest["aliases"] = [list(names) for names in kinds.aliases]
     manifest["kinds"] = [k.model_dump(mode="json") for k in kinds.kinds if k.name in result.kinds()]
     reports: dict[str, str] = {}
     if plan.decontaminate:
@@ -259,9 +260,5 @@ def _input_fingerprint(plan: Plan, benchmarks: BenchmarkIndex) -> str:
     """Returns a digest of documents and benchmarks that are read; "" where there are none."""
     facts: list[object] = [one["hash"] for one in benchmarks.facts()]
     if isinstance(plan.source, DocumentsSource):
-        path = plan.source.path
-        found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-        facts += [(file.relative_to(path).as_posix(), file_hash(file)) for file in found]
-    if not facts:
-        return ""
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        facts.append(input_fingerprint(plan.source.path))
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest() if facts else ""

@@ -9,11 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from longspan.harness.datasets.document_formats import ReadingOptions
 from longspan.harness.errors import SynthesisError
 from longspan.harness.files import read_mapping
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.validation import describe_validation
 from longspan.synth_templates.deduplicate import Distinct
+from longspan.synth_templates.extend import Distractors
+from longspan.synth_templates.filters import Filters
 from longspan.synth_templates.kind_files import Kinds, SourceName
 from longspan.synth_templates.world import NamePool
 
@@ -44,7 +47,11 @@ class DocumentsSource(_Frozen):
 
     type: Literal["documents"] = "documents"
     path: Path
-    """A folder or file that `longspan.harness.datasets.documents.read_documents` reads."""
+    """A folder or file that `longspan.harness.datasets.document_files.read_documents` reads."""
+    reading: ReadingOptions = ReadingOptions()
+    """Limits of a file, and its encoding."""
+    filters: Filters = Filters()
+    """What a document must be to be used."""
     shares: dict[Split, float] = Field(default_factory=lambda: dict(DEFAULT_SHARES))
     """Share of the documents of each split."""
 
@@ -69,6 +76,8 @@ class Plan(_Frozen):
     """Split -> target length of the context in tokens -> number of samples."""
     tokenizer: str | None = None
     """Checkpoint whose tokenizer counts lengths. None: estimated, four characters a token."""
+    distractors: Distractors | None = None
+    """How contexts are filled up to their length. None: as suits the source."""
     max_statement_uses: int = Field(default=6, ge=1)
     """How many questions may use one statement or table, so that hubs do not fill the task set."""
     distinct: Distinct | None = None
@@ -90,6 +99,13 @@ class Plan(_Frozen):
         if not any(num for lengths in value.values() for num in lengths.values()):
             raise ValueError("no samples are asked for")
         return value
+
+    @property
+    def filling(self) -> Distractors:
+        """How contexts are filled: the small world's names are too few to be kept out of them."""
+        loose = Distractors(tolerance=None, may_hold_answer=True)
+        small = isinstance(self.source, WorldSource)
+        return self.distractors or (loose if small else Distractors())
 
     @property
     def source_name(self) -> SourceName:

@@ -81,9 +81,8 @@ def check_taskset(taskset: TaskSet) -> dict[str, list[str]]:
 
 def _lexicon(taskset: TaskSet) -> Lexicon:
     try:
-        return Lexicon(
-            [RelationForm.model_validate(form) for form in taskset.manifest["relations"]]
-        )
+        forms = [RelationForm.model_validate(form) for form in taskset.manifest["relations"]]
+        return Lexicon(forms, taskset.manifest["aliases"])
     except (KeyError, TypeError, ValidationError) as error:
         raise DataError(
             f"manifest of {taskset.folder} has no lexicon ({error}); build it again"

@@ -8,12 +8,11 @@ from __future__ import annotations
 import random
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from longspan.harness.passport import CompareProof, Pick
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import normalise_entity
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.paths import Hop, is_unique
 from longspan.synth_templates.relations import numeric_value
@@ -28,49 +27,59 @@ MAX_SIDES = 6
 class CompareKind(KindBase):
     """A question that compares subjects by one relation.
 
-    Its wording may use `candidates` ("A, B or C"), `first` and `second`.
+    Its wording may use `candidates` ("A, B or C"), `first`, `second`, `event` ("was born") and
+    `which` ("Who", "Which").
     """
 
     shape: Literal["compare"]
-    relation: str
-    """The relation that is compared; its objects are numbers or years."""
+    relation: tuple[str, ...] = Field(min_length=1)
+    """The relation that is compared, or one of several: its objects are numbers or years."""
     pick: Pick = "largest"
     """Which subject is the answer, or the difference of two values."""
     num_sides: int = Field(default=2, ge=2, le=MAX_SIDES)
     """How many subjects are compared."""
-    side_hops: int = Field(default=0, ge=0, le=3)
-    """Steps that lead from a named entity to each subject; 0 names the subjects."""
+    num_bridged: int = Field(default=0, ge=0, le=MAX_SIDES)
+    """How many of them are not named but reached by one step ("the director of A")."""
     relations: str = "entity"
     """Group of relations that those steps may use."""
 
+    @field_validator("relation", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
     @model_validator(mode="after")
-    def _a_difference_has_two_sides(self) -> Self:
+    def _numbers_fit(self) -> Self:
         if self.pick == "difference" and self.num_sides != 2:
             raise ValueError(f"a difference is between two: got num_sides {self.num_sides}")
+        if self.num_bridged > self.num_sides:
+            raise ValueError(f"num_bridged exceeds num_sides: {self.num_bridged}, {self.num_sides}")
         return self
 
 
 def draw(kind: CompareKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
     """Returns the draft of a random comparison, or why there is none."""
-    edges = corpus.functional_edges(kind.relation)
-    if len(edges) < kind.num_sides:
+    relation = _draw_relation(kind, corpus, rng)
+    if relation is None:
         return Rejected("nothing to compare", is_final=True)
-    ends = [Hop(edge) for edge in rng.sample(edges, kind.num_sides)]
+    edges = rng.sample(corpus.functional_edges(relation), kind.num_sides)
+    ends = [Hop(edge) for edge in edges]
     values = [numeric_value(hop.edge.stated.object) for hop in ends]
     known = [value for value in values if value is not None]
     if len(set(known)) < kind.num_sides:
         return Rejected("values do not differ")
-    sides = [_lead_to(hop, kind, corpus, rng) for hop in ends]
+    bridged = set(rng.sample(range(kind.num_sides), kind.num_bridged)) if kind.num_bridged else ()
+    sides = [
+        _bridge(hop, kind, corpus, rng) if i in bridged else (hop,) for i, hop in enumerate(ends)
+    ]
     chains = [side for side in sides if side is not None]
     if len(chains) < len(sides):
         return Rejected("no path to a subject")
     steps = [hop for chain in chains for hop in chain]
     if len({hop.edge.document for hop in steps}) < len(steps):
         return Rejected("two statements in one document")
-    names = [
-        path_phrase(corpus.lexicon, chain[:-1]) if chain[:-1] else chain[-1].stated_source
-        for chain in chains
-    ]
+    names = [path_phrase(corpus.lexicon, chain[:-1], chain[0].stated_source) for chain in chains]
+    form = corpus.lexicon.form(relation)
     answer = _answer(kind.pick, known, [chain[-1].stated_source for chain in chains])
     return Draft(
         kind,
@@ -79,9 +88,16 @@ def draw(kind: CompareKind, corpus: Corpus, rng: random.Random) -> Draft | Rejec
             sides=tuple(tuple(map(proof_step, chain)) for chain in chains), pick=kind.pick
         ),
         tuple(edge_span(hop.edge, corpus) for hop in steps),
-        {"candidates": listed(names), "first": names[0], "second": names[1]},
+        {
+            "candidates": listed(names),
+            "first": names[0],
+            "second": names[1],
+            "event": form.event,
+            "which": "Who" if form.noun == "person" else "Which",
+        },
         hops=len(steps),
-        names_answer=not kind.side_hops,
+        names_answer=not kind.num_bridged,
+        is_common=kind.paradigm == "code",
     )
 
 
@@ -92,7 +108,7 @@ def check(proof: CompareProof, row: SampleRow, corpus: Corpus) -> tuple[list[str
         last = side[-1]
         if len(reached(side, corpus)) != 1 or last.inverse:
             problems.append(f"{last.subject!r} has not exactly one {last.relation}")
-        if len(side) > 1 and reached(side[:-1], corpus) != {normalise_entity(last.subject)}:
+        if len(side) > 1 and reached(side[:-1], corpus) != {corpus.key(last.subject)}:
             problems.append(f"the path does not lead to {last.subject!r} alone")
     values = [numeric_value(side[-1].object) for side in proof.sides]
     known = [value for value in values if value is not None]
@@ -113,22 +129,22 @@ def _answer(pick: Pick, values: list[float], names: list[str]) -> str:
     return names[values.index(best)]
 
 
-def _lead_to(
+def _draw_relation(kind: CompareKind, corpus: Corpus, rng: random.Random) -> str | None:
+    """Returns a relation, by the number of its statements; None where none has enough."""
+    sizes = {relation: len(corpus.functional_edges(relation)) for relation in kind.relation}
+    enough = {relation: size for relation, size in sizes.items() if size >= kind.num_sides}
+    if len(enough) < 2:
+        return next(iter(enough), None)
+    return rng.choices(list(enough), list(enough.values()))[0]
+
+
+def _bridge(
     end: Hop, kind: CompareKind, corpus: Corpus, rng: random.Random
 ) -> tuple[Hop, ...] | None:
-    """Returns a unique path that ends with the hop, None where no random walk back found one."""
-    chain, seen, documents = [end], {end.source}, {end.edge.document}
-    sampler = corpus.sampler(kind.relations, inverse=True)
-    for _ in range(kind.side_hops):
-        before = [
-            hop
-            for hop in sampler.leading_to(chain[0].source)
-            if hop.source not in seen and hop.edge.document not in documents
-        ]
-        if not before:
-            return None
-        chain.insert(0, rng.choice(before))
-        seen.add(chain[0].source)
-        documents.add(chain[0].edge.document)
-    unique = len(chain) == 1 or is_unique(corpus.graph, chain[:-1])
-    return tuple(chain) if unique else None
+    """Returns a step to the subject of a statement and the statement; None without a unique one."""
+    before = [
+        hop
+        for hop in corpus.sampler(kind.relations).leading_to(end.source)
+        if hop.edge.document != end.edge.document and is_unique(corpus.graph, [hop])
+    ]
+    return (rng.choice(before), end) if before else None

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from longspan.harness.passport import EvidenceSpan, Proof, ProofStep
+from longspan.harness.passport import EvidenceSpan, Obfuscation, Proof, ProofStep
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.graph import Edge
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.paths import Hop
+from longspan.synth_templates.relations import object_class
+
+MIN_SECRET_CHARS = 4
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,10 @@ class Draft:
         hops: Statements that the answer needs, one after the other; None where they are not steps.
         option_pool: Wrong options to choose from.
         names_answer: Whether the question may hold its answer ("Who is older, A or B?").
+        is_common: Whether the answer stands in other documents for other reasons, as identifiers
+            of source code do.
+        obfuscations: Entities that the wording describes instead of naming them.
+        description_evidence: Spans that support those descriptions, in order.
     """
 
     kind: KindBase
@@ -35,11 +42,26 @@ class Draft:
     hops: int | None = None
     option_pool: tuple[str, ...] = ()
     names_answer: bool = False
+    is_common: bool = False
+    obfuscations: tuple[Obfuscation, ...] = ()
+    description_evidence: tuple[EvidenceSpan, ...] = ()
+
+    @property
+    def secret(self) -> str | None:
+        """The answer where no other document should hold its text: no number, no candidate."""
+        is_secret = not (self.names_answer or self.is_common)
+        is_secret = is_secret and len(self.answer) >= MIN_SECRET_CHARS
+        return self.answer if is_secret and object_class(self.answer) != "number" else None
 
     @property
     def documents(self) -> tuple[str, ...]:
         """Ids of the evidence documents, in order of the proof."""
-        return tuple(dict.fromkeys(span.document for span in self.evidence))
+        return tuple(dict.fromkeys(span.document for span in self.all_evidence))
+
+    @property
+    def all_evidence(self) -> tuple[EvidenceSpan, ...]:
+        """The spans of the proof and of the descriptions."""
+        return (*self.evidence, *self.description_evidence)
 
 
 @dataclass(frozen=True, slots=True)

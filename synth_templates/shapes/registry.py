@@ -10,11 +10,11 @@ from pydantic import Field
 
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.shapes import compare, path, shared, table
+from longspan.synth_templates.shapes import compare, path, select, sql, table
 from longspan.synth_templates.shapes.draft import Draft, Rejected
 
 Kind = Annotated[
-    path.PathKind | compare.CompareKind | shared.SharedKind | table.TableKind,
+    path.PathKind | compare.CompareKind | select.SelectKind | table.TableKind | sql.SqlKind,
     Field(discriminator="shape"),
 ]
 """A kind of any shape."""
@@ -27,15 +27,17 @@ Check = Callable[[Any, SampleRow, Corpus], tuple[list[str], str]]
 DRAW: dict[str, Draw] = {
     "path": path.draw,
     "compare": compare.draw,
-    "shared": shared.draw,
+    "select": select.draw,
     "table": table.draw,
+    "sql": sql.draw,
 }
 """Shape of a kind -> how a draft is drawn."""
 
 CHECK: dict[str, Check] = {
     "path": path.check,
     "compare": compare.check,
-    "shared": shared.check,
+    "select": select.check,
     "table": table.check,
+    "sql": sql.check,
 }
 """Type of a proof -> how it is executed again."""

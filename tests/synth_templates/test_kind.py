@@ -22,7 +22,7 @@ def test_documents_have_kinds_for_triples_and_tables():
     kinds = load_kinds("documents")
     types = {kind.task_type for kind in kinds.kinds}
     assert types == TASK_TYPES - {"dialogue_memory"}
-    compared = {kind.relation for kind in kinds.kinds if kind.shape in ("compare", "shared")}
+    compared = {name for kind in kinds.kinds if kind.shape == "compare" for name in kind.relation}
     assert compared <= {form.name for form in kinds.relations}
 
 
