@@ -132,6 +132,14 @@ class Cost(_Frozen):
     prompt_tokens: int = 0
     sampled_tokens: int = 0
 
+    def __add__(self, other: Cost) -> Cost:
+        """Returns the cost of both."""
+        return Cost(
+            model_calls=self.model_calls + other.model_calls,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            sampled_tokens=self.sampled_tokens + other.sampled_tokens,
+        )
+
 
 class Passport(_Frozen):
     """Evidence, proof and history of a sample."""
