@@ -117,6 +117,26 @@ def statements(proof: AnyProof) -> list[tuple[str, ...]]:
     return [(s.document, s.subject, s.relation, s.object) for s in proof.steps]
 
 
+class Constraint(_Frozen):
+    """One thing that a description says of its entity."""
+
+    statement: ProofStep
+    """What a document states of the entity."""
+    years: tuple[int, int] | None = None
+    """The time that the description names instead of the date: first and last year."""
+
+
+class Obfuscation(_Frozen):
+    """An entity that the question describes instead of naming it."""
+
+    entity: str
+    """The entity as its document names it."""
+    text: str
+    """The description as it stands in the question."""
+    constraints: tuple[Constraint, ...] = Field(min_length=1)
+    """What it says; their evidence follows that of the proof, in order."""
+
+
 class Vote(_Frozen):
     """One verification vote of a model."""
 
@@ -145,12 +165,13 @@ class Passport(_Frozen):
     """Evidence, proof and history of a sample."""
 
     evidence: tuple[EvidenceSpan, ...] = Field(min_length=1)
+    """The spans of the proof, then those of its obfuscations."""
     proof: Proof
     options: tuple[str, ...] = ()
     """Options of a multiple-choice sample, in the order of their letters."""
     depths: tuple[float, ...] = ()
     """For each evidence span, the fraction of the context's tokens before its document."""
-    obfuscations: tuple[str, ...] = ()
+    obfuscations: tuple[Obfuscation, ...] = ()
     votes: tuple[Vote, ...] = ()
     cost: Cost = Cost()
 

@@ -22,7 +22,7 @@ from longspan.synth_templates.graph import (
     split_sentences,
 )
 from longspan.synth_templates.paths import Hop, PathSampler
-from longspan.synth_templates.relations import Lexicon, RelationForm, is_name
+from longspan.synth_templates.relations import Lexicon, RelationForm, is_name, numeric_value
 from longspan.synth_templates.tables import Table, find_tables
 
 MAX_ANSWER_CHARS = 60
@@ -39,6 +39,7 @@ class Corpus:
         self._functional: dict[str, list[Edge]] = {}
         self._samplers: dict[tuple[str, bool], PathSampler] = {}
         self._selections: dict[str, dict[str, list[Edge]]] = {}
+        self._years: dict[str, list[tuple[str, int | None]]] = {}
         self._ends: dict[tuple[str, bool], tuple[str, ...]] = {}
         self._sizes: dict[str, dict[str, int]] = {}
 
@@ -139,6 +140,20 @@ class Corpus:
                 for document in self.documents
             }
         return self._sizes[counter.name]
+
+    def years(self, relation: str) -> list[tuple[str, int | None]]:
+        """Returns each claimed date of a relation as (key of the subject, year if understood)."""
+        if relation not in self._years:
+            self._years[relation] = [
+                (subject, None if (year := numeric_value(object_)) is None else int(year))
+                for object_, subjects in self.graph.claimants.get(relation, {}).items()
+                for subject in subjects
+            ]
+        return self._years[relation]
+
+    def is_stated(self, hop: Hop) -> bool:
+        """Returns whether a statement about a named entity can be trusted as it stands."""
+        return self._is_askable(hop, True)
 
     def _is_askable(self, hop: Hop, last: bool) -> bool:
         """Whether a step can be asked: names, a short answer, a statement that can be trusted.

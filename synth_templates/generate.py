@@ -214,10 +214,11 @@ class _PartMaker:
             target_tokens=self.tokens,
             input_tokens=context.input_tokens,
             passport=Passport(
-                evidence=draft.evidence,
+                evidence=draft.all_evidence,
                 proof=draft.proof,
                 options=worded.options,
-                depths=tuple(depth_of[span.document] for span in draft.evidence),
+                depths=tuple(depth_of[span.document] for span in draft.all_evidence),
+                obfuscations=draft.obfuscations,
             ),
         )
 

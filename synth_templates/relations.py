@@ -64,6 +64,8 @@ class RelationForm(BaseModel):
     `noun`, the relation can be asked backwards."""
     event: str | None = None
     """What happened to the subject at the date that is the object: "was born"."""
+    aspect: Literal["geographic", "institutional", "descriptive"] = "descriptive"
+    """What a description by this relation tells of its entity (by a date it is temporal)."""
     cues: tuple[str, ...] = ()
     """Beginnings of words of which the passage must hold one, or the statement is not asked about:
     extractors also state what a passage only suggests."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from longspan.harness.datasets.documents import Triple
-from longspan.harness.passport import EvidenceSpan, ProofStep
+from longspan.harness.passport import EvidenceSpan, Obfuscation, ProofStep
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.graph import find_mentions, is_page_of
+from longspan.synth_templates.obfuscate import period, render_description, satisfying
+from longspan.synth_templates.relations import numeric_value
 
 
 def check_chains(
@@ -21,15 +23,22 @@ def check_chains(
     name where each chain begins.
     """
     steps = [step for chain in chains for step in chain]
-    evidence = row.passport.evidence if row.passport else ()
-    if len(steps) != len(evidence):
-        return [f"{len(steps)} steps but {len(evidence)} evidence spans"]
-    problems = [p for s, e in zip(steps, evidence, strict=True) for p in check_step(s, e, corpus)]
+    passport = row.passport
+    obfuscations = passport.obfuscations if passport else ()
+    evidence = passport.evidence if passport else ()
+    said = [constraint.statement for o in obfuscations for constraint in o.constraints]
+    if len(steps) + len(said) != len(evidence):
+        return [f"{len(steps) + len(said)} steps but {len(evidence)} evidence spans"]
+    supported = zip([*steps, *said], evidence, strict=True)
+    problems = [problem for step, span in supported for problem in check_step(step, span, corpus)]
+    problems += [problem for o in obfuscations for problem in _check_obfuscation(o, row, corpus)]
+    hidden = {corpus.key(o.entity) for o in obfuscations}
     if len({step.document for step in steps}) < len(steps):
         problems.append("two steps share a document")
     for chain in chains:
         problems += _check_links(chain, corpus)
-        if not find_mentions(chain[0].source, row.question):
+        is_named = bool(find_mentions(chain[0].source, row.question))
+        if not is_named and corpus.key(chain[0].source) not in hidden:
             problems.append(f"question does not name {chain[0].source!r}")
     return problems
 
@@ -59,6 +68,26 @@ def reached(steps: Sequence[ProofStep], corpus: Corpus) -> set[str]:
 def stated(step: ProofStep) -> Triple:
     """Returns the statement of a step."""
     return Triple(subject=step.subject, relation=step.relation, object=step.object)
+
+
+def _check_obfuscation(o: Obfuscation, row: SampleRow, corpus: Corpus) -> list[str]:
+    """Returns what is wrong with a description: wording, subject, uniqueness."""
+    if any(corpus.lexicon.canonical(stated(c.statement))[:1] == "~" for c in o.constraints):
+        return [f"description {o.text!r} uses a relation that is not in the lexicon"]
+    problems = []
+    if o.text != render_description(o.constraints, corpus) or o.text not in row.question:
+        problems.append(f"question does not hold the description {o.text!r}")
+    key = corpus.key(o.entity)
+    if {corpus.key(c.statement.subject) for c in o.constraints} != {key}:
+        problems.append(f"description {o.text!r} is not about {o.entity!r}")
+    if satisfying(o.constraints, corpus) != {key}:
+        problems.append(f"description {o.text!r} does not identify {o.entity!r}")
+    for constraint in o.constraints:
+        year = numeric_value(constraint.statement.object)
+        years = constraint.years
+        if years and (year is None or not years[0] <= year <= years[1]):
+            problems.append(f"{constraint.statement.object!r} is not {period(years)}")
+    return problems
 
 
 def _check_links(chain: Sequence[ProofStep], corpus: Corpus) -> list[str]:

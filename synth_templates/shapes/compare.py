@@ -78,10 +78,7 @@ def draw(kind: CompareKind, corpus: Corpus, rng: random.Random) -> Draft | Rejec
     steps = [hop for chain in chains for hop in chain]
     if len({hop.edge.document for hop in steps}) < len(steps):
         return Rejected("two statements in one document")
-    names = [
-        path_phrase(corpus.lexicon, chain[:-1]) if chain[:-1] else chain[-1].stated_source
-        for chain in chains
-    ]
+    names = [path_phrase(corpus.lexicon, chain[:-1], chain[0].stated_source) for chain in chains]
     form = corpus.lexicon.forms[relation]
     answer = _answer(kind.pick, known, [chain[-1].stated_source for chain in chains])
     return Draft(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from longspan.harness.passport import EvidenceSpan, Proof, ProofStep
+from longspan.harness.passport import EvidenceSpan, Obfuscation, Proof, ProofStep
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.graph import Edge
 from longspan.synth_templates.kind import KindBase
@@ -25,6 +25,8 @@ class Draft:
         hops: Statements that the answer needs, one after the other; None where they are not steps.
         option_pool: Wrong options to choose from.
         names_answer: Whether the question may hold its answer ("Who is older, A or B?").
+        obfuscations: Entities that the wording describes instead of naming them.
+        description_evidence: Spans that support those descriptions, in order.
     """
 
     kind: KindBase
@@ -35,11 +37,18 @@ class Draft:
     hops: int | None = None
     option_pool: tuple[str, ...] = ()
     names_answer: bool = False
+    obfuscations: tuple[Obfuscation, ...] = ()
+    description_evidence: tuple[EvidenceSpan, ...] = ()
 
     @property
     def documents(self) -> tuple[str, ...]:
         """Ids of the evidence documents, in order of the proof."""
-        return tuple(dict.fromkeys(span.document for span in self.evidence))
+        return tuple(dict.fromkeys(span.document for span in self.all_evidence))
+
+    @property
+    def all_evidence(self) -> tuple[EvidenceSpan, ...]:
+        """The spans of the proof and of the descriptions."""
+        return (*self.evidence, *self.description_evidence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from longspan.harness.passport import PathProof
+from longspan.harness.passport import EvidenceSpan, Obfuscation, PathProof
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.graph import find_mentions
 from longspan.synth_templates.kind import KindBase
+from longspan.synth_templates.obfuscate import describe
 from longspan.synth_templates.paths import Hop
 from longspan.synth_templates.relations import Lexicon
 from longspan.synth_templates.shapes.chain import check_chains, reached
@@ -43,6 +44,8 @@ class PathKind(KindBase):
     """Whether steps run backwards: none, any, or one at least."""
     answer: Literal["entity", "sentence"] = "entity"
     """The entity that is reached, or the whole sentence that names it."""
+    obfuscated: bool = False
+    """The start is described instead of named ("the film that was released in the 1970s")."""
 
 
 def draw(kind: PathKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
@@ -53,9 +56,13 @@ def draw(kind: PathKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected
         return Rejected("no unique path", is_final=not sampler.has_paths(kind.hops))
     if kind.inverse == "always" and not any(hop.inverse for hop in path):
         return Rejected("no step runs backwards")
+    described = describe_start(path, corpus, rng) if kind.obfuscated else None
+    if kind.obfuscated and described is None:
+        return Rejected("no description that identifies the start")
+    start = described[0].text if described else path[0].stated_source
     last = path[-1]
     form = corpus.lexicon.forms[last.edge.relation]
-    before = path_phrase(corpus.lexicon, path[:-1]) if len(path) > 1 else last.stated_source
+    before = path_phrase(corpus.lexicon, path[:-1], start)
     evidence = tuple(edge_span(hop.edge, corpus) for hop in path)
     is_sentence = kind.answer == "sentence"
     return Draft(
@@ -67,18 +74,30 @@ def draw(kind: PathKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected
             "path": form.noun_phrase(before, inverse=last.inverse),
             "ask": form.ask(before, inverse=last.inverse),
             "word": form.word,
-            "start": path[0].stated_source,
+            "start": start,
             "hops": kind.hops,
         },
-        hops=kind.hops,
+        hops=kind.hops + bool(described),
         option_pool=_others(last, corpus) if kind.num_options else (),
         names_answer=is_sentence,
+        obfuscations=(described[0],) if described else (),
+        description_evidence=described[1] if described else (),
     )
 
 
-def path_phrase(lexicon: Lexicon, path: Sequence[Hop]) -> str:
+def describe_start(
+    path: Sequence[Hop], corpus: Corpus, rng: random.Random
+) -> tuple[Obfuscation, tuple[EvidenceSpan, ...]] | None:
+    """Returns a description of where a path begins and its evidence; None where there is none."""
+    found = describe(path[0].source, corpus, rng, [hop.target for hop in path])
+    if found is None:
+        return None
+    return found[0], tuple(edge_span(edge, corpus) for edge in found[1])
+
+
+def path_phrase(lexicon: Lexicon, path: Sequence[Hop], start: str) -> str:
     """Returns the noun phrase of a path's end: "the birthplace of the director of Alien"."""
-    phrase = path[0].stated_source
+    phrase = start
     for hop in path:
         phrase = lexicon.forms[hop.edge.relation].noun_phrase(phrase, inverse=hop.inverse)
     return phrase

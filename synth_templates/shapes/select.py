@@ -22,7 +22,7 @@ from longspan.synth_templates.relations import INNER
 from longspan.synth_templates.shapes.chain import check_chains, reached, stated
 from longspan.synth_templates.shapes.compare import listed
 from longspan.synth_templates.shapes.draft import Draft, Rejected, edge_span, proof_step
-from longspan.synth_templates.shapes.path import path_phrase
+from longspan.synth_templates.shapes.path import describe_start, path_phrase
 
 MAX_TRIES = 20
 
@@ -41,6 +41,8 @@ class SelectKind(KindBase):
     """Group of relations that the path and the selection may use."""
     num_candidates: int = Field(default=3, ge=2, le=6)
     """Candidates, the right one included."""
+    obfuscated: bool = False
+    """The start is described instead of named ("the film that was released in the 1970s")."""
 
 
 def draw(kind: SelectKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
@@ -72,7 +74,11 @@ def draw(kind: SelectKind, corpus: Corpus, rng: random.Random) -> Draft | Reject
         return Rejected("too few other candidates")
     rng.shuffle(chosen)
     clause = str(corpus.lexicon.forms[right.relation].clause)
-    phrase = path_phrase(corpus.lexicon, path)
+    described = describe_start(path, corpus, rng) if kind.obfuscated else None
+    if kind.obfuscated and described is None:
+        return Rejected("no description that identifies the start")
+    start = described[0].text if described else path[0].stated_source
+    phrase = path_phrase(corpus.lexicon, path, start)
     return Draft(
         kind,
         right.stated.subject,
@@ -85,10 +91,12 @@ def draw(kind: SelectKind, corpus: Corpus, rng: random.Random) -> Draft | Reject
             "candidates": listed([edge.stated.subject for edge in chosen]),
             "clause": clause.replace(INNER, phrase, 1),
             "path": phrase,
-            "start": path[0].stated_source,
+            "start": start,
         },
-        hops=len(path) + 1,
+        hops=len(path) + 1 + bool(described),
         names_answer=True,
+        obfuscations=(described[0],) if described else (),
+        description_evidence=described[1] if described else (),
     )
 
 

@@ -78,7 +78,7 @@ def test_a_repeat_asks_for_the_sentence_word_for_word(world: Corpus, world_kinds
 def test_phrases_nest_from_the_start_outwards():
     lexicon = Lexicon(world_relations())
     mayor, town = hop("birthplace", "Dresex", "Boton"), hop("mayor", "Boton", "Kal")
-    assert path_phrase(lexicon, [mayor, town]) == "Dresex's birthplace's mayor"
+    assert path_phrase(lexicon, [mayor, town], "Dresex") == "Dresex's birthplace's mayor"
 
 
 def hop(relation: str, subject: str, object_: str) -> Hop:
