@@ -137,12 +137,23 @@ class Obfuscation(_Frozen):
     """What it says; their evidence follows that of the proof, in order."""
 
 
-class Vote(_Frozen):
-    """One verification vote of a model."""
+VoteCheck = Literal["grounding", "scarce", "robustness"]
+"""What a vote is about: no documents, titles and one document, the whole context."""
 
-    check: str
+
+class Vote(_Frozen):
+    """One attempt of a model at a sample, made to verify the sample."""
+
+    check: VoteCheck
+    """What the model was shown."""
     model: str
-    verdict: bool
+    verdict: bool | None
+    """Whether the sample's scorer took the answer as right; None where there was none to score."""
+    attempt: int = Field(default=1, ge=1)
+    answer: str = ""
+    """The answer that was scored, shortened."""
+    completion_hash: str = ""
+    """Hash of the whole completion."""
 
 
 class Cost(_Frozen):

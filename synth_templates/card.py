@@ -15,8 +15,8 @@ def render_card(manifest: Mapping[str, Any]) -> str:
         "",
         f"{manifest['num_samples']} samples over {manifest['num_documents']} documents in "
         f"{manifest['num_groups']} groups; seed {manifest['seed']}; lengths in tokens of "
-        f"{counter['name']} ({exactness}). No model took part: every answer follows from a graph "
-        "or a table, and its passport can be re-executed with `longspan check`.",
+        f"{counter['name']} ({exactness}). {_part_of_models(manifest)} Every passport can be "
+        "re-executed with `longspan check`.",
         "",
         "## Samples",
         "",
@@ -50,6 +50,16 @@ def render_card(manifest: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _part_of_models(manifest: Mapping[str, Any]) -> str:
+    cost = manifest["cost"]
+    if not cost["model_calls"]:
+        return "No model took part: every answer follows from a graph or a table."
+    return (
+        f"Models took part ({', '.join(manifest.get('models', ()))}): {cost['model_calls']} calls, "
+        f"{cost['prompt_tokens']} prompt and {cost['sampled_tokens']} sampled tokens."
+    )
 
 
 def _cell(value: object) -> str:

@@ -49,8 +49,12 @@ class ExtractPlan(AskingPlan):
 
 
 class VotePlan(ModelPlan):
-    """A check of finished samples by a model."""
+    """A check of finished samples by a model, sampled as evaluations are unless said otherwise."""
 
+    temperature: float = Field(default=0.7, ge=0)
+    """0 is greedy: then all attempts are alike."""
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    """Mass of the nucleus that tokens are drawn from."""
     attempts: int = Field(default=1, ge=1)
     """Attempts at each sample (the k of pass@k)."""
 

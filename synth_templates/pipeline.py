@@ -31,6 +31,7 @@ from longspan.harness.tokens import EstimatedTokens, TokenCounter, load_tokenize
 from longspan.synth_templates.card import render_card
 from longspan.synth_templates.generate import Generator, prepare_work
 from longspan.synth_templates.kind_files import load_kinds
+from longspan.synth_templates.model_steps import ModelSteps
 from longspan.synth_templates.plan import (
     DEFAULT_NUM_SAMPLES,
     DEFAULT_TOKENS,
@@ -41,6 +42,10 @@ from longspan.synth_templates.plan import (
     parse_plan,
 )
 from longspan.synth_templates.sources import open_source
+from longspan.synth_templates.votes import verify_taskset
+
+UNVERIFIED = "unverified"
+"""Task set in the work folder on which models are still to vote."""
 
 
 def synth_command(
@@ -107,15 +112,30 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
         SynthesisError: the plan cannot be fulfilled, or `out` holds something else.
         DataError: the documents cannot be read.
     """
-    kinds = load_kinds(plan.source_name, plan.kind_files)
-    counter = open_counter(plan.tokenizer)
-    fingerprint = _input_fingerprint(plan)
     work = out.with_name(f"{out.name}.work")
+    fingerprint = _input_fingerprint(plan)
+    steps = ModelSteps.open(work, plan.journal)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         taskset = _existing(plan, out, fingerprint)
-        shutil.rmtree(work, ignore_errors=True)
-        return taskset
-    source = open_source(plan, kinds, counter)
+    elif plan.verify is None:
+        taskset = _build(plan, out, fingerprint, steps, quiet=quiet)
+    else:
+        unverified = work / UNVERIFIED
+        if unverified.exists():
+            built = _existing(plan, unverified, fingerprint)
+        else:
+            built = _build(plan, unverified, fingerprint, steps, quiet=quiet)
+        taskset = verify_taskset(built, plan.verify, out, work, steps.journal, quiet=quiet)
+    shutil.rmtree(work, ignore_errors=True)
+    return taskset
+
+
+def _build(plan: Plan, out: Path, fingerprint: str, steps: ModelSteps, *, quiet: bool) -> TaskSet:
+    """Returns the task set of a plan before any votes, written to `out`."""
+    kinds = load_kinds(plan.source_name, plan.kind_files)
+    counter = open_counter(plan.tokenizer)
+    source = open_source(plan, kinds, counter, steps)
+    work = steps.work
     resumed = prepare_work(work, plan, kinds, fingerprint)
     if resumed and not quiet:
         print(f"resuming from {work}", file=sys.stderr)
@@ -133,9 +153,10 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
     manifest["relations"] = [form.model_dump(mode="json") for form in kinds.relations]
     manifest["aliases"] = [list(names) for names in kinds.aliases]
     manifest["kinds"] = [k.model_dump(mode="json") for k in kinds.kinds if k.name in result.kinds()]
-    taskset = write_taskset(out, result.rows, result.documents(), manifest, render_card(manifest))
-    shutil.rmtree(work)
-    return taskset
+    manifest["cost"] = steps.cost.model_dump()
+    if steps.facts:
+        manifest |= {"models": sorted(steps.models), "model_steps": steps.facts}
+    return write_taskset(out, result.rows, result.documents(), manifest, render_card(manifest))
 
 
 def open_counter(tokenizer: str | None) -> TokenCounter:
@@ -241,7 +262,6 @@ def _manifest(
         "num_groups": len(result.corpora),
         "yields": result.yields,
         "source": report,
-        "cost": {"model_calls": 0, "prompt_tokens": 0, "sampled_tokens": 0},
     }
 
 

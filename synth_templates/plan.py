@@ -14,6 +14,7 @@ from longspan.harness.files import read_mapping
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.validation import describe_validation
 from longspan.synth_templates.kind_files import Kinds, SourceName
+from longspan.synth_templates.model_plan import EvolvePlan, ExtractPlan, VerifyPlan
 from longspan.synth_templates.world import NamePool
 
 DEFAULT_NUM_SAMPLES = 200
@@ -46,6 +47,8 @@ class DocumentsSource(_Frozen):
     """A folder or file that `longspan.harness.datasets.documents.read_documents` reads."""
     shares: dict[Split, float] = Field(default_factory=lambda: dict(DEFAULT_SHARES))
     """Share of the documents of each split."""
+    extract: ExtractPlan | None = None
+    """A model that finds triples in documents without any. None: they have none."""
 
 
 Source = Annotated[WorldSource | DocumentsSource, Field(discriminator="type")]
@@ -70,6 +73,14 @@ class Plan(_Frozen):
     """Checkpoint whose tokenizer counts lengths. None: estimated, four characters a token."""
     max_statement_uses: int = Field(default=6, ge=1)
     """How many questions may use one statement or table, so that hubs do not fill the task set."""
+    evolve: EvolvePlan | None = None
+    """Models that make questions about the user's documents. None: kinds that need them are left
+    out."""
+    verify: VerifyPlan | None = None
+    """Models that vote on finished samples. None: none does."""
+    journal: Path | None = None
+    """File of replies that were paid for, kept over runs. None: in the work folder, until the task
+    set is whole."""
 
     @field_validator("splits")
     @classmethod

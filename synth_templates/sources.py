@@ -18,6 +18,7 @@ from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind_files import Kinds
+from longspan.synth_templates.model_steps import ModelSteps
 from longspan.synth_templates.plan import DocumentsSource, Plan, WorldSource, largest_remainder
 from longspan.synth_templates.relations import Lexicon
 from longspan.synth_templates.world import NAMES, WorldSize, draw_world
@@ -48,8 +49,8 @@ class CorpusSource(Protocol):
         ...
 
 
-def open_source(plan: Plan, kinds: Kinds, counter: TokenCounter) -> CorpusSource:
-    """Returns the source of a plan.
+def open_source(plan: Plan, kinds: Kinds, counter: TokenCounter, steps: ModelSteps) -> CorpusSource:
+    """Returns the source of a plan; `steps` asks models what the plan wants to know of them.
 
     Raises:
         DataError: there are no documents, or a file cannot be read.
@@ -57,7 +58,7 @@ def open_source(plan: Plan, kinds: Kinds, counter: TokenCounter) -> CorpusSource
     """
     if isinstance(plan.source, WorldSource):
         return WorldCorpora(plan.seed, plan.source, kinds.lexicon(), counter)
-    return DocumentCorpora(plan.seed, plan.source, kinds.lexicon())
+    return DocumentCorpora(plan.seed, plan.source, kinds.lexicon(), steps)
 
 
 class WorldCorpora:
@@ -109,20 +110,25 @@ class DocumentCorpora:
     samples_per_part = SAMPLES_PER_PART
     renews = False
 
-    def __init__(self, seed: int, source: DocumentsSource, lexicon: Lexicon) -> None:
+    def __init__(
+        self, seed: int, source: DocumentsSource, lexicon: Lexicon, steps: ModelSteps
+    ) -> None:
         reading = read_documents(source.path)
+        documents: Sequence[Document] = reading.documents
+        if source.extract is not None:
+            documents = steps.extract(documents, source.extract, lexicon)
         self.problems = [str(problem) for problem in reading.problems]
-        self.num_documents = len(reading.documents)
-        whole = Corpus("all", reading.documents, lexicon)
+        self.num_documents = len(documents)
+        whole = Corpus("all", documents, lexicon)
         links = whole.sampler("entity").links()
-        parts = partition(reading.documents, source.shares, seed, links)
+        parts = partition(documents, source.shares, seed, links)
         self._corpora = {split: Corpus(split, part, lexicon) for split, part in parts.items()}
         num_edges = sum(corpus.graph.counts["supported"] for corpus in self._corpora.values())
         if not num_edges and not any(corpus.tables for corpus in self._corpora.values()):
             raise SynthesisError(
                 f"nothing to ask about {self.num_documents} documents in {source.path}: questions "
                 'are built from supplied triples (JSON lines with "triples": [[subject, relation, '
-                "object], ...]) and Markdown tables; extraction by a model is not available yet"
+                "object], ...]), from Markdown tables, and by models (source.extract, evolve)"
             )
 
     def corpus(self, split: Split, tokens: int, part: int) -> Corpus:

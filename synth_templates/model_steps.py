@@ -1,0 +1,105 @@
+"""The steps of a plan that ask models before samples are drawn, each kept whole when it is done.
+
+While a step runs, its replies are in the journal. When it is done, its result is a file of the work
+folder: later parts depend on it, so a resumed run must not get another one because a call that
+failed works now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from longspan.harness.datasets.documents import Document, Triple
+from longspan.harness.files import written_whole
+from longspan.harness.passport import Cost
+from longspan.synth_templates.calls import Journal
+from longspan.synth_templates.extract import extract
+from longspan.synth_templates.model_plan import ExtractPlan
+from longspan.synth_templates.relations import Lexicon
+
+JOURNAL_FILE = "calls.jsonl"
+
+
+@dataclass
+class ModelSteps:
+    """The model steps of one run.
+
+    Attributes:
+        work: Folder of the journal and of finished steps.
+        journal: Replies that were paid for.
+        facts: Step -> what it gave and lost, for the manifest.
+        models: Names of the models that took part.
+    """
+
+    work: Path
+    journal: Journal
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    models: set[str] = field(default_factory=set)
+
+    @classmethod
+    def open(cls, work: Path, journal: Path | None = None) -> ModelSteps:
+        """Returns the steps of a run; nothing is written before a model is asked."""
+        return cls(work, Journal(journal or work / JOURNAL_FILE))
+
+    @property
+    def cost(self) -> Cost:
+        """What all steps cost."""
+        return sum((Cost.model_validate(one["cost"]) for one in self.facts.values()), Cost())
+
+    def extract(
+        self, documents: Sequence[Document], plan: ExtractPlan, lexicon: Lexicon
+    ) -> list[Document]:
+        """Returns the documents, those without triples with what a model found in them.
+
+        Raises:
+            ModelError: the model cannot be used, or fails at everything.
+        """
+
+        def make() -> dict[str, Any]:
+            read, report = extract(documents, plan, lexicon, self.journal)
+            found = {
+                document.id: [list(triple.model_dump().values()) for triple in document.triples]
+                for document, before in zip(read, documents, strict=True)
+                if document is not before
+            }
+            return {"triples": found, "facts": report.facts()}
+
+        of = [plan.model_dump(mode="json"), [document.id for document in documents]]
+        result = self._step("extract", of, make)
+        self._note("extract", result["facts"], plan.model)
+        found = result["triples"]
+        return [
+            document.model_copy(update={"triples": _triples(found[document.id])})
+            if document.id in found
+            else document
+            for document in documents
+        ]
+
+    def _note(self, step: str, facts: dict[str, Any], *models: str) -> None:
+        self.facts[step] = facts
+        self.models.update(models)
+
+    def _step(self, name: str, of: Any, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Returns the result of a step: kept if it is of the same input, else made and kept."""
+        path = self.work / f"{name}.step.json"
+        digest = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
+        if path.exists():
+            with suppress(ValueError, KeyError, TypeError):  # a damaged one is made again
+                kept = json.loads(path.read_text("utf-8"))
+                if kept["of"] == digest:
+                    return dict(kept["result"])
+        result = make()
+        self.work.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as partial:
+            partial.write_text(json.dumps({"of": digest, "result": result}), "utf-8")
+        return result
+
+
+def _triples(rows: list[list[str]]) -> tuple[Triple, ...]:
+    return tuple(Triple(subject=s, relation=r, object=o) for s, r, o in rows)
