@@ -106,7 +106,34 @@ class TableProof(_Frozen):
     threshold: float | None = None
 
 
-AnyProof = PathProof | CompareProof | SelectProof | TableProof
+TranscriptRole = Literal["proposer", "solver", "verifier", "blind", "blind_verifier"]
+"""Who spoke; `blind` solves without documents, the verifiers judge a solver's answer."""
+
+
+class TranscriptTurn(_Frozen):
+    """What a model said in the making of a question."""
+
+    role: TranscriptRole
+    model: str
+    prompt_hash: str
+    text: str
+    """Its reply, shortened; of a proposer the proposal alone (JSON)."""
+
+
+class TranscriptProof(_Frozen):
+    """What models said in making a question; evidence `i` is quote `i` of the proposal."""
+
+    type: Literal["transcript"] = "transcript"
+    question: str
+    answer: str
+    options: tuple[str, ...] = ()
+    """Options in the order in which the solvers saw them."""
+    turns: tuple[TranscriptTurn, ...] = Field(min_length=1)
+    hash: str
+    """Hash of all of it."""
+
+
+AnyProof = PathProof | CompareProof | SelectProof | TableProof | TranscriptProof
 Proof = Annotated[AnyProof, Field(discriminator="type")]
 
 
@@ -114,6 +141,8 @@ def statements(proof: AnyProof) -> list[tuple[str, ...]]:
     """Returns keys of the statements that a proof uses, to count how often each is used."""
     if isinstance(proof, TableProof):
         return [(proof.document, proof.subject, proof.column)]
+    if isinstance(proof, TranscriptProof):
+        return [("transcript", proof.hash)]
     return [(s.document, s.subject, s.relation, s.object) for s in proof.steps]
 
 

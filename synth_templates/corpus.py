@@ -7,7 +7,7 @@ says otherwise. So contexts never mix corpora.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 
 from longspan.harness.datasets.documents import DOCUMENT_SEPARATOR, Document, render_document
@@ -22,6 +22,7 @@ from longspan.synth_templates.graph import (
     split_sentences,
 )
 from longspan.synth_templates.paths import Hop, PathSampler
+from longspan.synth_templates.proposals import Accepted
 from longspan.synth_templates.relations import Lexicon, RelationForm, is_name, numeric_value
 from longspan.synth_templates.tables import Table, find_tables
 
@@ -36,6 +37,8 @@ class Corpus:
         self.group = group
         self.documents = tuple(documents)
         self.lexicon = lexicon
+        self.proposals: Mapping[str, tuple[Accepted, ...]] = {}
+        """Questions that models made about the documents, by kind."""
         self._functional: dict[str, list[Edge]] = {}
         self._samplers: dict[tuple[str, bool], PathSampler] = {}
         self._selections: dict[str, dict[str, list[Edge]]] = {}

@@ -219,6 +219,7 @@ class _PartMaker:
                 options=worded.options,
                 depths=tuple(depth_of[span.document] for span in draft.all_evidence),
                 obfuscations=draft.obfuscations,
+                cost=draft.cost,
             ),
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +18,15 @@ from typing import Any
 from longspan.harness.datasets.documents import Document, Triple
 from longspan.harness.files import written_whole
 from longspan.harness.passport import Cost
+from longspan.harness.taskset import Split
 from longspan.synth_templates.calls import Journal
+from longspan.synth_templates.corpus import Corpus
+from longspan.synth_templates.evolve import evolve
 from longspan.synth_templates.extract import extract
-from longspan.synth_templates.model_plan import ExtractPlan
+from longspan.synth_templates.model_plan import EvolvePlan, ExtractPlan
+from longspan.synth_templates.proposals import Accepted
 from longspan.synth_templates.relations import Lexicon
+from longspan.synth_templates.shapes.evolve import EvolveKind
 
 JOURNAL_FILE = "calls.jsonl"
 
@@ -80,6 +85,55 @@ class ModelSteps:
             else document
             for document in documents
         ]
+
+    def evolve(
+        self,
+        corpora: Mapping[Split, Corpus],
+        wanted: Mapping[Split, Mapping[str, int]],
+        kinds: Sequence[EvolveKind],
+        plan: EvolvePlan,
+        seed: int,
+    ) -> None:
+        """Gives each corpus the questions that models made about its documents.
+
+        Args:
+            corpora: The corpus of each split.
+            wanted: Split -> kind -> number of questions.
+            kinds: Kinds that models make.
+            plan: The models.
+            seed: The plan's seed.
+
+        Raises:
+            ModelError: a model cannot be used, or fails at everything.
+        """
+        documents = {split: corpus.documents for split, corpus in corpora.items()}
+
+        def make() -> dict[str, Any]:
+            found, report = evolve(documents, wanted, kinds, plan, self.journal, seed)
+            dumped = {
+                split: {
+                    kind: [accepted.model_dump(mode="json") for accepted in several]
+                    for kind, several in by_kind.items()
+                }
+                for split, by_kind in found.items()
+            }
+            return {"accepted": dumped, "facts": report.facts()}
+
+        of = [
+            plan.model_dump(mode="json"),
+            seed,
+            [kind.model_dump(mode="json") for kind in kinds],
+            {split: dict(numbers) for split, numbers in wanted.items()},
+            {split: [document.id for document in part] for split, part in documents.items()},
+        ]
+        result = self._step("evolve", of, make)
+        roles = (plan.proposer, plan.solver, plan.verifier, plan.blind or plan.solver)
+        self._note("evolve", result["facts"], *(role.model for role in roles))
+        for split, corpus in corpora.items():
+            corpus.proposals = {
+                kind: tuple(Accepted.model_validate_json(json.dumps(one)) for one in several)
+                for kind, several in result["accepted"][split].items()
+            }
 
     def _note(self, step: str, facts: dict[str, Any], *models: str) -> None:
         self.facts[step] = facts

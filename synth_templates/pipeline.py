@@ -39,8 +39,11 @@ from longspan.synth_templates.plan import (
     Plan,
     default_splits,
     load_plan,
+    num_wanted,
+    offered,
     parse_plan,
 )
+from longspan.synth_templates.shapes.evolve import EvolveKind
 from longspan.synth_templates.sources import open_source
 from longspan.synth_templates.votes import verify_taskset
 
@@ -132,9 +135,17 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
 
 def _build(plan: Plan, out: Path, fingerprint: str, steps: ModelSteps, *, quiet: bool) -> TaskSet:
     """Returns the task set of a plan before any votes, written to `out`."""
-    kinds = load_kinds(plan.source_name, plan.kind_files)
+    kinds = offered(plan, load_kinds(plan.source_name, plan.kind_files))
     counter = open_counter(plan.tokenizer)
     source = open_source(plan, kinds, counter, steps)
+    if plan.evolve is not None:
+        made = [kind for kind in kinds.kinds if isinstance(kind, EvolveKind)]
+        wanted = {
+            split: {kind.name: numbers.get(kind.name, 0) for kind in made}
+            for split, numbers in num_wanted(plan, kinds).items()
+        }
+        corpora = {split: source.corpus(split, 0, 0) for split in wanted}
+        steps.evolve(corpora, wanted, made, plan.evolve, plan.seed)
     work = steps.work
     resumed = prepare_work(work, plan, kinds, fingerprint)
     if resumed and not quiet:

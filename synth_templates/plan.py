@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from longspan.harness.errors import SynthesisError
 from longspan.harness.files import read_mapping
@@ -95,6 +95,12 @@ class Plan(_Frozen):
             raise ValueError("no samples are asked for")
         return value
 
+    @model_validator(mode="after")
+    def _evolves_documents(self) -> Self:
+        if self.evolve is not None and self.source.type != "documents":
+            raise ValueError("evolve needs documents; give source a path")
+        return self
+
     @property
     def source_name(self) -> SourceName:
         """Which kinds apply."""
@@ -150,6 +156,38 @@ def kind_weights(plan: Plan, kinds: Kinds) -> dict[str, float]:
     for kind in kinds.kinds:
         totals[kind.task_type] = totals.get(kind.task_type, 0.0) + kind.share
     return {kind.name: kind.share / totals[kind.task_type] for kind in kinds.kinds}
+
+
+def offered(plan: Plan, kinds: Kinds) -> Kinds:
+    """Returns the kinds that the plan can draw from: those that models make only with models.
+
+    Raises:
+        SynthesisError: the plan names a kind that models make, and no models.
+    """
+    if plan.evolve is not None:
+        return kinds
+    made = {kind.name for kind in kinds.kinds if kind.shape == "evolve"}
+    named = sorted(made & set(plan.kinds or ()))
+    if named:
+        raise SynthesisError(
+            f"kind {named[0]} is made by models; name them in the plan under evolve "
+            "(proposer, solver, verifier)"
+        )
+    drawn = tuple(kind for kind in kinds.kinds if kind.name not in made)
+    return kinds.model_copy(update={"kinds": drawn})
+
+
+def num_wanted(plan: Plan, kinds: Kinds) -> dict[Split, dict[str, int]]:
+    """Returns how many samples of each kind a plan asks for in each split, over all lengths."""
+    weights = kind_weights(plan, kinds)
+    wanted: dict[Split, dict[str, int]] = {}
+    for split, lengths in plan.splits.items():
+        counts = dict.fromkeys(weights, 0)
+        for num in lengths.values():
+            for name, count in largest_remainder(weights, num).items():
+                counts[name] += count
+        wanted[split] = counts
+    return wanted
 
 
 def quotas(weights: Mapping[str, float], num_samples: int, rng: random.Random) -> list[str]:

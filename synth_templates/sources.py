@@ -58,7 +58,10 @@ def open_source(plan: Plan, kinds: Kinds, counter: TokenCounter, steps: ModelSte
     """
     if isinstance(plan.source, WorldSource):
         return WorldCorpora(plan.seed, plan.source, kinds.lexicon(), counter)
-    return DocumentCorpora(plan.seed, plan.source, kinds.lexicon(), steps)
+    corpora = DocumentCorpora(plan.seed, plan.source, kinds.lexicon(), steps)
+    if plan.evolve is None:
+        corpora.require_statements()
+    return corpora
 
 
 class WorldCorpora:
@@ -123,10 +126,18 @@ class DocumentCorpora:
         links = whole.sampler("entity").links()
         parts = partition(documents, source.shares, seed, links)
         self._corpora = {split: Corpus(split, part, lexicon) for split, part in parts.items()}
+        self._path = source.path
+
+    def require_statements(self) -> None:
+        """Checks that something can be asked about the documents without models.
+
+        Raises:
+            SynthesisError: there is neither a supported triple nor a table.
+        """
         num_edges = sum(corpus.graph.counts["supported"] for corpus in self._corpora.values())
         if not num_edges and not any(corpus.tables for corpus in self._corpora.values()):
             raise SynthesisError(
-                f"nothing to ask about {self.num_documents} documents in {source.path}: questions "
+                f"nothing to ask about {self.num_documents} documents in {self._path}: questions "
                 'are built from supplied triples (JSON lines with "triples": [[subject, relation, '
                 "object], ...]), from Markdown tables, and by models (source.extract, evolve)"
             )

@@ -11,23 +11,16 @@ from __future__ import annotations
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from copy import copy
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from inspect_ai import task_with
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.dataset import MemoryDataset
 from inspect_ai.log import EvalSample, read_eval_log_samples
 from inspect_ai.model import Model
 
-from longspan.harness.datasets.documents import (
-    DOCUMENT_SEPARATOR,
-    Document,
-    render_document,
-    resolve_documents,
-)
 from longspan.harness.environment import identify
 from longspan.harness.errors import SynthesisError, one_line
 from longspan.harness.evaluate import EvaluationSettings, evaluate
@@ -42,6 +35,7 @@ from longspan.synth_templates.card import render_card
 from longspan.synth_templates.model_plan import ModelPlan, VerifyPlan, VotePlan
 from longspan.synth_templates.model_steps import JOURNAL_FILE
 from longspan.synth_templates.structured import text_hash
+from longspan.synth_templates.views import VIEWS
 from longspan.synth_templates.vote_rules import PASS_VALUE, why_dropped
 
 MAX_ANSWER_CHARS = 200
@@ -135,50 +129,12 @@ def verify_taskset(
     return _write(taskset, list(rows.values()), {**about, "checks": facts}, out)
 
 
-def blind(sample: Sample) -> Sample:
-    """Returns the sample without its documents: only the question is asked."""
-    return _with_context(sample, None)
-
-
-def scarce(sample: Sample) -> Sample:
-    """Returns the sample with the titles of its documents and at most one of its evidence.
-
-    The last document of the evidence, where the answer stands; none where it is the only one.
-    """
-    documents = resolve_documents(sample.metadata or {})
-    evidence = [span["document"] for span in (sample.metadata or {})["passport"]["evidence"]]
-    last: Document | None = None
-    if len(set(evidence)) > 1:
-        last = next(document for document in documents if document.id == evidence[-1])
-    titles = "\n".join(document.title for document in documents if document.title)
-    parts = [titles, render_document(last) if last else ""]
-    text = DOCUMENT_SEPARATOR.join(part for part in parts if part)
-    return _with_context(sample, {"text": text} if text else None)
-
-
-VIEWS: dict[VoteCheck, Callable[[Sample], Sample]] = {
-    "grounding": blind,
-    "scarce": scarce,
-    "robustness": copy,
-}
-"""Check -> what of a sample is shown."""
-
-
 def _checks(plan: VerifyPlan) -> Iterator[tuple[VoteCheck, VotePlan]]:
     checks: tuple[VoteCheck, ...] = ("grounding", "scarce", "robustness")
     for check in checks:
         votes: VotePlan | None = getattr(plan, check)
         if votes is not None:
             yield check, votes
-
-
-def _with_context(sample: Sample, context: dict[str, Any] | None) -> Sample:
-    metadata = {
-        k: v for k, v in (sample.metadata or {}).items() if k not in ("context", "passport")
-    }
-    if context is not None:
-        metadata["context"] = context
-    return sample.model_copy(update={"metadata": metadata})
 
 
 def _cast(

@@ -10,11 +10,11 @@ from pydantic import Field
 
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.shapes import compare, path, select, table
+from longspan.synth_templates.shapes import compare, evolve, path, select, table
 from longspan.synth_templates.shapes.draft import Draft, Rejected
 
 Kind = Annotated[
-    path.PathKind | compare.CompareKind | select.SelectKind | table.TableKind,
+    path.PathKind | compare.CompareKind | select.SelectKind | table.TableKind | evolve.EvolveKind,
     Field(discriminator="shape"),
 ]
 """A kind of any shape."""
@@ -29,6 +29,7 @@ DRAW: dict[str, Draw] = {
     "compare": compare.draw,
     "select": select.draw,
     "table": table.draw,
+    "evolve": evolve.draw,
 }
 """Shape of a kind -> how a draft is drawn."""
 
@@ -37,5 +38,6 @@ CHECK: dict[str, Check] = {
     "compare": compare.check,
     "select": select.check,
     "table": table.check,
+    "transcript": evolve.check,
 }
 """Type of a proof -> how it is executed again."""
