@@ -42,6 +42,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longspan.synth_templates.votes:verify_command",
         "Drop samples of a task set that a model answers without documents, or never.",
     ),
+    "decontaminate": (
+        "longspan.synth_templates.decontaminate:decontaminate_command",
+        "Find questions of benchmarks in a task set, and write one without them.",
+    ),
     "train": (
         "longspan.trainers.pipeline:train_command",
         "Run or resume a training recipe.",

@@ -133,7 +133,31 @@ class TranscriptProof(_Frozen):
     """Hash of all of it."""
 
 
-AnyProof = PathProof | CompareProof | SelectProof | TableProof | TranscriptProof
+class SqlProof(_Frozen):
+    """A query over the evidence's tables aligned into one; evidence `i` is table `i`."""
+
+    type: Literal["sql"] = "sql"
+    columns: tuple[tuple[str, str, str], ...] = Field(min_length=1)
+    """Name, type and unit of each column that the aligned tables share."""
+    measures: tuple[str, ...]
+    """Columns of numbers that the question is about."""
+    documents: tuple[str, ...] = Field(min_length=1)
+    """Document of each table."""
+    sql: str
+    rows: tuple[tuple[float | int | str | None, ...], ...] = Field(min_length=1)
+    """What the query gives, of which the answer is the first cell."""
+    answer: Literal["number", "whole", "name"]
+    ranked: bool
+    """Whether the second cell ranks the rows, and must differ between the first two."""
+    decimals: int = Field(ge=0)
+    """To how many decimals a number is rounded."""
+    exact: bool = False
+    """Whether that is how many it has, so that the question asks for the exact value."""
+    unit: str = ""
+    """Unit of the answer."""
+
+
+AnyProof = PathProof | CompareProof | SelectProof | TableProof | SqlProof | TranscriptProof
 Proof = Annotated[AnyProof, Field(discriminator="type")]
 
 
@@ -143,6 +167,8 @@ def statements(proof: AnyProof) -> list[tuple[str, ...]]:
         return [(proof.document, proof.subject, proof.column)]
     if isinstance(proof, TranscriptProof):
         return [("transcript", proof.hash)]
+    if isinstance(proof, SqlProof):
+        return [("\0".join(sorted(proof.documents)), *proof.measures)]
     return [(s.document, s.subject, s.relation, s.object) for s in proof.steps]
 
 

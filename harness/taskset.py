@@ -1,7 +1,7 @@
 """A task set on disk: samples and documents once each, contexts by reference, manifest and card.
 
     DIR/samples.parquet    one row per sample (`SampleRow`)
-    DIR/documents.parquet  id, title, text, triples (JSON), group
+    DIR/documents.parquet  id, title, text, triples (JSON), format, group
     DIR/card.md            for people
     DIR/manifest.json      plan, seed, versions, counts, yields, hashes; written last
 
@@ -16,6 +16,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -199,6 +200,13 @@ class TaskSet:
         return [to_sample(row, self.folder) for row in chosen]
 
 
+def answers_of(row: SampleRow) -> tuple[str, ...]:
+    """Returns the gold answers in words: of a choice the option that its letter stands for."""
+    options = row.passport.options if row.passport is not None else ()
+    by_letter = dict(zip(ascii_uppercase, options, strict=False))
+    return tuple(by_letter.get(target, target) for target in row.target)
+
+
 def to_sample(row: SampleRow, folder: Path) -> Sample:
     """Returns the Inspect sample of a stored row."""
     from inspect_ai.dataset import Sample  # heavy; reading a task set as data does not need it
@@ -229,6 +237,7 @@ def write_taskset(
     documents: Iterable[tuple[str, Document]],
     manifest: Mapping[str, Any],
     card: str,
+    reports: Mapping[str, str] | None = None,
 ) -> TaskSet:
     """Writes a task set beside its place and renames it there; returns it opened.
 
@@ -238,6 +247,7 @@ def write_taskset(
         documents: (group, document); ids are unique.
         manifest: Everything but "format" and "files", which are added.
         card: Markdown for people.
+        reports: Further texts by the names of their files.
 
     Raises:
         DataError: the folder holds something.
@@ -250,14 +260,16 @@ def write_taskset(
     _write_table(staging / SAMPLES_FILE, map(_to_record, rows), _sample_schema())
     records = ({**_document_record(document), "group": group} for group, document in documents)
     _write_table(staging / DOCUMENTS_FILE, records, _document_schema())
-    (staging / CARD_FILE).write_text(card, "utf-8")
+    texts = {CARD_FILE: card, **(reports or {})}
+    for name, text in texts.items():
+        (staging / name).write_text(text, "utf-8")
     listed = {
         name: {"sha256": file_hash(staging / name), "bytes": (staging / name).stat().st_size}
-        for name in (SAMPLES_FILE, DOCUMENTS_FILE, CARD_FILE)
+        for name in (SAMPLES_FILE, DOCUMENTS_FILE, *texts)
     }
     whole = {"format": FORMAT, **manifest, "files": listed}
-    text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
-    (staging / MANIFEST_FILE).write_text(text + "\n", "utf-8")
+    content = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
+    (staging / MANIFEST_FILE).write_text(content + "\n", "utf-8")
     staging.rename(folder)
     return TaskSet.open(folder)
 
@@ -308,7 +320,8 @@ def _sample_schema() -> pa.Schema:
 def _document_schema() -> pa.Schema:
     import pyarrow as pa  # heavy
 
-    return pa.schema([(name, pa.string()) for name in ("id", "title", "text", "triples", "group")])
+    columns = ("id", "title", "text", "triples", "format", "group")
+    return pa.schema([(name, pa.string()) for name in columns])
 
 
 def _to_record(row: SampleRow) -> dict[str, Any]:
@@ -330,4 +343,5 @@ def _document_record(document: Document) -> dict[str, str]:
         "title": document.title,
         "text": document.text,
         "triples": json.dumps(triples, ensure_ascii=False),
+        "format": document.format,
     }

@@ -22,7 +22,6 @@ from inspect_ai.model import (
     ChatMessage,
     GenerateConfig,
     Model,
-    ModelAPI,
     ModelOutput,
     ModelUsage,
 )
@@ -157,11 +156,11 @@ def open_caller(plan: ModelPlan, journal: Journal) -> Caller:
         max_connections=plan.max_connections,
         max_retries=MAX_PROVIDER_RETRIES,
     )
-    model = with_settings(resolve_model(plan.model), config)
+    model = with_settings(resolve_model(plan.model, **plan.arguments), config)
     caller = Caller(plan, model)
     # The instance's method, not a provider around it: name, window, token counter and rules of
     # retrying stay the provider's own, and evaluations record the model that it is.
-    vars(model.api)["generate"] = _journalled(model.api, caller, journal)
+    vars(model.api)["generate"] = _journalled(caller, journal)
     return caller
 
 
@@ -182,11 +181,12 @@ def identity(label: str, attempt: int = 0) -> dict[str, Any]:
     return {IDENTITY_KEY: {"sample": label, "epoch": attempt, "turn": 0}}
 
 
-def call_key(api: ModelAPI, messages: Sequence[ChatMessage], config: GenerateConfig) -> str:
+def call_key(model: Model, messages: Sequence[ChatMessage], config: GenerateConfig) -> str:
     """Returns what a call is known by."""
+    api = model.api
     known = identity_of(messages)
     about = {
-        "model": [api.qualified_model_name or api.model_name, str(api.base_url)],
+        "model": [str(model), str(api.base_url), model.model_args],
         "weights": getattr(api, "checkpoint_hash", None),
         "messages": [[message.role, message.text] for message in messages],
         "config": config.model_dump(exclude_none=True, exclude=set(_NOT_IDENTITY)),
@@ -196,13 +196,13 @@ def call_key(api: ModelAPI, messages: Sequence[ChatMessage], config: GenerateCon
     return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def _journalled(api: ModelAPI, caller: Caller, journal: Journal) -> Generate:
-    generate: Generate = api.generate
+def _journalled(caller: Caller, journal: Journal) -> Generate:
+    generate: Generate = caller.model.api.generate
 
     async def call(
         input: list[ChatMessage], tools: Any, tool_choice: Any, config: GenerateConfig
     ) -> Any:
-        key = call_key(api, input, config)
+        key = call_key(caller.model, input, config)
         kept = journal.find(key)
         if kept is not None:
             return kept

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 
-from longspan.harness.datasets.documents import DOCUMENT_SEPARATOR, Document, render_document
+from longspan.harness.datasets.documents import Document, Triple
+from longspan.harness.passport import AnyProof, ProofStep, SqlProof, TableProof, TranscriptProof
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.aliases import Aliases, find_aliases
-from longspan.synth_templates.graph import (
-    Edge,
-    Graph,
-    find_mentions,
-    is_page_of,
-    normalise_entity,
-    split_sentences,
-)
+from longspan.synth_templates.corpus_tables import TableIndex
+from longspan.synth_templates.graph import Edge, Graph, normalise_entity
+from longspan.synth_templates.lengths import Lengths
 from longspan.synth_templates.paths import Hop, PathSampler
 from longspan.synth_templates.proposals import Accepted
-from longspan.synth_templates.relations import Lexicon, RelationForm, is_name, numeric_value
+from longspan.synth_templates.relations import Lexicon, family, is_name, numeric_value
 from longspan.synth_templates.tables import Table, find_tables
+from longspan.synth_templates.trust import is_trusted
+from longspan.synth_templates.words import WordIndex
 
 MAX_ANSWER_CHARS = 60
 _LOWER_WORD = re.compile(r"(?<![\w-])[^\W\dA-Z_][\w-]*")
@@ -40,16 +38,21 @@ class Corpus:
         self.proposals: Mapping[str, tuple[Accepted, ...]] = {}
         """Questions that models made about the documents, by kind."""
         self._functional: dict[str, list[Edge]] = {}
-        self._samplers: dict[tuple[str, bool], PathSampler] = {}
+        self._samplers: dict[tuple[str, bool, str], PathSampler] = {}
         self._selections: dict[str, dict[str, list[Edge]]] = {}
         self._years: dict[str, list[tuple[str, int | None]]] = {}
         self._ends: dict[tuple[str, bool], tuple[str, ...]] = {}
-        self._sizes: dict[str, dict[str, int]] = {}
+        self._lengths: dict[str, Lengths] = {}
 
     @cached_property
     def by_id(self) -> dict[str, Document]:
         """Documents by id."""
         return {document.id: document for document in self.documents}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Ids of the documents."""
+        return tuple(document.id for document in self.documents)
 
     @cached_property
     def graph(self) -> Graph:
@@ -66,6 +69,11 @@ class Corpus:
         return self.aliases.key(name)
 
     @cached_property
+    def words(self) -> WordIndex:
+        """Which documents hold a name."""
+        return WordIndex(self.documents)
+
+    @cached_property
     def tables(self) -> tuple[Table, ...]:
         """The tables whose subject and column are unique in the corpus."""
         return tuple(found[0] for found in self.tables_by_key.values() if len(found) == 1)
@@ -78,6 +86,11 @@ class Corpus:
             for table in find_tables(document):
                 found.setdefault((table.subject, table.column), []).append(table)
         return found
+
+    @cached_property
+    def table_index(self) -> TableIndex:
+        """Tables with typed columns, and those of one schema across documents."""
+        return TableIndex(self.documents)
 
     @cached_property
     def common_words(self) -> frozenset[str]:
@@ -126,23 +139,78 @@ class Corpus:
             self._selections[relation_group] = found
         return self._selections[relation_group]
 
-    def sampler(self, relation_group: str, *, inverse: bool = False) -> PathSampler:
-        """Returns the sampler of paths over a group of relations, also backwards if asked."""
-        key = (relation_group, inverse)
+    def sampler(
+        self, relation_group: str, *, inverse: bool = False, last_group: str | None = None
+    ) -> PathSampler:
+        """Returns the sampler of paths over a group of relations, also backwards if asked.
+
+        With `last_group` the last step, and no other, is of that group.
+        """
+        last_group = last_group or relation_group
+        key = (relation_group, inverse, last_group)
         if key not in self._samplers:
-            names = self.lexicon.names(relation_group)
+            names, last_names = map(self.lexicon.names, (relation_group, last_group))
             backwards = self.lexicon.invertible(relation_group) if inverse else frozenset[str]()
-            self._samplers[key] = PathSampler(self.graph, names, self._is_askable, backwards)
+
+            def accepts(hop: Hop, last: bool) -> bool:
+                allowed = last_names if last else names
+                return family(hop.edge.relation) in allowed and self._is_askable(hop, last)
+
+            self._samplers[key] = PathSampler(self.graph, names | last_names, accepts, backwards)
         return self._samplers[key]
 
-    def sizes(self, counter: TokenCounter) -> dict[str, int]:
-        """Returns the tokens of each document in a context, its separator included."""
-        if counter.name not in self._sizes:
-            self._sizes[counter.name] = {
-                document.id: counter.count(render_document(document) + DOCUMENT_SEPARATOR)
-                for document in self.documents
+    def links(self) -> list[tuple[str, str]]:
+        """Returns the pairs of documents that steps of one path or parts of one table stand in."""
+        every = frozenset(self.lexicon.forms)
+        paths = PathSampler(self.graph, every, self._is_askable).links()
+        return [*paths, *self.table_index.links()]
+
+    def lengths(self, counter: TokenCounter) -> Lengths:
+        """Returns the lengths of the documents in a counter's tokens."""
+        if counter.name not in self._lengths:
+            self._lengths[counter.name] = Lengths(self.documents, counter)
+        return self._lengths[counter.name]
+
+    def related(self, proof: AnyProof) -> list[str]:
+        """Returns the documents that are about a proof's entities or relations, in their order.
+
+        They state one of its relations of another subject, anything about one of its entities, or
+        have a column of the same name.
+        """
+        if isinstance(proof, TableProof):
+            wanted = {("column", proof.column)}
+        elif isinstance(proof, SqlProof):
+            wanted = {("measure", name) for name in proof.measures}
+        elif isinstance(proof, TranscriptProof):  # it names no entities
+            wanted = set()
+        else:
+            wanted = {
+                pair
+                for step in proof.steps
+                for pair in (
+                    ("relation", self.lexicon.canonical(_stated(step))),
+                    ("entity", self.key(step.subject)),
+                    ("entity", self.key(step.object)),
+                )
             }
-        return self._sizes[counter.name]
+        names = {name for pair in wanted for name in self._topics.get(pair, ())}
+        return [name for name in self.names if name in names]
+
+    @cached_property
+    def _topics(self) -> dict[tuple[str, str], list[str]]:
+        topics: dict[tuple[str, str], dict[str, None]] = {}
+        for table in (table for tables in self.tables_by_key.values() for table in tables):
+            topics.setdefault(("column", table.column), {})[table.document] = None
+        for source in self.table_index.tables:
+            for column in source.columns:
+                topics.setdefault(("measure", column.name), {})[source.document] = None
+        for by_relation in self.graph.edges.values():
+            for relation, edges in by_relation.items():
+                for edge in edges:
+                    pairs = (("relation", relation), ("entity", edge.subject))
+                    for pair in (*pairs, ("entity", edge.object)):
+                        topics.setdefault(pair, {})[edge.document] = None
+        return {pair: list(names) for pair, names in topics.items()}
 
     def years(self, relation: str) -> list[tuple[str, int | None]]:
         """Returns each claimed date of a relation as (key of the subject, year if understood)."""
@@ -167,47 +235,16 @@ class Corpus:
         """
         if last and len(hop.stated_target) > MAX_ANSWER_CHARS:
             return False
-        form = self.lexicon.forms[hop.edge.relation]
+        form = self.lexicon.form(hop.edge.relation)
         if form.is_parsed:
             return True
         named = [hop.edge.stated.subject]
         if hop.inverse or not last:
             named.append(hop.edge.stated.object)
-        return all(map(self.is_entity, named)) and self._is_stated(hop.edge, form)
-
-    def _is_stated(self, edge: Edge, form: RelationForm) -> bool:
-        document = self.by_id[edge.document]
-        passage = document.text[edge.start : edge.end]
-        if form.cues and not _has_cue(edge.stated.object, form.cues, passage):
-            return False
-        if form.event and _is_agent(edge.stated.subject, form.cues, passage):
-            return False
-        if is_page_of(document, edge.stated.subject):
-            return True
-        if len(edge.subject.split()) == 1 and edge.stated.subject not in document.title:
-            return False  # "Ruth died in 1992": who is Ruth?
-        subjects = find_mentions(edge.stated.subject, passage)
-        objects = find_mentions(edge.stated.object, passage)
-        return bool(subjects and objects) and subjects[0] < objects[0]
+        return all(map(self.is_entity, named)) and is_trusted(
+            hop.edge, form, self.by_id[hop.edge.document]
+        )
 
 
-def _has_cue(object_: str, cues: tuple[str, ...], passage: str) -> bool:
-    """Whether a sentence that names the object holds a cue."""
-    return any(
-        _cue_pattern(cues).search(passage[start:end])
-        for start, end in split_sentences(passage)
-        if find_mentions(object_, passage[start:end])
-    )
-
-
-@lru_cache(maxsize=1024)
-def _cue_pattern(cues: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(r"\b(?:" + "|".join(map(re.escape, cues)) + ")", re.IGNORECASE)
-
-
-def _is_agent(subject: str, cues: tuple[str, ...], passage: str) -> bool:
-    """Whether the subject did it rather than had it done: "Admiral Twin released their album"."""
-    name = re.escape(subject)
-    done = f"{name} (?:{'|'.join(map(re.escape, cues))})\\w* (?!in\\b|on\\b|at\\b|around\\b|\\d)"
-    by = f"\\bby (?:\\S+ )?{name}"
-    return bool(re.search(f"{done}|{by}", passage, re.IGNORECASE))
+def _stated(step: ProofStep) -> Triple:
+    return Triple(subject=step.subject, relation=step.relation, object=step.object)

@@ -1,24 +1,60 @@
 """Length extension: evidence among other documents of its corpus, up to a target in tokens.
 
-The length is never above the target, and short of it by less than 3% or one document. Evidence
-order and depth are drawn from the seed. Distractors come from the same corpus, whose graph has
-shown that the answer is unique: so none of them states another one.
+The length is never above the target, and short of it by at most the declared tolerance. Evidence
+order and depth are drawn from the seed, within declared bounds. Distractors come from the same
+corpus, whose graph has shown that the answer is unique: so none of them states another one. Those
+that hold the answer's text can be left out, and those that are about the same things drawn first.
 """
 
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, Self
 
-from longspan.harness.datasets.documents import Document, render_context
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from longspan.harness.datasets.documents import Document
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.shapes.draft import Rejected
+from longspan.synth_templates.lengths import Lengths
+from longspan.synth_templates.shapes.draft import Draft, Rejected
 
-TOLERANCE = 0.03
 MAX_MISFITS = 24
 """Documents in a row that do not fit before the context counts as full."""
+MAX_SWAPS = 64
+"""Exchanges of one distractor for another that are tried to come closer to the target."""
+LOOSE_TOLERANCE = 0.03
+"""Where no tolerance is asked for or can be kept, a corpus that is used up must come this close."""
+SMALL_CORPUS = 20
+"""A corpus of fewer tokens than this many contexts has too few documents to keep a tolerance."""
+
+
+class Distractors(BaseModel):
+    """How a context is filled, and where its evidence stands."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tolerance: float | None = Field(default=0.01, gt=0, lt=1)
+    """By what share of the target a context may be short. None: as many documents as fit. Where a
+    corpus holds less than 20 contexts, as close as its documents allow."""
+    hard_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the room that goes first to documents about the same entities or relations."""
+    may_hold_answer: bool = False
+    """Whether a distractor may hold the answer's text. Numbers and options are not looked for."""
+    order: Literal["random", "proof", "reversed"] = "random"
+    """In what order the evidence documents stand."""
+    depth: tuple[float, float] = (0.0, 1.0)
+    """Between which depths (fractions of the documents) they stand."""
+
+    @model_validator(mode="after")
+    def _depths_are_ordered(self) -> Self:
+        low, high = self.depth
+        if not 0 <= low < high <= 1:
+            raise ValueError(f"depth must be two fractions in order: got {low}, {high}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,87 +72,165 @@ class Context:
     depths: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """What one context is filled from."""
+
+    corpus: Corpus
+    counter: TokenCounter
+    target: int
+    options: Distractors
+    rng: random.Random
+    secret: str | None
+
+    @property
+    def lengths(self) -> Lengths:
+        return self.corpus.lengths(self.counter)
+
+    def is_full(self, total: int, num_documents: int) -> bool:
+        """Whether a context is long enough."""
+        short = (self.target - total) / self.target
+        tolerance = self.options.tolerance
+        if tolerance is None or self.lengths.total < SMALL_CORPUS * self.target:
+            return short <= LOOSE_TOLERANCE or num_documents < len(self.corpus.documents)
+        return short <= tolerance
+
+    def may_hold(self, name: str) -> bool:
+        """Whether a document may be a distractor: it does not hold the answer's text."""
+        return self.secret is None or name not in self.corpus.words.holders(self.secret)
+
+
 def extend(
-    evidence: Sequence[str],
+    draft: Draft,
     corpus: Corpus,
     target_tokens: int,
     counter: TokenCounter,
     rng: random.Random,
+    options: Distractors,
 ) -> Context | Rejected:
-    """Returns a context of `target_tokens` around the evidence documents, or why there is none."""
-    sizes = corpus.sizes(counter)
-    used = sum(sizes[name] for name in evidence)
-    if used > target_tokens and _count(corpus, evidence, counter) > target_tokens:
+    """Returns a context of `target_tokens` around a draft's evidence, or why there is none."""
+    evidence = draft.documents
+    secret = None if options.may_hold_answer else draft.secret
+    filling = _Filling(corpus, counter, target_tokens, options, rng, secret)
+    used = sum(filling.lengths.sizes[name] for name in evidence)
+    if used > target_tokens and filling.lengths.count(evidence) > target_tokens:
         return Rejected("evidence exceeds target length")
-    distractors, left_out = _fill(evidence, corpus, sizes, target_tokens - used, rng)
-    order = _place(evidence, distractors, rng)
-    total = _count(corpus, order, counter)
-    # Sizes are summed per document; a tokenizer that merges across documents makes the sum inexact.
-    while total > target_tokens and distractors:
-        left_out.append(distractors.pop())
-        order = _place(evidence, distractors, rng)
-        total = _count(corpus, order, counter)
-    short = target_tokens - total
-    smallest = min((sizes[name] for name in left_out), default=None)
+    chosen = _fill(filling, draft, target_tokens - used)
+    order = _place(evidence, chosen, filling)
+    total = filling.lengths.count(order)
+    # Where a tokenizer merges across documents, the sum of their sizes is not exact.
+    while total > target_tokens and chosen:
+        chosen.pop()
+        order = _place(evidence, chosen, filling)
+        total = filling.lengths.count(order)
     if total > target_tokens:
         return Rejected("evidence exceeds target length")
-    if short > TOLERANCE * target_tokens and smallest is None:
-        return Rejected("corpus shorter than target length")
+    if not filling.is_full(total, len(order)):
+        return Rejected("no documents that fill the target length")
     documents = tuple(corpus.by_id[name] for name in order)
-    return Context(documents, total, _depths(evidence, order, sizes))
+    return Context(documents, total, _depths(evidence, order, filling.lengths.sizes))
 
 
-def _fill(
-    evidence: Sequence[str],
-    corpus: Corpus,
-    sizes: dict[str, int],
-    room: int,
-    rng: random.Random,
-) -> tuple[list[str], list[str]]:
-    """Returns distractors drawn without replacement while they fit, and some that did not."""
+def _fill(filling: _Filling, draft: Draft, room: float) -> list[str]:
+    """Returns distractors: hard ones first, then any, then exchanges that come closer."""
+    taken = set(draft.documents)
     chosen: list[str] = []
-    misfits: list[str] = []
-    taken = set(evidence)
-    for name in _shuffled(corpus, rng):
-        if name in taken:
+    if filling.options.hard_share:
+        related = filling.corpus.related(draft.proof)
+        hard_room = room * filling.options.hard_share
+        chosen += _draw(filling, related, hard_room, taken)
+        room -= sum(filling.lengths.sizes[name] for name in chosen)
+    drawn = _draw(filling, filling.corpus.names, room, taken)
+    room -= sum(filling.lengths.sizes[name] for name in drawn)
+    chosen += drawn
+    if filling.options.tolerance is not None:
+        _come_closer(filling, chosen, taken, room)
+    return chosen
+
+
+def _draw(filling: _Filling, names: Sequence[str], room: float, taken: set[str]) -> list[str]:
+    """Returns documents drawn without replacement while they fit; adds them to `taken`."""
+    chosen: list[str] = []
+    misfits = 0
+    for name in _shuffled(names, filling.rng):
+        if name in taken or not filling.may_hold(name):
             continue
-        if sizes[name] <= room:
+        if filling.lengths.sizes[name] <= room:
             chosen.append(name)
-            room -= sizes[name]
+            room -= filling.lengths.sizes[name]
         else:
-            misfits.append(name)
-            if len(misfits) >= MAX_MISFITS:
+            misfits += 1
+            if misfits >= MAX_MISFITS:
                 break
-    return chosen, misfits
+    taken.update(chosen)
+    return chosen
 
 
-def _shuffled(corpus: Corpus, rng: random.Random) -> Iterator[str]:
-    """Yields document ids in random order, drawing only as many as are asked for."""
-    names = [document.id for document in corpus.documents]
-    for i in range(len(names)):
-        j = rng.randrange(i, len(names))
-        names[i], names[j] = names[j], names[i]
-        yield names[i]
+def _come_closer(filling: _Filling, chosen: list[str], taken: set[str], room: float) -> None:
+    """Adds and exchanges distractors in place until the room left is within the tolerance.
+
+    The last separator is not part of a context, so a room of zero is one separator short.
+    """
+    enough = filling.target * (filling.options.tolerance or 0)
+    for _ in range(MAX_SWAPS):
+        if room <= enough:
+            return
+        added = _best_fit(filling, room, taken)
+        if added is not None:
+            chosen.append(added)
+            taken.add(added)
+            room -= filling.lengths.sizes[added]
+            continue
+        if not chosen:
+            return
+        place = filling.rng.randrange(len(chosen))
+        freed = room + filling.lengths.sizes[chosen[place]]
+        better = _best_fit(filling, freed, taken)
+        if better is not None and freed - filling.lengths.sizes[better] < room:
+            taken.remove(chosen[place])
+            taken.add(better)
+            chosen[place] = better
+            room = freed - filling.lengths.sizes[better]
 
 
-def _place(evidence: Sequence[str], distractors: Sequence[str], rng: random.Random) -> list[str]:
-    """Returns all documents with the evidence at random positions in random order."""
+def _best_fit(filling: _Filling, room: float, taken: set[str]) -> str | None:
+    """Returns the largest free document that fits, None where none of the nearest is free."""
+    sizes, names = filling.lengths.ascending
+    end = bisect_right(sizes, room)
+    for name in reversed(names[max(0, end - MAX_MISFITS) : end]):
+        if name not in taken and filling.may_hold(name):
+            return name
+    return None
+
+
+def _shuffled(names: Sequence[str], rng: random.Random) -> Iterator[str]:
+    """Yields names in random order, drawing only as many as are asked for."""
+    order = list(names)
+    for i in range(len(order)):
+        j = rng.randrange(i, len(order))
+        order[i], order[j] = order[j], order[i]
+        yield order[i]
+
+
+def _place(evidence: Sequence[str], distractors: Sequence[str], filling: _Filling) -> list[str]:
+    """Returns all documents with the evidence at random positions within the declared depths."""
     num = len(evidence) + len(distractors)
-    positions = rng.sample(range(num), len(evidence))
+    low, high = filling.options.depth
+    first = min(int(low * num), num - len(evidence))
+    last = max(-(-int(high * num * 1000) // 1000), first + len(evidence))
+    positions = filling.rng.sample(range(first, min(num, last)), len(evidence))
+    if filling.options.order != "random":
+        positions.sort(reverse=filling.options.order == "reversed")
     at = dict(zip(positions, evidence, strict=True))
     others = iter(distractors)
     return [at[i] if i in at else next(others) for i in range(num)]
 
 
-def _count(corpus: Corpus, names: Sequence[str], counter: TokenCounter) -> int:
-    return counter.count(render_context(corpus.by_id[name] for name in names))
-
-
 def _depths(
-    evidence: Sequence[str], order: Sequence[str], sizes: dict[str, int]
+    evidence: Sequence[str], order: Sequence[str], sizes: dict[str, float]
 ) -> tuple[float, ...]:
     total = sum(sizes[name] for name in order)
-    before, depth = 0, dict[str, float]()
+    before, depth = 0.0, dict[str, float]()
     for name in order:
         depth[name] = round(before / total, 4)
         before += sizes[name]

@@ -13,7 +13,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,13 @@ from longspan.harness.errors import SynthesisError
 from longspan.harness.passport import Passport, statements
 from longspan.harness.taskset import SampleRow, Split
 from longspan.harness.tokens import TokenCounter
+from longspan.synth_templates.contamination import BenchmarkIndex, Match, match_row
 from longspan.synth_templates.corpus import Corpus
+from longspan.synth_templates.deduplicate import Asked
 from longspan.synth_templates.extend import Context, extend
 from longspan.synth_templates.kind_files import Kinds
 from longspan.synth_templates.plan import Plan, kind_weights, quotas
-from longspan.synth_templates.questions import Worded, draw, word
+from longspan.synth_templates.questions import Worded, core_question, draw, word
 from longspan.synth_templates.shapes.draft import Draft, Rejected
 from longspan.synth_templates.shapes.registry import Kind
 from longspan.synth_templates.sources import CorpusSource
@@ -33,6 +35,8 @@ from longspan.synth_templates.verify import check_passport
 
 MAX_ATTEMPTS = 200
 """Draws for one sample before its kind counts as used up in a part."""
+MAX_EMPTY_PARTS = 3
+"""Parts in a row that gave none of a kind before it counts as used up in a source that renews."""
 MAX_EXTRA_PARTS = 10
 """Parts beyond the planned ones that make up for kinds that came short."""
 _DIGEST_CHARS = 8
@@ -47,16 +51,19 @@ class Part:
         rows: Accepted samples.
         rejected: "kind: reason" -> number of draws.
         owed: Kinds that this part could not fill.
+        matches: Questions of benchmarks that samples or drafts resemble.
     """
 
     rows: list[SampleRow] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     owed: list[str] = field(default_factory=list)
+    matches: list[Match] = field(default_factory=list)
 
     def to_json(self) -> str:
         """Returns the part as JSON."""
         rows = [row.model_dump(mode="json") for row in self.rows]
         record = {"rows": rows, "rejected": dict(self.rejected), "owed": self.owed}
+        record["matches"] = [asdict(match) for match in self.matches]
         return json.dumps(record, ensure_ascii=False)
 
     @classmethod
@@ -64,7 +71,8 @@ class Part:
         """Returns the part that `to_json` wrote."""
         record: dict[str, Any] = json.loads(text)
         rows = [SampleRow.model_validate(row) for row in record["rows"]]
-        return cls(rows, Counter(record["rejected"]), record["owed"])
+        matches = [Match.from_record(match) for match in record["matches"]]
+        return cls(rows, Counter(record["rejected"]), record["owed"], matches)
 
 
 @dataclass
@@ -77,6 +85,7 @@ class Generator:
         source: Gives the corpora.
         counter: Counts lengths.
         work: Folder of finished parts.
+        benchmarks: Questions that must not be asked.
     """
 
     plan: Plan
@@ -84,10 +93,15 @@ class Generator:
     source: CorpusSource
     counter: TokenCounter
     work: Path
-    seen: set[tuple[str, str]] = field(default_factory=set)
-    """(question, target) of every sample so far, over all splits."""
+    benchmarks: BenchmarkIndex
+    asked: Asked = field(init=False)
+    """The questions of all samples so far, over all splits."""
     uses: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """How many samples use each statement."""
+
+    def __post_init__(self) -> None:
+        """Begins with no question asked."""
+        self.asked = Asked(self.plan.distinct_by_default)
 
     def parts(self, split: Split, tokens: int) -> Iterator[tuple[Corpus, Part]]:
         """Yields the parts of a split at one length, made now or found in the work folder."""
@@ -96,15 +110,21 @@ class Generator:
         weights = kind_weights(self.plan, self.kinds)
         waiting = deque(quotas(weights, num_samples, rng))
         size = self.source.samples_per_part
+        num_empty: Counter[str] = Counter()
         for number in range(-(-num_samples // size) + MAX_EXTRA_PARTS):
             wanted = [waiting.popleft() for _ in range(min(size, len(waiting)))]
             corpus = self.source.corpus(split, tokens, number)
             part = self._part(split, tokens, number, wanted, corpus)
-            self._note(part)
             yield corpus, part
             waiting.extend(part.owed)
-            if not self.source.renews:
-                weights = {name: w for name, w in weights.items() if name not in part.owed}
+            num_empty.update(set(part.owed))
+            for row in part.rows:
+                num_empty.pop(row.kind, None)
+            used_up = set(part.owed)
+            if self.source.renews:  # another part has other documents
+                used_up = {name for name in used_up if num_empty[name] >= MAX_EMPTY_PARTS}
+            if used_up:
+                weights = {name: w for name, w in weights.items() if name not in used_up}
                 waiting = self._reassign(waiting, weights, rng)
             if not waiting:
                 break
@@ -118,11 +138,12 @@ class Generator:
             kept.extend(quotas(weights, len(waiting) - len(kept), rng))
         return kept
 
-    def _note(self, part: Part) -> None:
-        for row in part.rows:
-            self.seen.add((row.question, row.target[0]))
-            if row.passport is not None:
-                self.uses.update(statements(row.passport.proof))
+    def note(self, row: SampleRow) -> None:
+        """Counts a sample to those that later ones must not repeat."""
+        options = row.passport.options if row.passport is not None else ()
+        self.asked.add(row.question, row.target[0], core_question(row.question, options))
+        if row.passport is not None:
+            self.uses.update(statements(row.passport.proof))
 
     def _part(
         self, split: Split, tokens: int, number: int, wanted: list[str], corpus: Corpus
@@ -130,7 +151,10 @@ class Generator:
         path = self.work / f"{split}-{tokens}-{number:05d}{_PART_SUFFIX}"
         if path.exists():
             with suppress(ValueError, KeyError, TypeError):  # a damaged part is made again
-                return Part.from_json(path.read_text("utf-8"))
+                part = Part.from_json(path.read_text("utf-8"))
+                for row in part.rows:
+                    self.note(row)
+                return part
         part = _PartMaker(self, corpus, split, tokens, number).make(wanted)
         write_whole(path, part.to_json())
         return part
@@ -146,8 +170,6 @@ class _PartMaker:
     tokens: int
     number: int
     part: Part = field(default_factory=Part)
-    made: set[tuple[str, str]] = field(default_factory=set)
-    uses: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     def make(self, wanted: list[str]) -> Part:
         """Returns the part with a sample for each kind wanted; kinds that are used up are owed."""
@@ -163,15 +185,13 @@ class _PartMaker:
     def _add_sample(self, kind: Kind, label: str) -> bool:
         for attempt in range(MAX_ATTEMPTS):
             row = self._try(kind, _seed(f"{label}/{attempt}"))
-            if isinstance(row, SampleRow) and row.passport is not None:
-                self.made.add((row.question, row.target[0]))
-                self.uses.update(statements(row.passport.proof))
+            if isinstance(row, SampleRow):
+                self.generator.note(row)
                 self.part.rows.append(row)
                 return True
-            if isinstance(row, Rejected):
-                self.part.rejected[f"{kind.name}: {row.reason}"] += 1
-                if row.is_final:
-                    return False
+            self.part.rejected[f"{kind.name}: {row.reason}"] += 1
+            if row.is_final:
+                return False
         return False
 
     def _try(self, kind: Kind, seed: int) -> SampleRow | Rejected:
@@ -180,20 +200,33 @@ class _PartMaker:
         if isinstance(draft, Rejected):
             return draft
         limit = self.generator.plan.max_statement_uses
-        if any(self.uses[k] + self.generator.uses[k] >= limit for k in statements(draft.proof)):
+        if any(self.generator.uses[key] >= limit for key in statements(draft.proof)):
             return Rejected("statement used too often")
-        context = extend(draft.documents, self.corpus, self.tokens, self.generator.counter, rng)
+        plan, counter = self.generator.plan, self.generator.counter
+        context = extend(draft, self.corpus, self.tokens, counter, rng, plan.filling)
         if isinstance(context, Rejected):
             return context
-        worded = word(draft, context.documents, rng)
+        worded = word(draft, self.corpus, context.documents, rng)
         if isinstance(worded, Rejected):
             return worded
-        key = (worded.question, worded.target)
-        if key in self.made or key in self.generator.seen:
-            return Rejected("repeats a question")
+        core = core_question(worded.question, worded.options)
+        reason = self.generator.asked.repeats(worded.question, worded.target, core)
+        if reason is not None:
+            return Rejected(reason)
         row = self._row(draft, context, worded, seed)
         problems = check_passport(row, self.corpus)
-        return Rejected(f"verification: {problems[0]}") if problems else row
+        if problems:
+            return Rejected(f"verification: {problems[0]}")
+        return self._decontaminated(row)
+
+    def _decontaminated(self, row: SampleRow) -> SampleRow | Rejected:
+        """Returns the row unless a benchmark asks it, too; keeps all matches for the report."""
+        matches = match_row(self.generator.benchmarks, row)
+        if not any(match.dropped for match in matches):
+            self.part.matches += matches
+            return row
+        self.part.matches += [replace(match, sample="") for match in matches if match.dropped]
+        return Rejected(f"in {matches[0].benchmark}: {matches[0].reason}")
 
     def _row(self, draft: Draft, context: Context, worded: Worded, seed: int) -> SampleRow:
         depth_of = dict(zip(draft.documents, context.depths, strict=True))

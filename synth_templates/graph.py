@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from longspan.harness.datasets.documents import Document, Triple
+from longspan.synth_templates.code_graph import CodeStatement, code_statements
 
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+")
 _ABBREVIATIONS = tuple(
@@ -86,7 +87,8 @@ class Graph:
         edges: subject -> relation -> supported edges.
         claims: (subject, relation) -> keys of every claimed object, supported or not.
         claimants: relation -> object -> keys of every subject that claims it, supported or not.
-        counts: Triples by fate ("supported", "unsupported", "empty", "self_loop", "repeated").
+        counts: Triples by fate ("supported", "unsupported", "empty", "self_loop", "repeated"; of
+            source code also "unresolved").
     """
 
     edges: dict[str, dict[str, list[Edge]]] = field(default_factory=dict)
@@ -102,8 +104,11 @@ class Graph:
     ) -> Graph:
         """Returns the graph of all triples of the documents; `key` names the entities."""
         graph = cls()
+        documents = tuple(documents)
         for document in documents:
             graph._add_document(document, canonical, key or normalise_entity)
+        for statement in code_statements(documents):
+            graph._add_code(statement, key or normalise_entity)
         return graph
 
     def follow(self, start: str, steps: Iterable[tuple[str, bool]]) -> set[str]:
@@ -123,6 +128,10 @@ class Graph:
     def is_functional(self, subject: str, relation: str) -> bool:
         """Returns whether the documents claim exactly one object."""
         return len(self.claims.get((subject, relation), ())) == 1
+
+    def has_edge(self, edge: Edge) -> bool:
+        """Returns whether the documents hold just this edge."""
+        return edge in self.edges.get(edge.subject, {}).get(edge.relation, ())
 
     def roles(self, object_: str) -> frozenset[str]:
         """Returns the relations that are claimed with an entity as their object."""
@@ -152,6 +161,24 @@ class Graph:
         words = words_of(object_)
         near = {name for word in words for name in self._by_word[relation].get(word, ())}
         return [name for name in near if words <= words_of(name) or words_of(name) <= words]
+
+    def _add_code(self, statement: CodeStatement, key: Key) -> None:
+        subject, object_ = key(statement.subject), key(statement.object)
+        if not (subject and object_) or subject == object_:
+            self.counts["empty" if subject != object_ else "self_loop"] += 1
+            return
+        relation = statement.relation
+        self.claims[subject, relation].add(object_)
+        self.claimants.setdefault(relation, {}).setdefault(object_, set()).add(subject)
+        if statement.span is None:
+            self.counts["unresolved"] += 1
+            return
+        stated = Triple(subject=statement.subject, relation=relation, object=statement.object)
+        edge = Edge(subject, relation, object_, stated, statement.document, *statement.span)
+        edges = self.edges.setdefault(subject, {}).setdefault(relation, [])
+        if all(other.stated != stated or other.document != edge.document for other in edges):
+            self.counts["supported"] += 1
+            edges.append(edge)
 
     def _add_document(self, document: Document, canonical: Canonical, key: Key) -> None:
         sentences: list[tuple[int, int]] | None = None

@@ -20,6 +20,8 @@ class ModelPlan(_Frozen):
 
     model: str = Field(min_length=1)
     """Name in Inspect's terms; a bare name or a folder is a local checkpoint."""
+    arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """Arguments of its provider, as `-M name=value` gives them to evaluations."""
     temperature: float = Field(default=0.0, ge=0)
     """0 is greedy."""
     top_p: float = Field(default=1.0, gt=0, le=1)

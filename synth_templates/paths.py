@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from longspan.synth_templates.graph import Edge, Graph
+from longspan.synth_templates.relations import family
 
 MAX_TRIES = 40
 
@@ -78,7 +79,7 @@ class PathSampler:
     def __post_init__(self) -> None:
         for subject, by_relation in self.graph.edges.items():
             for relation, edges in by_relation.items():
-                if relation not in self.relations:
+                if family(relation) not in self.relations:
                     continue
                 functional = self.graph.is_functional(subject, relation)
                 for edge in edges:

@@ -23,12 +23,17 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from longspan.harness.datasets.document_files import input_fingerprint
 from longspan.harness.datasets.documents import Document
 from longspan.harness.errors import SynthesisError
-from longspan.harness.files import file_hash
 from longspan.harness.taskset import SPLITS, SampleRow, TaskSet, write_taskset
 from longspan.harness.tokens import EstimatedTokens, TokenCounter, load_tokenizer
+from longspan.synth_templates.benchmark_questions import read_benchmarks
 from longspan.synth_templates.card import render_card
+from longspan.synth_templates.contamination import BenchmarkIndex, Match, contamination_facts
+from longspan.synth_templates.contamination_report import render_reports
+from longspan.synth_templates.deduplicate import count_duplicates
+from longspan.synth_templates.derive import count_kinds
 from longspan.synth_templates.generate import Generator, prepare_work
 from longspan.synth_templates.kind_files import load_kinds
 from longspan.synth_templates.model_steps import ModelSteps
@@ -115,42 +120,52 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
         SynthesisError: the plan cannot be fulfilled, or `out` holds something else.
         DataError: the documents cannot be read.
     """
+    benchmarks = BenchmarkIndex(read_benchmarks(plan.decontaminate))
+    fingerprint = _input_fingerprint(plan, benchmarks)
     work = out.with_name(f"{out.name}.work")
-    fingerprint = _input_fingerprint(plan)
     steps = ModelSteps.open(work, plan.journal)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         taskset = _existing(plan, out, fingerprint)
     elif plan.verify is None:
-        taskset = _build(plan, out, fingerprint, steps, quiet=quiet)
+        taskset = _build(_Inputs(plan, fingerprint, benchmarks), steps, out, quiet=quiet)
     else:
         unverified = work / UNVERIFIED
         if unverified.exists():
             built = _existing(plan, unverified, fingerprint)
         else:
-            built = _build(plan, unverified, fingerprint, steps, quiet=quiet)
+            inputs = _Inputs(plan, fingerprint, benchmarks)
+            built = _build(inputs, steps, unverified, quiet=quiet)
         taskset = verify_taskset(built, plan.verify, out, work, steps.journal, quiet=quiet)
     shutil.rmtree(work, ignore_errors=True)
     return taskset
 
 
-def _build(plan: Plan, out: Path, fingerprint: str, steps: ModelSteps, *, quiet: bool) -> TaskSet:
+@dataclass(frozen=True)
+class _Inputs:
+    """What a task set is made from."""
+
+    plan: Plan
+    fingerprint: str
+    benchmarks: BenchmarkIndex
+
+
+def _build(inputs: _Inputs, steps: ModelSteps, out: Path, *, quiet: bool) -> TaskSet:
     """Returns the task set of a plan before any votes, written to `out`."""
+    plan, fingerprint, benchmarks = inputs.plan, inputs.fingerprint, inputs.benchmarks
+    work = steps.work
     kinds = offered(plan, load_kinds(plan.source_name, plan.kind_files))
     counter = open_counter(plan.tokenizer)
     source = open_source(plan, kinds, counter, steps)
     if plan.evolve is not None:
         made = [kind for kind in kinds.kinds if isinstance(kind, EvolveKind)]
-        wanted = {
-            split: {kind.name: numbers.get(kind.name, 0) for kind in made}
-            for split, numbers in num_wanted(plan, kinds).items()
-        }
+        asked = num_wanted(plan, kinds)
+        wanted = {s: {kind.name: asked[s].get(kind.name, 0) for kind in made} for s in asked}
         corpora = {split: source.corpus(split, 0, 0) for split in wanted}
         steps.evolve(corpora, wanted, made, plan.evolve, plan.seed)
-    work = steps.work
     resumed = prepare_work(work, plan, kinds, fingerprint)
     if resumed and not quiet:
         print(f"resuming from {work}", file=sys.stderr)
-    generator = Generator(plan, kinds, source, counter, work)
+    generator = Generator(plan, kinds, source, counter, work, benchmarks)
     result = _Result()
     for split in SPLITS:
         for length in plan.splits.get(split, {}):
@@ -167,7 +182,12 @@ def _build(plan: Plan, out: Path, fingerprint: str, steps: ModelSteps, *, quiet:
     manifest["cost"] = steps.cost.model_dump()
     if steps.facts:
         manifest |= {"models": sorted(steps.models), "model_steps": steps.facts}
-    return write_taskset(out, result.rows, result.documents(), manifest, render_card(manifest))
+    reports: dict[str, str] = {}
+    if plan.decontaminate:
+        manifest["contamination"] = contamination_facts(benchmarks, list(result.matches))
+        reports = render_reports(manifest, benchmarks.facts(), list(result.matches))
+    card = render_card(manifest, result.rows)
+    return write_taskset(out, result.rows, result.documents(), manifest, card, reports)
 
 
 def open_counter(tokenizer: str | None) -> TokenCounter:
@@ -191,6 +211,8 @@ class _Result:
     rows: list[SampleRow] = field(default_factory=list)
     corpora: dict[str, tuple[Document, ...]] = field(default_factory=dict)
     yields: dict[str, dict[str, Any]] = field(default_factory=dict)
+    matches: dict[Match, None] = field(default_factory=dict)
+    """Each once, in order: drafts that are dropped are drawn again."""
 
     def documents(self) -> Iterator[tuple[str, Document]]:
         for group, documents in self.corpora.items():
@@ -217,6 +239,7 @@ def _run(generator: Generator, split: Any, length: int, result: _Result, *, quie
         bar = progress.add_task(f"{split} at {length} tokens", total=wanted)
         for corpus, part in generator.parts(split, length):
             rejected.update(part.rejected)
+            result.matches.update(dict.fromkeys(part.matches))
             if part.rows:
                 result.rows.extend(part.rows)
                 result.corpora.setdefault(corpus.group, corpus.documents)
@@ -256,10 +279,6 @@ def _manifest(
     report: dict[str, object],
     fingerprint: str,
 ) -> dict[str, Any]:
-    counts: dict[str, dict[str, int]] = {}
-    for row in result.rows:
-        by_kind = counts.setdefault(row.split, {})
-        by_kind[row.kind] = by_kind.get(row.kind, 0) + 1
     return {
         "name": plan.name,
         "plan": plan.model_dump(mode="json"),
@@ -267,20 +286,19 @@ def _manifest(
         "seed": plan.seed,
         "versions": {name: version(name) for name in ("longspan", "pyarrow")},
         "counter": {"name": plan.tokenizer or counter.name, "exact": counter.exact},
-        "counts": counts,
+        "counts": count_kinds(result.rows),
         "num_samples": len(result.rows),
         "num_documents": sum(map(len, result.corpora.values())),
         "num_groups": len(result.corpora),
         "yields": result.yields,
+        "duplicates": count_duplicates(plan.distinct_by_default, result.yields),
         "source": report,
     }
 
 
-def _input_fingerprint(plan: Plan) -> str:
-    """Returns a digest of the files that a documents source reads; "" for worlds."""
-    if not isinstance(plan.source, DocumentsSource):
-        return ""
-    path = plan.source.path
-    found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    facts = [(file.relative_to(path).as_posix(), file_hash(file)) for file in found]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+def _input_fingerprint(plan: Plan, benchmarks: BenchmarkIndex) -> str:
+    """Returns a digest of documents and benchmarks that are read; "" where there are none."""
+    facts: list[object] = [one["hash"] for one in benchmarks.facts()]
+    if isinstance(plan.source, DocumentsSource):
+        facts.append(input_fingerprint(plan.source.path))
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest() if facts else ""

@@ -9,10 +9,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from longspan.harness.datasets.document_formats import ReadingOptions
 from longspan.harness.errors import SynthesisError
 from longspan.harness.files import read_mapping
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.validation import describe_validation
+from longspan.synth_templates.deduplicate import Distinct
+from longspan.synth_templates.extend import Distractors
+from longspan.synth_templates.filters import Filters
 from longspan.synth_templates.kind_files import Kinds, SourceName
 from longspan.synth_templates.model_plan import EvolvePlan, ExtractPlan, VerifyPlan
 from longspan.synth_templates.world import NamePool
@@ -44,7 +48,11 @@ class DocumentsSource(_Frozen):
 
     type: Literal["documents"] = "documents"
     path: Path
-    """A folder or file that `longspan.harness.datasets.documents.read_documents` reads."""
+    """A folder or file that `longspan.harness.datasets.document_files.read_documents` reads."""
+    reading: ReadingOptions = ReadingOptions()
+    """Limits of a file, and its encoding."""
+    filters: Filters = Filters()
+    """What a document must be to be used."""
     shares: dict[Split, float] = Field(default_factory=lambda: dict(DEFAULT_SHARES))
     """Share of the documents of each split."""
     extract: ExtractPlan | None = None
@@ -71,6 +79,8 @@ class Plan(_Frozen):
     """Split -> target length of the context in tokens -> number of samples."""
     tokenizer: str | None = None
     """Checkpoint whose tokenizer counts lengths. None: estimated, four characters a token."""
+    distractors: Distractors | None = None
+    """How contexts are filled up to their length. None: as suits the source."""
     max_statement_uses: int = Field(default=6, ge=1)
     """How many questions may use one statement or table, so that hubs do not fill the task set."""
     evolve: EvolvePlan | None = None
@@ -81,6 +91,12 @@ class Plan(_Frozen):
     journal: Path | None = None
     """File of replies that were paid for, kept over runs. None: in the work folder, until the task
     set is whole."""
+    distinct: Distinct | None = None
+    """What no two samples share: `near` (nearly the question), `question`, or `answer` (question
+    and answer together). None: `near`; for worlds `answer`, since the packaged policy knows few
+    names: other worlds ask the same of other documents."""
+    decontaminate: tuple[str, ...] = ()
+    """Benchmarks whose questions are not asked: registered tasks, JSON lines files, task sets."""
 
     @field_validator("splits")
     @classmethod
@@ -102,9 +118,21 @@ class Plan(_Frozen):
         return self
 
     @property
+    def filling(self) -> Distractors:
+        """How contexts are filled: the small world's names are too few to be kept out of them."""
+        loose = Distractors(tolerance=None, may_hold_answer=True)
+        small = isinstance(self.source, WorldSource)
+        return self.distractors or (loose if small else Distractors())
+
+    @property
     def source_name(self) -> SourceName:
         """Which kinds apply."""
         return self.source.type
+
+    @property
+    def distinct_by_default(self) -> Distinct:
+        """What no two samples share, where the plan does not say it either."""
+        return self.distinct or ("answer" if self.source.type == "world" else "near")
 
 
 def load_plan(path: Path) -> Plan:

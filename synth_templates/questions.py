@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-from longspan.harness.datasets.documents import Document, render_context
+from longspan.harness.datasets.documents import Document
 from longspan.harness.templates import render
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.graph import find_mentions, normalise_entity, words_of
@@ -35,12 +35,14 @@ def draw(kind: Kind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
     return DRAW[kind.shape](kind, corpus, rng)
 
 
-def word(draft: Draft, context: Sequence[Document], rng: random.Random) -> Worded | Rejected:
+def word(
+    draft: Draft, corpus: Corpus, context: Sequence[Document], rng: random.Random
+) -> Worded | Rejected:
     """Returns the question of a draft over its context, or why it cannot be asked."""
     options: tuple[str, ...] = ()
     target = draft.answer
     if draft.kind.num_options:
-        chosen = _choose_options(draft, draft.kind.num_options - 1, context, rng)
+        chosen = _choose_options(draft, corpus, context, rng)
         if isinstance(chosen, Rejected):
             return chosen
         options = chosen
@@ -55,13 +57,18 @@ def word(draft: Draft, context: Sequence[Document], rng: random.Random) -> Worde
     return Worded(question, target, options)
 
 
+def core_question(question: str, options: Sequence[str]) -> str:
+    """Returns a choice without its options, "" for a question that has none."""
+    return question.replace(list_options(options), "").strip() if options else ""
+
+
 def list_options(options: Sequence[str]) -> str:
     """Returns the options as a question lists them: "Rome (A), Oslo (B)"."""
     return ", ".join(f"{o} ({x})" for o, x in zip(options, ascii_uppercase, strict=False))
 
 
 def _choose_options(
-    draft: Draft, wanted: int, context: Sequence[Document], rng: random.Random
+    draft: Draft, corpus: Corpus, context: Sequence[Document], rng: random.Random
 ) -> tuple[str, ...] | Rejected:
     """Returns the options in the order of their letters: the answer and others of its relation.
 
@@ -69,28 +76,23 @@ def _choose_options(
     one is left out, and for kinds that ask for it, an option that the evidence mentions: it may be
     true without being claimed.
     """
-    answer = draft.answer
-    evidence = [document for document in context if document.id in draft.documents]
+    answer, wanted = draft.answer, draft.kind.num_options or 0
     pool = [o for o in draft.option_pool if object_class(o) == object_class(answer)]
     if draft.kind.unmentioned_options:
-        pool = [o for o in pool if not any(_mentions(o, document) for document in evidence)]
+        evidence = set(draft.documents)
+        pool = [o for o in pool if evidence.isdisjoint(corpus.words.holders(o))]
     rng.shuffle(pool)
-    if len(pool) > wanted:
-        text = render_context(context)
-        near = [o for o in pool if find_mentions(o, text)]
-        pool = list(dict.fromkeys([*near, *pool]))
+    if len(pool) > wanted - 1:
+        names = {document.id for document in context}
+        pool.sort(key=lambda option: names.isdisjoint(corpus.words.holders(option)))
     chosen = [answer]
     for option in pool:
-        if len(chosen) <= wanted and not any(_overlaps(option, other) for other in chosen):
+        if len(chosen) < wanted and not any(_overlaps(option, other) for other in chosen):
             chosen.append(option)
-    if len(chosen) <= wanted:
+    if len(chosen) < wanted:
         return Rejected("too few options")
     rng.shuffle(chosen)
     return tuple(chosen)
-
-
-def _mentions(name: str, document: Document) -> bool:
-    return bool(find_mentions(name, document.text)) or bool(find_mentions(name, document.title))
 
 
 def _overlaps(first: str, second: str) -> bool:

@@ -50,7 +50,8 @@ class RelationForm(BaseModel):
     stated: tuple[str, ...] = Field(min_length=1)
     """The forms in which documents state it; a leading "is", "was" ... is ignored."""
     phrase: str
-    """Noun phrase of the object, around `{{ inner }}`."""
+    """Noun phrase of the object, around `{{ inner }}`. With `{{ detail }}` (and `{{ member }}`) the
+    relation is a family, whose members fill it: "default/indent", "method_default/dump/indent"."""
     object: tuple[ObjectClass, ...] = ("name", "date", "number", "other")
     """Classes of object it is for; "born in 1950" and "born in Rome" are different relations."""
     word: str = "What"
@@ -69,6 +70,8 @@ class RelationForm(BaseModel):
     cues: tuple[str, ...] = ()
     """Beginnings of words of which the passage must hold one, or the statement is not asked about:
     extractors also state what a passage only suggests."""
+    answer_as: str = ""
+    """How the object is to be given, for wordings: "its full dotted name"."""
     is_parsed: bool = False
     """Whether statements are generated or parsed, so that neither names nor order are in doubt."""
 
@@ -84,6 +87,15 @@ class RelationForm(BaseModel):
         if self.clause is not None and self.noun is None:
             raise ValueError(f"relation {self.name}: a clause needs a noun")
         return self
+
+    def member(self, name: str) -> RelationForm:
+        """Returns the form of a member of this family: "default/indent" fills `{{ detail }}`."""
+        phrase = self.phrase
+        for slot, detail in zip(
+            ("{{ detail }}", "{{ member }}"), name.split("/")[:0:-1], strict=False
+        ):
+            phrase = phrase.replace(slot, detail)
+        return self.model_copy(update={"name": name, "phrase": phrase})
 
     def noun_phrase(self, inner: str, *, inverse: bool = False) -> str:
         """Returns what the relation leads to from `inner`: "the birthplace of Ada Lovelace"."""
@@ -114,6 +126,8 @@ class Lexicon:
 
     def canonical(self, triple: Triple) -> str:
         """Returns the name of the form that the triple states, else its own normalised relation."""
+        if (parsed := self.forms.get(family(triple.relation))) and parsed.is_parsed:
+            return triple.relation
         key = normalise_relation(triple.relation)
         forms = self._by_stated.get(key, ())
         if forms:
@@ -123,13 +137,23 @@ class Lexicon:
                     return form.name
         return f"~{key}"
 
+    def form(self, relation: str) -> RelationForm:
+        """Returns the form of a relation; of a member of a family, one made from the family's."""
+        declared = self.forms[family(relation)]
+        return declared if declared.name == relation else declared.member(relation)
+
     def names(self, group: str) -> frozenset[str]:
-        """Returns the names of the relations of a group."""
+        """Returns the names of the relations of a group; a family stands for all its members."""
         return frozenset(name for name, form in self.forms.items() if form.group == group)
 
     def invertible(self, group: str) -> frozenset[str]:
         """Returns the names of the relations of a group that can be asked backwards."""
         return frozenset(name for name in self.names(group) if self.forms[name].clause)
+
+
+def family(relation: str) -> str:
+    """Returns the name under which a relation is declared: "default/indent" is of "default"."""
+    return relation.partition("/")[0]
 
 
 @lru_cache(maxsize=1 << 16)

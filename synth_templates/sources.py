@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
-from longspan.harness.datasets.documents import Document, read_documents
+from longspan.harness.datasets.document_files import read_documents
+from longspan.harness.datasets.documents import Document
 from longspan.harness.errors import SynthesisError
+from longspan.harness.files import by_reason
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.corpus import Corpus
+from longspan.synth_templates.filters import filter_documents
 from longspan.synth_templates.kind_files import Kinds
 from longspan.synth_templates.model_steps import ModelSteps
 from longspan.synth_templates.plan import DocumentsSource, Plan, WorldSource, largest_remainder
@@ -25,6 +29,8 @@ from longspan.synth_templates.world import NAMES, WorldSize, draw_world
 
 SAMPLES_PER_PART = 200
 """Samples in a part of a documents source: what a kill can lose."""
+NUM_NAMED = 20
+"""Documents left out that the report names; the rest are counted."""
 _WORLD_MARGIN = 1.25
 """A world holds at least this many times the target length, so that contexts differ."""
 _SMALLEST_WORLD = 24
@@ -89,7 +95,7 @@ class WorldCorpora:
             size = _world_size(persons)
             documents = draw_world(rng, size, pool).documents(group)
             corpus = Corpus(group, documents, self.lexicon)
-            room = sum(corpus.sizes(self.counter).values())
+            room = corpus.lengths(self.counter).total
             if room >= _WORLD_MARGIN * tokens:
                 return corpus
             if self.source.persons is not None or persons >= len(NAMES["person"]):
@@ -116,14 +122,25 @@ class DocumentCorpora:
     def __init__(
         self, seed: int, source: DocumentsSource, lexicon: Lexicon, steps: ModelSteps
     ) -> None:
-        reading = read_documents(source.path)
-        documents: Sequence[Document] = reading.documents
-        if source.extract is not None:
-            documents = steps.extract(documents, source.extract, lexicon)
-        self.problems = [str(problem) for problem in reading.problems]
+        reading = read_documents(source.path, source.reading)
+        self.num_read = len(reading.documents)
+        self.reading_problems = reading.problems
+        self.left_out: Counter[str] = Counter()
+        self.filter_notes: list[str] = []
+        documents = tuple(
+            filter_documents(reading.documents, source.filters, self.left_out, self.filter_notes)
+        )
         self.num_documents = len(documents)
+        if not documents:
+            reason, num = self.left_out.most_common(1)[0]
+            raise SynthesisError(
+                f"the filters leave none of {self.num_read} documents in {source.path}: {num} are "
+                f"left out for {reason!r}; give other documents or change source.filters in a plan"
+            )
+        if source.extract is not None:
+            documents = tuple(steps.extract(documents, source.extract, lexicon))
         whole = Corpus("all", documents, lexicon)
-        links = whole.sampler("entity").links()
+        links = whole.links()
         parts = partition(documents, source.shares, seed, links)
         self._corpora = {split: Corpus(split, part, lexicon) for split, part in parts.items()}
         self._path = source.path
@@ -135,11 +152,13 @@ class DocumentCorpora:
             SynthesisError: there is neither a supported triple nor a table.
         """
         num_edges = sum(corpus.graph.counts["supported"] for corpus in self._corpora.values())
-        if not num_edges and not any(corpus.tables for corpus in self._corpora.values()):
+        if not num_edges and not any(
+            corpus.tables or corpus.table_index.tables for corpus in self._corpora.values()
+        ):
             raise SynthesisError(
                 f"nothing to ask about {self.num_documents} documents in {self._path}: questions "
                 'are built from supplied triples (JSON lines with "triples": [[subject, relation, '
-                "object], ...]), from Markdown tables, and by models (source.extract, evolve)"
+                "object], ...]), tables and Python sources, and by models (source.extract, evolve)"
             )
 
     def corpus(self, split: Split, tokens: int, part: int) -> Corpus:
@@ -153,12 +172,29 @@ class DocumentCorpora:
             for fate, num in corpus.graph.counts.items():
                 counts[fate] = counts.get(fate, 0) + num
         return {
+            "documents_read": self.num_read,
+            "left_out_by_filters": dict(self.left_out.most_common()),
             "documents": self.num_documents,
             "documents_per_split": {s: len(c.documents) for s, c in self._corpora.items()},
             "triples": dict(sorted(counts.items())),
-            "tables": sum(len(corpus.tables) for corpus in self._corpora.values()),
-            "problems": len(self.problems),
-            "first_problems": self.problems[:20],
+            "tables": self._report_tables(),
+            "problems": len(self.reading_problems),
+            "problems_by_reason": {
+                found[0].reason.partition(": ")[0]: len(found)
+                for found in by_reason(self.reading_problems)
+            },
+            "first_problems": [str(problem) for problem in self.reading_problems[:NUM_NAMED]],
+            "first_left_out": self.filter_notes[:NUM_NAMED],
+        }
+
+    def _report_tables(self) -> dict[str, object]:
+        """Returns how many tables there are, of how many shared schemas, and what was left out."""
+        indexes = [corpus.table_index for corpus in self._corpora.values()]
+        left_out = sum((Counter(index.left_out) for index in indexes), Counter[str]())
+        return {
+            "found": sum(len(index.tables) for index in indexes),
+            "shared_schemas": sum(len(index.clusters) for index in indexes),
+            "left_out": dict(left_out.most_common()),
         }
 
 

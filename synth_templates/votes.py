@@ -29,9 +29,9 @@ from longspan.harness.passport import Cost, Vote, VoteCheck
 from longspan.harness.resolve import registered_task
 from longspan.harness.scoring.judge import ROLE as JUDGE_ROLE
 from longspan.harness.scoring.validity import is_scored
-from longspan.harness.taskset import SampleRow, TaskSet, to_sample, write_taskset
+from longspan.harness.taskset import SampleRow, TaskSet, to_sample
 from longspan.synth_templates.calls import Journal, cost_of, open_caller
-from longspan.synth_templates.card import render_card
+from longspan.synth_templates.derive import derive
 from longspan.synth_templates.model_plan import ModelPlan, VerifyPlan, VotePlan
 from longspan.synth_templates.model_steps import JOURNAL_FILE
 from longspan.synth_templates.structured import text_hash
@@ -238,18 +238,6 @@ def _existing(out: Path, about: dict[str, Any]) -> TaskSet:
 def _write(
     taskset: TaskSet, rows: list[SampleRow], verification: dict[str, Any], out: Path
 ) -> TaskSet:
-    groups = {row.document_group for row in rows}
-    table = taskset.documents
-    documents = [
-        (group, table[name])
-        for group, names in taskset.document_groups().items()
-        if group in groups
-        for name in names
-    ]
-    counts: dict[str, dict[str, int]] = {}
-    for row in rows:
-        by_kind = counts.setdefault(row.split, {})
-        by_kind[row.kind] = by_kind.get(row.kind, 0) + 1
     cost = Cost.model_validate(taskset.manifest["cost"])
     yields = dict(taskset.manifest["yields"])
     for check, facts in verification["checks"].items():
@@ -262,18 +250,14 @@ def _write(
         }
     earlier = (taskset.manifest.get("verification") or {}).get("checks", {})
     models = {facts["model"] for facts in verification["checks"].values()}
-    manifest = {key: value for key, value in taskset.manifest.items() if key != "files"}
-    manifest |= {
-        "counts": counts,
-        "num_samples": len(rows),
-        "num_documents": len(documents),
-        "num_groups": len(groups),
+    changes = {
         "yields": yields,
         "verification": {**verification, "checks": {**earlier, **verification["checks"]}},
         "models": sorted(models.union(taskset.manifest.get("models", ()))),
         "cost": cost.model_dump(),
     }
-    return write_taskset(out, rows, documents, manifest, render_card(manifest))
+    operation = {"operation": "verify", "models": ", ".join(sorted(models))}
+    return derive(taskset, out, rows, operation, changes=changes)
 
 
 def _line(check: str, facts: dict[str, Any]) -> str:

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_CHUNK_ELEMENTS = 1 << 24
-"""Logits held at once: 64 MiB in fp32. Larger chunks were not faster on CPU."""
+_CHUNK_ELEMENTS = 1 << 25
+"""Logits held at once: 128 MiB in fp32. Every chunk reads the output matrix and its gradient."""
+_FLOOR = -1e4
+"""What a banned token's logit below the largest counts as: its share is 0, and 0 times it is 0."""
 
 
 class TokenStatistics(NamedTuple):
@@ -110,17 +112,14 @@ class _Streamed(torch.autograd.Function):
         dtype = torch.promote_types(hidden.dtype, torch.float32)
         logprobs = torch.empty(len(hidden), dtype=dtype, device=hidden.device)
         entropies, partitions = torch.empty_like(logprobs), torch.empty_like(logprobs)
+        space = Workspace.of(hidden, weight, chunk, dtype)
         for start in range(0, len(hidden), chunk):
             part = slice(start, start + chunk)
-            logits = chunk_logits(hidden[part], weight, bias, head).mul_(sharpness)
-            partition = logits.logsumexp(-1)
-            picked = logits.gather(-1, targets[part, None])[:, 0]
-            logprobs[part] = picked - partition
-            probabilities = (logits - partition[:, None]).exp_()
-            # p * z is taken where p > 0 only: a banned token has z = -inf and no share.
-            expected = torch.where(probabilities > 0, probabilities * logits, 0.0).sum(-1)
-            entropies[part] = partition - expected
-            partitions[part] = partition
+            logits = chunk_logits(hidden[part], weight, bias, head, space).mul_(sharpness)
+            peaks, _, sums = space.softmax(logits, bias)
+            entropies[part] = space.entropies(logits, sums)
+            logprobs[part] = logits.gather(-1, targets[part, None])[:, 0] - sums.log()
+            partitions[part] = peaks + sums.log()
         ctx.save_for_backward(hidden, weight, bias, targets, partitions, entropies)
         ctx.head, ctx.sharpness, ctx.chunk = head, sharpness, chunk
         return logprobs, entropies
@@ -131,19 +130,24 @@ class _Streamed(torch.autograd.Function):
         hidden, weight, bias, targets, partitions, entropies = ctx.saved_tensors
         dtype = partitions.dtype
         hidden_grad, weight_grad, bias_grad = empty_grads(ctx, hidden, weight, bias, dtype)
+        space = Workspace.of(hidden, weight, ctx.chunk, dtype)
+        by_entropy = bool(entropy_grads.any())  # else the loss has no entropy term
         for start in range(0, len(hidden), ctx.chunk):
             part = slice(start, start + ctx.chunk)
-            logits = chunk_logits(hidden[part], weight, bias, ctx.head)
+            logits = chunk_logits(hidden[part], weight, bias, ctx.head, space)
             slope = logit_slope(logits, ctx.head)
-            logits.mul_(ctx.sharpness)
-            grad = _logit_grads(
-                logits,
-                partitions[part, None],
-                entropies[part, None],
-                (logprob_grads[part, None], entropy_grads[part, None]),
-            )
-            grad.scatter_add_(-1, targets[part, None], logprob_grads[part, None].to(dtype))
-            grad.mul_(ctx.sharpness).mul_(slope)
+            log_p = space.floored(logits.mul_(ctx.sharpness).sub_(partitions[part, None]), bias)
+            # d logprob / d z_v = [v = target] - p_v;   d entropy / d z_v = -p_v (log p_v + entropy)
+            grad = torch.exp(log_p, out=space.second[: len(log_p)])
+            to_logprob = ctx.sharpness * logprob_grads[part, None].to(dtype)
+            if by_entropy:
+                to_entropy = ctx.sharpness * entropy_grads[part, None].to(dtype)
+                shift = to_logprob + to_entropy * entropies[part, None]
+                grad.mul_(log_p.mul_(-to_entropy).sub_(shift))
+            else:
+                grad.mul_(-to_logprob)
+            grad.scatter_add_(-1, targets[part, None], to_logprob)
+            grad = scaled(grad, slope)
             if bias_grad is not None:
                 bias_grad += grad.sum(0)
             grad = grad.to(hidden.dtype)
@@ -159,9 +163,60 @@ class _Streamed(torch.autograd.Function):
         )
 
 
-def chunk_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, head: OutputHead) -> Tensor:
+@dataclass(frozen=True)
+class Workspace:
+    """Two [chunk, V] tensors that every chunk uses again: fresh ones cost a page fault a page.
+
+    Attributes:
+        first: For logits; None where the product is in another type.
+        second: For probabilities and gradients.
+    """
+
+    first: Tensor | None
+    second: Tensor
+
+    @classmethod
+    def of(cls, hidden: Tensor, weight: Tensor, chunk: int, dtype: torch.dtype) -> Workspace:
+        """Returns the space for chunks of at most `chunk` tokens."""
+        shape = (min(chunk, len(hidden)), len(weight))
+        is_exact = hidden.dtype == weight.dtype == dtype
+        return cls(
+            hidden.new_empty(shape) if is_exact else None, hidden.new_empty(shape, dtype=dtype)
+        )
+
+    def softmax(self, logits: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns [T] the largest logits, [T, V] exp(z - largest), [T] its sums.
+
+        The logits are changed in place to z - largest.
+        """
+        peaks = logits.amax(-1)
+        self.floored(logits.sub_(peaks[:, None]), bias)
+        exponentials = torch.exp(logits, out=self.second[: len(logits)])
+        return peaks, exponentials, exponentials.sum(-1)
+
+    def entropies(self, logits: Tensor, sums: Tensor) -> Tensor:
+        """Returns [T] log(sum) - sum_v p_v z_v, after `softmax`."""
+        exponentials = self.second[: len(logits), None, :]
+        return sums.log() - torch.bmm(exponentials, logits[:, :, None])[:, 0, 0] / sums
+
+    def floored(self, logits: Tensor, bias: Tensor | None) -> Tensor:
+        """Returns logits without -inf, in place; only a bias bans tokens."""
+        if bias is not None and bool(bias.isinf().any()):
+            logits.clamp_(min=_FLOOR)
+        return logits
+
+
+def scaled(grad: Tensor, slope: Tensor | float) -> Tensor:
+    """Returns the gradient times the slope, in place; no pass where that is 1."""
+    return grad if isinstance(slope, float) and slope == 1.0 else grad.mul_(slope)
+
+
+def chunk_logits(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, head: OutputHead, space: Workspace
+) -> Tensor:
     """Returns the head's logits of one chunk, at least fp32, before the temperature."""
-    logits = hidden @ weight.T
+    out = None if space.first is None else space.first[: len(hidden)]
+    logits = torch.mm(hidden, weight.T) if out is None else torch.mm(hidden, weight.T, out=out)
     if bias is not None:
         logits = logits + bias
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -177,22 +232,6 @@ def logit_slope(capped_logits: Tensor, head: OutputHead) -> Tensor | float:
     if head.soft_cap is None:
         return head.scale
     return (1 - (capped_logits / head.soft_cap).square()) * head.scale
-
-
-def _logit_grads(
-    logits: Tensor, partitions: Tensor, entropies: Tensor, grads: tuple[Tensor, Tensor]
-) -> Tensor:
-    """Returns the gradient to the tempered logits, without the target's own + g_logprob.
-
-    d logprob / d z_v = [v = target] - p_v;   d entropy / d z_v = -p_v (log p_v + entropy).
-    """
-    logprob_grads, entropy_grads = grads
-    log_p = logits - partitions
-    p = log_p.exp()
-    if not entropy_grads.any():  # the loss has no entropy term: skip a [chunk, V] pass
-        return p.mul_(-logprob_grads)
-    log_p = torch.where(p > 0, log_p, 0.0)
-    return -p * (logprob_grads + entropy_grads * (log_p + entropies))
 
 
 def empty_grads(

@@ -20,11 +20,13 @@ from torch.autograd.function import once_differentiable
 from longspan.trainers.entropy import (
     OutputHead,
     TokenStatistics,
+    Workspace,
     add_outer,
     chunk_logits,
     default_chunk,
     empty_grads,
     logit_slope,
+    scaled,
 )
 
 ChunkLoss = Callable[[Tensor, slice], Tensor]
@@ -87,21 +89,20 @@ class _OnePass(torch.autograd.Function):
         entropies = torch.empty_like(logprobs)
         total = torch.zeros((), dtype=dtype, device=hidden.device)
         hidden_grad, weight_grad, bias_grad = empty_grads(ctx, hidden, weight, bias, dtype)
+        space = Workspace.of(hidden, weight, chunk, dtype)
         for start in range(0, len(hidden), chunk):
             part = slice(start, start + chunk)
-            logits = chunk_logits(hidden[part], weight, bias, head)
+            logits = chunk_logits(hidden[part], weight, bias, head, space)
             slope = logit_slope(logits, head)
-            log_p = logits.mul_(sharpness)
-            log_p -= log_p.logsumexp(-1, keepdim=True)
-            logprobs[part] = log_p.gather(-1, targets[part, None])[:, 0]
+            _, grad, sums = space.softmax(logits.mul_(sharpness), bias)
+            entropies[part] = space.entropies(logits, sums)
+            logprobs[part] = logits.gather(-1, targets[part, None])[:, 0] - sums.log()
             value, derivative = _derivative(loss, logprobs[part], part)
             total += value
-            p = log_p.exp()
-            # p * log p is taken where p > 0 only: a banned token has no share.
-            entropies[part] = -torch.where(p > 0, log_p.mul_(p), 0.0).sum(-1)
-            grad = p.mul_(-derivative[:, None])
+            derivative = derivative * sharpness
+            grad.mul_((-derivative / sums)[:, None])
             grad.scatter_add_(-1, targets[part, None], derivative[:, None])
-            grad.mul_(sharpness).mul_(slope)
+            grad = scaled(grad, slope)
             if bias_grad is not None:
                 bias_grad += grad.sum(0)
             grad = grad.to(hidden.dtype)

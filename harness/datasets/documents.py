@@ -12,18 +12,20 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from longspan.harness.datasets.rows import read_json_lines
 from longspan.harness.errors import DataError
-from longspan.harness.files import JSON_LINES_SUFFIXES, Problem, read_text
+from longspan.harness.files import Problem
 
 DOCUMENT_SEPARATOR = "\n\n"
-TEXT_SUFFIXES = (".txt", ".md", ".markdown", ".txt.gz", ".md.gz")
 DOCUMENTS_FILE = "documents.parquet"
 _ID_CHARS = 16
+
+DocumentFormat = Literal["text", "csv", "tsv", "python", "python_package", "dialogue"]
+"""What a text is: prose (also of HTML and PDF), a table, source code (of a module, or of the
+`__init__` of a package, whose relative imports mean something else), or turns of speakers."""
 
 
 class Triple(BaseModel):
@@ -52,6 +54,8 @@ class Document(BaseModel):
     """The text itself."""
     triples: tuple[Triple, ...] = ()
     """Statements extracted from the text, where there are any."""
+    format: DocumentFormat = "text"
+    """How the text is to be read."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,8 @@ def _load_documents(path: Path, _mtime_ns: int, _size: int) -> Mapping[str, Docu
                 id=row["id"],
                 title=row["title"] or "",
                 text=row["text"],
-                triples=_triples(json.loads(row["triples"] or "[]"))[0],
+                triples=parse_triples(json.loads(row["triples"] or "[]"))[0],
+                format=row.get("format") or "text",
             )
             for row in rows
         }
@@ -214,98 +219,7 @@ def _load_documents(path: Path, _mtime_ns: int, _size: int) -> Mapping[str, Docu
         ) from error
 
 
-def read_documents(path: Path) -> Reading:
-    """Returns the documents of a file or folder (`.txt`, `.md`, `.jsonl`, also gzipped).
-
-    A text file is one document; a JSON line is one with `text`, `title` and `triples`. Folders are
-    read with their subfolders in the order of names; hidden files are passed over. Empty documents,
-    repeated ones and files of other kinds are left out and reported.
-
-    Raises:
-        DataError: a file cannot be read as text, or there is no document.
-    """
-    if not path.exists():
-        raise DataError(f"no documents at {path}: no such file or folder; check the path")
-    documents: dict[str, Document] = {}
-    problems: list[Problem] = []
-    for file in _files(path):
-        found, left_out = _read_file(file, _name(file, path))
-        problems += left_out
-        for place, document in found:
-            if document.id in documents:
-                problems.append(Problem(place, "repeats an earlier document"))
-            else:
-                documents[document.id] = document
-    if not documents:
-        first = f" (first problem: {problems[0]})" if problems else ""
-        raise DataError(f"no documents in {path}{first}; add .txt, .md or .jsonl files with text")
-    return Reading(tuple(documents.values()), tuple(problems))
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    try:
-        return sorted(
-            file
-            for file in path.rglob("*")
-            if file.is_file()
-            and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        )
-    except OSError as error:
-        raise DataError(
-            f"cannot read folder {path}: {error.strerror}; check permissions"
-        ) from error
-
-
-def _name(file: Path, root: Path) -> str:
-    return file.name if file == root else file.relative_to(root).as_posix()
-
-
-def _read_file(file: Path, name: str) -> tuple[list[tuple[str, Document]], list[Problem]]:
-    lower = file.name.lower()
-    if lower.endswith(TEXT_SUFFIXES):
-        title, text = _split_title(read_text(file).strip(), file)
-        if not text:
-            return [], [Problem(name, "no text")]
-        return [(name, Document(id=document_id(title, text), title=title, text=text))], []
-    if lower.endswith(JSON_LINES_SUFFIXES):
-        if not read_text(file).strip():
-            return [], [Problem(name, "no text")]
-        rows, problems = read_json_lines(file)
-        return _read_rows(rows, name, problems)
-    return [], [Problem(name, "not a .txt, .md or .jsonl file")]
-
-
-def _split_title(text: str, file: Path) -> tuple[str, str]:
-    """Title of a text file: a Markdown heading in the first line, else the name of the file."""
-    first, _, rest = text.partition("\n")
-    if first.startswith("# ") and rest.strip():
-        return first[2:].strip(), rest.strip()
-    return file.name.split(".")[0].replace("_", " "), text
-
-
-def _read_rows(
-    rows: Sequence[tuple[int, dict[str, Any]]], name: str, problems: list[Problem]
-) -> tuple[list[tuple[str, Document]], list[Problem]]:
-    found: list[tuple[str, Document]] = []
-    problems = list(problems)
-    for number, row in rows:
-        place = f"{name} row {number}"
-        title, text = row.get("title") or "", row.get("text")
-        if not isinstance(text, str) or not isinstance(title, str) or not text.strip():
-            problems.append(Problem(place, 'no text in "text" (and "title" must be text)'))
-            continue
-        triples, num_bad = _triples(row.get("triples"))
-        if num_bad:
-            problems.append(Problem(place, f"{num_bad} triples are not three texts; left out"))
-        title, text = " ".join(title.split()), text.strip()
-        document = Document(id=document_id(title, text), title=title, text=text, triples=triples)
-        found.append((place, document))
-    return found, problems
-
-
-def _triples(value: Any) -> tuple[tuple[Triple, ...], int]:
+def parse_triples(value: Any) -> tuple[tuple[Triple, ...], int]:
     """Returns the well-formed triples and how many were not (extractors' output is dirty)."""
     if not isinstance(value, list):
         return (), 0 if value is None else 1

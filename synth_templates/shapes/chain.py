@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from longspan.harness.datasets.documents import Triple
 from longspan.harness.passport import EvidenceSpan, Obfuscation, ProofStep
 from longspan.harness.taskset import SampleRow
+from longspan.synth_templates.code_source import CODE_FORMATS
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import find_mentions, is_page_of
+from longspan.synth_templates.graph import Edge, find_mentions, is_page_of
 from longspan.synth_templates.obfuscate import period, render_description, satisfying
 from longspan.synth_templates.relations import numeric_value
 
@@ -35,6 +36,11 @@ def check_chains(
     hidden = {corpus.key(o.entity) for o in obfuscations}
     if len({step.document for step in steps}) < len(steps):
         problems.append("two steps share a document")
+    problems += [
+        f"{step.subject!r} has more than one {step.relation}"
+        for step in steps
+        if not step.inverse and not _is_functional(step, corpus)
+    ]
     for chain in chains:
         problems += _check_links(chain, corpus)
         is_named = bool(find_mentions(chain[0].source, row.question))
@@ -49,6 +55,12 @@ def check_step(step: ProofStep, span: EvidenceSpan, corpus: Corpus) -> list[str]
     where = f"({step.subject}, {step.relation}, {step.object})"
     if document is None or span.document != step.document:
         return [f"evidence for {where} is in another document"]
+    if document.format in CODE_FORMATS:
+        ends = corpus.key(step.subject), step.relation, corpus.key(step.object)
+        edge = Edge(*ends, stated(step), step.document, span.start, span.end)
+        if not corpus.graph.has_edge(edge):
+            return [f"the source in document {step.document} does not say {where} there"]
+        return []
     if stated(step) not in document.triples:
         return [f"document {step.document} does not state {where}"]
     is_page = is_page_of(document, step.subject)
@@ -68,6 +80,11 @@ def reached(steps: Sequence[ProofStep], corpus: Corpus) -> set[str]:
 def stated(step: ProofStep) -> Triple:
     """Returns the statement of a step."""
     return Triple(subject=step.subject, relation=step.relation, object=step.object)
+
+
+def _is_functional(step: ProofStep, corpus: Corpus) -> bool:
+    relation = corpus.lexicon.canonical(stated(step))
+    return corpus.graph.is_functional(corpus.key(step.subject), relation)
 
 
 def _check_obfuscation(o: Obfuscation, row: SampleRow, corpus: Corpus) -> list[str]:

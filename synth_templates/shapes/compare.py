@@ -79,7 +79,7 @@ def draw(kind: CompareKind, corpus: Corpus, rng: random.Random) -> Draft | Rejec
     if len({hop.edge.document for hop in steps}) < len(steps):
         return Rejected("two statements in one document")
     names = [path_phrase(corpus.lexicon, chain[:-1], chain[0].stated_source) for chain in chains]
-    form = corpus.lexicon.forms[relation]
+    form = corpus.lexicon.form(relation)
     answer = _answer(kind.pick, known, [chain[-1].stated_source for chain in chains])
     return Draft(
         kind,
@@ -97,6 +97,7 @@ def draw(kind: CompareKind, corpus: Corpus, rng: random.Random) -> Draft | Rejec
         },
         hops=len(steps),
         names_answer=not kind.num_bridged,
+        is_common=kind.paradigm == "code",
     )
 
 

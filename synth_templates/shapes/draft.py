@@ -10,6 +10,9 @@ from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.graph import Edge
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.paths import Hop
+from longspan.synth_templates.relations import object_class
+
+MIN_SECRET_CHARS = 4
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Draft:
         hops: Statements that the answer needs, one after the other; None where they are not steps.
         option_pool: Wrong options to choose from.
         names_answer: Whether the question may hold its answer ("Who is older, A or B?").
+        is_common: Whether the answer stands in other documents for other reasons, as identifiers
+            of source code do.
         obfuscations: Entities that the wording describes instead of naming them.
         description_evidence: Spans that support those descriptions, in order.
         cost: What it cost to make.
@@ -38,9 +43,17 @@ class Draft:
     hops: int | None = None
     option_pool: tuple[str, ...] = ()
     names_answer: bool = False
+    is_common: bool = False
     obfuscations: tuple[Obfuscation, ...] = ()
     description_evidence: tuple[EvidenceSpan, ...] = ()
     cost: Cost = Cost()
+
+    @property
+    def secret(self) -> str | None:
+        """The answer where no other document should hold its text: no number, no candidate."""
+        is_secret = not (self.names_answer or self.is_common)
+        is_secret = is_secret and len(self.answer) >= MIN_SECRET_CHARS
+        return self.answer if is_secret and object_class(self.answer) != "number" else None
 
     @property
     def documents(self) -> tuple[str, ...]:

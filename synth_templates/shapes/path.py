@@ -30,7 +30,8 @@ class PathKind(KindBase):
     """A question for the end of a path.
 
     Its wording may use `path` (the noun phrase of the answer), `ask` (the question without its
-    mark: "What is ...", "Which person ..."), `word`, `start` and `hops`.
+    mark: "What is ...", "Which person ..."), `word`, `answer_as` ("its full dotted name"), `start`
+    and `hops`.
     """
 
     shape: Literal["path"]
@@ -38,6 +39,8 @@ class PathKind(KindBase):
     """Steps of the path."""
     relations: str = "entity"
     """Group of relations that the path may use."""
+    last_relations: str | None = None
+    """Group of relations of the last step; None: that of the others."""
     distinct_relations: bool = False
     """No relation is used twice: "the location of the location of X" reads badly."""
     inverse: Literal["never", "maybe", "always"] = "never"
@@ -50,7 +53,9 @@ class PathKind(KindBase):
 
 def draw(kind: PathKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
     """Returns the draft of a random path, or why there is none."""
-    sampler = corpus.sampler(kind.relations, inverse=kind.inverse != "never")
+    sampler = corpus.sampler(
+        kind.relations, inverse=kind.inverse != "never", last_group=kind.last_relations
+    )
     path = sampler.sample(rng, kind.hops, distinct_relations=kind.distinct_relations)
     if path is None:
         return Rejected("no unique path", is_final=not sampler.has_paths(kind.hops))
@@ -61,7 +66,7 @@ def draw(kind: PathKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected
         return Rejected("no description that identifies the start")
     start = described[0].text if described else path[0].stated_source
     last = path[-1]
-    form = corpus.lexicon.forms[last.edge.relation]
+    form = corpus.lexicon.form(last.edge.relation)
     before = path_phrase(corpus.lexicon, path[:-1], start)
     evidence = tuple(edge_span(hop.edge, corpus) for hop in path)
     is_sentence = kind.answer == "sentence"
@@ -74,12 +79,14 @@ def draw(kind: PathKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected
             "path": form.noun_phrase(before, inverse=last.inverse),
             "ask": form.ask(before, inverse=last.inverse),
             "word": form.word,
+            "answer_as": form.answer_as,
             "start": start,
             "hops": kind.hops,
         },
         hops=kind.hops + bool(described),
         option_pool=_others(last, corpus) if kind.num_options else (),
         names_answer=is_sentence,
+        is_common=kind.paradigm == "code",
         obfuscations=(described[0],) if described else (),
         description_evidence=described[1] if described else (),
     )
@@ -99,7 +106,7 @@ def path_phrase(lexicon: Lexicon, path: Sequence[Hop], start: str) -> str:
     """Returns the noun phrase of a path's end: "the birthplace of the director of Alien"."""
     phrase = start
     for hop in path:
-        phrase = lexicon.forms[hop.edge.relation].noun_phrase(phrase, inverse=hop.inverse)
+        phrase = lexicon.form(hop.edge.relation).noun_phrase(phrase, inverse=hop.inverse)
     return phrase
 
 

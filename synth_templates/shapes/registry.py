@@ -10,11 +10,16 @@ from pydantic import Field
 
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.shapes import compare, evolve, path, select, table
+from longspan.synth_templates.shapes import compare, evolve, path, select, sql, table
 from longspan.synth_templates.shapes.draft import Draft, Rejected
 
 Kind = Annotated[
-    path.PathKind | compare.CompareKind | select.SelectKind | table.TableKind | evolve.EvolveKind,
+    path.PathKind
+    | compare.CompareKind
+    | select.SelectKind
+    | table.TableKind
+    | sql.SqlKind
+    | evolve.EvolveKind,
     Field(discriminator="shape"),
 ]
 """A kind of any shape."""
@@ -30,6 +35,7 @@ DRAW: dict[str, Draw] = {
     "select": select.draw,
     "table": table.draw,
     "evolve": evolve.draw,
+    "sql": sql.draw,
 }
 """Shape of a kind -> how a draft is drawn."""
 
@@ -39,5 +45,6 @@ CHECK: dict[str, Check] = {
     "select": select.check,
     "table": table.check,
     "transcript": evolve.check,
+    "sql": sql.check,
 }
 """Type of a proof -> how it is executed again."""

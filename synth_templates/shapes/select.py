@@ -73,7 +73,7 @@ def draw(kind: SelectKind, corpus: Corpus, rng: random.Random) -> Draft | Reject
     if len(chosen) < kind.num_candidates:
         return Rejected("too few other candidates")
     rng.shuffle(chosen)
-    clause = str(corpus.lexicon.forms[right.relation].clause)
+    clause = str(corpus.lexicon.form(right.relation).clause)
     described = describe_start(path, corpus, rng) if kind.obfuscated else None
     if kind.obfuscated and described is None:
         return Rejected("no description that identifies the start")

@@ -2,6 +2,7 @@ import random
 
 import pytest
 
+from longspan.harness.datasets.documents import Document, Triple
 from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind_files import Kinds, load_kinds
@@ -22,3 +23,42 @@ def world(world_kinds: Kinds) -> Corpus:
 @pytest.fixture(scope="session")
 def counter() -> EstimatedTokens:
     return EstimatedTokens()
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def film_documents(num_films: int = 40, num_directors: int = 25) -> list[Document]:
+    """Pages of films and of their directors, as an extractor would state them."""
+    rng = random.Random(5)
+    documents = []
+    for i in range(num_films):
+        director, year = (
+            f"Ada Bo{'abcdefghijklmnopqrstuvwxyz'[i % num_directors]}er",
+            1950 + rng.randrange(60),
+        )
+        title = f"Red {LETTERS[i % 20].upper()}el{i // 20}"
+        writer = f"Kim {LETTERS[i % 20].upper()}on{i // 20}"
+        text = f"{title} is a film directed by {director} and written by {writer}. "
+        text += f"It was released in {year}."
+        facts = [(title, "directed by", director), (title, "written by", writer)]
+        facts.append((title, "released in", str(year)))
+        documents.append(page(title, text, facts))
+    for i in range(num_directors):
+        name = f"Ada Bo{LETTERS[i]}er"
+        place = f"{LETTERS[i - i % 3].upper()}osto Bay"
+        text = f"{name} was born in {place}. {name} was born on 3 May {1900 + 3 * i}."
+        facts = [(name, "born in", place), (name, "born on", f"3 May {1900 + 3 * i}")]
+        documents.append(page(name, text, facts))
+    return documents
+
+
+def page(title: str, text: str, facts: list[tuple[str, str, str]]) -> Document:
+    triples = tuple(Triple(subject=s, relation=r, object=o) for s, r, o in facts)
+    return Document(id=title.replace(" ", "-").lower(), title=title, text=text, triples=triples)
+
+
+@pytest.fixture(scope="session")
+def films() -> Corpus:
+    kinds = load_kinds("documents")
+    return Corpus("films", film_documents(), kinds.lexicon())

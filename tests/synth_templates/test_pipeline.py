@@ -189,7 +189,7 @@ def folder_with(tmp_path: Path, name: str, content: bytes) -> Path:
         ("a.txt", b"Plain text without triples. It is short.", "nothing to ask about 1 documents"),
         ("a.txt", b"", "no documents"),
         ("a.txt", b"\x00\x01\x02", "binary"),
-        ("a.jsonl", b"{not json", "no rows"),
+        ("a.jsonl", b"{not json", "not JSON"),
         ("a.exe", b"MZ", "no documents"),
     ],
 )

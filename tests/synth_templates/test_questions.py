@@ -24,7 +24,7 @@ def drafts(kind: Kind, corpus: Corpus) -> list[tuple[Draft, Worded]]:
         rng = random.Random(seed)
         draft = draw(kind, corpus, rng)
         if isinstance(draft, Draft):
-            worded = word(draft, corpus.documents, rng)
+            worded = word(draft, corpus, corpus.documents, rng)
             if isinstance(worded, Worded):
                 found.append((draft, worded))
     return found
@@ -106,7 +106,7 @@ def test_an_answer_that_stands_in_the_question_is_rejected():
     corpus = chain("Ada")
     draft = draw(one_hop(), corpus, random.Random(0))
     assert isinstance(draft, Draft)
-    assert word(draft, corpus.documents, random.Random(0)) == Rejected("answer in question")
+    assert word(draft, corpus, corpus.documents, random.Random(0)) == Rejected("answer in question")
 
 
 @pytest.mark.parametrize(

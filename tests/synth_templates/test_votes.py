@@ -111,7 +111,7 @@ def test_costs_and_yields_of_votes_are_in_manifest_and_card(built: TaskSet, tmp_
     step = verified.manifest["yields"]["verify/robustness"]
     assert (step["drawn"], step["accepted"]) == (8, 8)
     card = (verified.folder / "card.md").read_text()
-    assert "Models took part (scripted/voter): 32 calls" in card
+    assert "Models (scripted/voter) were called 32 times." in card
     assert "| verify/grounding | 8 | 8 | 8 |" in card
     assert "No model took part" in (built.folder / "card.md").read_text()
     assert check_taskset(verified) == {}

@@ -1,0 +1,125 @@
+"""HTML and PDF pages as text, by the libraries of the `synth` extra.
+
+Hostile pages can take any time and memory, so `isolated` runs these functions in a process of their
+own; this module knows nothing of that.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+from longspan.harness.datasets.input_files import UnreadableError
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
+_SPACE = re.compile(r"\s+")
+_RULE_CELL = re.compile(r"^[\s|:-]*$")
+_MIN_TABLE_ROWS = 2
+MAX_TEXT_CHARS = 20_000_000
+"""Of one page or PDF; more is no document."""
+
+
+def html_text(data: bytes) -> tuple[str, str]:
+    """Returns title and main text of an HTML page (Markdown; tables as pipe tables).
+
+    A caption stands in a line before its table. A data table that the extraction of the main text
+    loses is appended.
+
+    Raises:
+        ImportError: the `synth` extra is not installed.
+        UnreadableError: there is no page.
+    """
+    import trafilatura  # optional: the `synth` extra
+
+    tree = trafilatura.load_html(data)
+    if tree is None:
+        raise UnreadableError("not an HTML page")
+    title = _title(tree)
+    _move_captions(tree)
+    tables = _data_tables(tree)
+    options: dict[str, Any] = {"output_format": "markdown", "include_comments": False}
+    text = trafilatura.extract(tree, favor_recall=True, **options) or trafilatura.html2txt(data)
+    text = "\n".join(line.rstrip() for line in text.splitlines())
+    rows = {_row_key(line) for line in text.splitlines() if "|" in line}
+    lost = [table for table in tables if not _row_keys(table) <= rows]
+    return title, "\n\n".join([text, *lost]).strip()
+
+
+def pdf_text(data: bytes, max_pages: int) -> tuple[str, str]:
+    """Returns title and text of a PDF, pages separated by a blank line.
+
+    Raises:
+        ImportError: the `synth` extra is not installed.
+        UnreadableError: it is encrypted, damaged, has too many pages, or no text.
+    """
+    import pypdf  # optional: the `synth` extra
+    from pypdf.errors import PyPdfError
+
+    try:
+        reader = pypdf.PdfReader(io.BytesIO(data))
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise UnreadableError("an encrypted PDF")
+        num_pages = len(reader.pages)
+        if num_pages > max_pages:
+            raise UnreadableError(f"a PDF of {num_pages} pages: more than {max_pages}")
+        pages: list[str] = []
+        for page in reader.pages:
+            pages.append(page.extract_text().strip())
+            if sum(map(len, pages)) > MAX_TEXT_CHARS:
+                raise UnreadableError(f"a PDF of more than {MAX_TEXT_CHARS} characters")
+        title = reader.metadata.title if reader.metadata else None
+    except UnreadableError:
+        raise
+    except PyPdfError as error:
+        raise UnreadableError(f"a damaged PDF: {error}") from error
+    text = "\n\n".join(page for page in pages if page)
+    if not text:
+        raise UnreadableError("a PDF without text: scanned pages are not read")
+    return str(title or ""), text
+
+
+def _title(tree: HtmlElement) -> str:
+    """Returns the page's only main heading, else its title."""
+    for path in ("//h1", "//title"):
+        found = [_SPACE.sub(" ", e.text_content()).strip() for e in tree.xpath(path)]
+        if len(found) == 1 and found[0]:
+            return found[0]
+    return ""
+
+
+def _move_captions(tree: HtmlElement) -> None:
+    """Puts each caption before its table: as a row of it, it would be taken for the header."""
+    for caption in tree.xpath("//table/caption"):
+        table = caption.getparent()
+        caption.drop_tag() if table.getparent() is None else table.addprevious(caption)
+        caption.tag = "p"
+        caption.tail = None
+
+
+def _data_tables(tree: HtmlElement) -> list[str]:
+    """Returns the tables that hold no other table and have rows and columns, as Markdown."""
+    from lxml import html  # optional: the `synth` extra
+    from markdownify import markdownify
+
+    tables = []
+    for table in tree.xpath("//table[not(.//table)]"):
+        widths = [len(row.xpath("./td|./th")) for row in table.xpath(".//tr")]
+        if len([width for width in widths if width > 1]) < _MIN_TABLE_ROWS:
+            continue
+        text = markdownify(html.tostring(table, encoding="unicode"), table_infer_header=True)
+        tables.append(text.strip())
+    return tables
+
+
+def _row_keys(table: str) -> set[str]:
+    return {key for line in table.splitlines() if (key := _row_key(line))}
+
+
+def _row_key(line: str) -> str:
+    """Returns the letters and digits of a row, so that two renderings of it agree."""
+    if _RULE_CELL.match(line):
+        return ""
+    return "".join(c for c in line.casefold() if c.isalnum())

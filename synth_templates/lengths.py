@@ -1,0 +1,83 @@
+"""Lengths of a corpus's documents in tokens, and of contexts made of them."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from functools import cached_property
+
+from longspan.harness.datasets.documents import (
+    DOCUMENT_SEPARATOR,
+    Document,
+    render_context,
+    render_document,
+)
+from longspan.harness.tokens import CHARS_PER_TOKEN, TokenCounter
+
+_NUM_PAIRS = 32
+
+
+class Lengths:
+    """The tokens of documents, counted once each.
+
+    Estimates are fractions, so that the sizes of many documents add up.
+    """
+
+    def __init__(self, documents: Sequence[Document], counter: TokenCounter) -> None:
+        self.documents = documents
+        self.counter = counter
+        self._by_id = {document.id: document for document in documents}
+        self._bare: dict[str, float] = {}
+
+    @cached_property
+    def sizes(self) -> dict[str, float]:
+        """Document id -> tokens in a context, its separator included."""
+        return {
+            document.id: self._measure(render_document(document) + DOCUMENT_SEPARATOR)
+            for document in self.documents
+        }
+
+    @cached_property
+    def total(self) -> float:
+        """Tokens of all documents together."""
+        return sum(self.sizes.values())
+
+    @cached_property
+    def ascending(self) -> tuple[list[float], list[str]]:
+        """The sizes in ascending order, and the documents' ids in that order."""
+        names = sorted(self.sizes, key=lambda name: self.sizes[name])
+        return [self.sizes[name] for name in names], names
+
+    @cached_property
+    def is_additive(self) -> bool:
+        """Whether the tokenizer never merges across documents, tried on pairs of them."""
+        if not self.counter.exact:
+            return True
+        rng = random.Random(len(self.documents))
+        pairs = [rng.choices(self.documents, k=2) for _ in range(_NUM_PAIRS)]
+        return all(
+            self.counter.count(render_context(pair)) == self.sizes[pair[0].id] + self._end(pair[1])
+            for pair in pairs
+        )
+
+    def count(self, names: Sequence[str]) -> int:
+        """Returns the tokens of the rendered context of some documents.
+
+        Sizes are added up where they can be, and otherwise the context is counted.
+        """
+        if not self.is_additive:
+            return self.counter.count(render_context(self._by_id[name] for name in names))
+        before = sum(self.sizes[name] for name in names[:-1])
+        return math.ceil(before + self._end(self._by_id[names[-1]]))
+
+    def _end(self, document: Document) -> float:
+        """Returns the tokens of a context's last document, which no separator follows."""
+        if document.id not in self._bare:
+            self._bare[document.id] = self._measure(render_document(document))
+        return self._bare[document.id]
+
+    def _measure(self, text: str) -> float:
+        if self.counter.exact:
+            return float(self.counter.count(text))
+        return len(text) / CHARS_PER_TOKEN

@@ -1,0 +1,44 @@
+"""Which documents of a corpus hold a name: an inverted index of words, then a look at the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from longspan.harness.datasets.documents import Document, render_document
+from longspan.synth_templates.graph import find_mentions
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+class WordIndex:
+    """The documents of each word, by position in the corpus."""
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self._documents = documents
+        self._places: dict[str, list[int]] = {}
+        self._holders: dict[str, frozenset[str]] = {}
+        for place, document in enumerate(documents):
+            for word in set(_WORD.findall(render_document(document).casefold())):
+                self._places.setdefault(word, []).append(place)
+
+    def holders(self, name: str) -> frozenset[str]:
+        """Returns the ids of the documents that mention a name as whole words, in any case."""
+        if name not in self._holders:
+            self._holders[name] = frozenset(
+                self._documents[place].id
+                for place in self._candidates(name)
+                if find_mentions(name, render_document(self._documents[place]))
+            )
+        return self._holders[name]
+
+    def _candidates(self, name: str) -> Sequence[int] | set[int]:
+        postings = [self._places.get(word, []) for word in _WORD.findall(name.casefold())]
+        if not postings:
+            return range(len(self._documents))
+        postings.sort(key=len)
+        common = set(postings[0])
+        for posting in postings[1:]:
+            if len(posting) < 8 * len(common) or len(common) > 64:
+                common.intersection_update(posting)
+        return common

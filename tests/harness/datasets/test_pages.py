@@ -1,0 +1,83 @@
+"""HTML and PDF: the text and every table survive, and what cannot be read says why."""
+
+import pytest
+
+pytest.importorskip("trafilatura", reason="the synth extra is not installed")
+
+from longspan.harness.datasets.input_files import UnreadableError  # noqa: E402
+from longspan.harness.datasets.pages import html_text, pdf_text  # noqa: E402
+from tests.harness.datasets.pdf_files import pdf  # noqa: E402
+
+RIVERS = """<html><head><title>Rivers - Atlas</title></head><body>
+<nav><a href="/">Home</a> <a href="/about">About us</a></nav>
+<article><h1>Rivers of Karo</h1>
+<p>Karo has many rivers. The longest of them is the <b>Tastal</b>, which flows to the sea.</p>
+<table><caption>Longest rivers</caption>
+<thead><tr><th>River</th><th>Length (km)</th><th>Left | right</th></tr></thead>
+<tbody><tr><td>Tastal</td><td>1,200</td><td>left</td></tr>
+<tr><td>Kukton</td><td>800</td><td></td></tr></tbody></table>
+<p>Another paragraph says at some length what else there is to know of the country.</p>
+</article>{more}<footer>Copyright</footer></body></html>"""
+
+
+def rows(text: str) -> list[list[str]]:
+    lines = [line.replace("\\|", "/") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_main_text_is_kept_and_the_frame_of_the_page_is_not():
+    title, text = html_text(RIVERS.format(more="").encode())
+    assert title == "Rivers of Karo"
+    assert "flows to the sea" in text and "Another paragraph" in text
+    assert "About us" not in text and "Copyright" not in text
+
+
+def test_a_table_is_a_pipe_table_with_its_header_first_and_its_caption_before():
+    _, text = html_text(RIVERS.format(more="").encode())
+    assert rows(text) == [
+        ["River", "Length (km)", "Left / right"],
+        ["---", "---", "---"],
+        ["Tastal", "1,200", "left"],
+        ["Kukton", "800", ""],
+    ]
+    assert text.index("Longest rivers") < text.index("| River")
+
+
+def test_a_table_outside_the_main_text_is_appended_once():
+    table = "<aside><table><tr><th>Year</th><th>Floods</th></tr><tr><td>1990</td><td>3</td></tr>"
+    _, text = html_text(RIVERS.format(more=f"{table}</table></aside>").encode())
+    assert rows(text).count(["1990", "3"]) == 1
+    assert rows(text).count(["Tastal", "1,200", "left"]) == 1
+
+
+def test_a_page_of_one_short_paragraph_has_a_text():
+    title, text = html_text(b"<html><title>T</title><body><p>Short page.</p></body></html>")
+    assert (title, text) == ("T", "Short page.")
+
+
+def test_the_declared_encoding_of_a_page_counts():
+    page = "<html><head><meta charset='iso-8859-1'></head><body><p>Caf\u00e9 au lait.</p></body>"
+    assert "Caf\u00e9" in html_text(page.encode("latin-1"))[1]
+
+
+def test_pages_of_a_pdf_are_separated_by_a_blank_line():
+    assert pdf_text(pdf("Page one.", "Page two.", title="Report"), 10) == (
+        "Report",
+        "Page one.\n\nPage two.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (lambda: pdf("Secret.", password="x"), "encrypted"),
+        (lambda: pdf("One.", "Two.", "Three."), "3 pages: more than 2"),
+        (lambda: pdf(compressed=b"0 0 m"), "without text"),
+        (lambda: b"%PDF-1.7 nothing more", "damaged"),
+        (lambda: pdf("One.")[:200], "damaged"),
+    ],
+    ids=["encrypted", "long", "scanned", "empty", "cut"],
+)
+def test_a_pdf_that_cannot_be_read_says_why(data, reason):
+    with pytest.raises(UnreadableError, match=reason):
+        pdf_text(data(), 2)
