@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +103,10 @@ class Caller:
     Attributes:
         plan: Who is asked, and how.
         model: The model; whatever asks it goes through the journal.
-        num_paid: Calls that were not in the journal.
-        failures: Reason -> number of calls that gave no reply.
     """
 
     plan: ModelPlan
     model: Model
-    num_paid: int = 0
-    failures: dict[str, int] = field(default_factory=dict)
     _failures_in_row: int = 0
     _slots: asyncio.Semaphore | None = None
 
@@ -132,8 +128,6 @@ class Caller:
 
     def _failed(self, error: Exception) -> str:
         reason = one_line(f"{type(error).__name__}: {error}", 300)
-        name = type(error).__name__
-        self.failures[name] = self.failures.get(name, 0) + 1
         self._failures_in_row += 1
         if self._failures_in_row >= MAX_FAILURES_IN_ROW:
             raise ModelError(
@@ -206,7 +200,6 @@ def _journalled(caller: Caller, journal: Journal) -> Generate:
         kept = journal.find(key)
         if kept is not None:
             return kept
-        caller.num_paid += 1
         with anyio.fail_after(caller.plan.timeout_seconds):
             result = await generate(
                 input=input, tools=tools, tool_choice=tool_choice, config=config

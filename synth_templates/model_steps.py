@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,17 +42,19 @@ class ModelSteps:
         journal: Replies that were paid for.
         facts: Step -> what it gave and lost, for the manifest.
         models: Names of the models that took part.
+        quiet: Whether nothing is printed.
     """
 
     work: Path
     journal: Journal
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     models: set[str] = field(default_factory=set)
+    quiet: bool = False
 
     @classmethod
-    def open(cls, work: Path, journal: Path | None = None) -> ModelSteps:
+    def open(cls, work: Path, journal: Path | None = None, *, quiet: bool = False) -> ModelSteps:
         """Returns the steps of a run; nothing is written before a model is asked."""
-        return cls(work, Journal(journal or work / JOURNAL_FILE))
+        return cls(work, Journal(journal or work / JOURNAL_FILE), quiet=quiet)
 
     @property
     def cost(self) -> Cost:
@@ -138,6 +142,9 @@ class ModelSteps:
     def _note(self, step: str, facts: dict[str, Any], *models: str) -> None:
         self.facts[step] = facts
         self.models.update(models)
+        if not self.quiet:
+            told = ", ".join(f"{key} {_told(value)}" for key, value in facts.items())
+            print(f"{step}: {told}", file=sys.stderr)
 
     def _step(self, name: str, of: Any, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Returns the result of a step: kept if it is of the same input, else made and kept."""
@@ -148,11 +155,20 @@ class ModelSteps:
                 kept = json.loads(path.read_text("utf-8"))
                 if kept["of"] == digest:
                     return dict(kept["result"])
+        started = time.monotonic()
         result = make()
+        if not self.quiet:
+            print(f"{name} took {time.monotonic() - started:.0f} s", file=sys.stderr)
         self.work.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as partial:
             partial.write_text(json.dumps({"of": digest, "result": result}), "utf-8")
         return result
+
+
+def _told(value: object) -> str:
+    if isinstance(value, dict):
+        return f"({', '.join(f'{key} {num}' for key, num in value.items()) or 'none'})"
+    return str(value)
 
 
 def _triples(rows: list[list[str]]) -> tuple[Triple, ...]:

@@ -123,7 +123,7 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
     benchmarks = BenchmarkIndex(read_benchmarks(plan.decontaminate))
     fingerprint = _input_fingerprint(plan, benchmarks)
     work = out.with_name(f"{out.name}.work")
-    steps = ModelSteps.open(work, plan.journal)
+    steps = ModelSteps.open(work, plan.journal, quiet=quiet)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         taskset = _existing(plan, out, fingerprint)
     elif plan.verify is None:

@@ -14,7 +14,7 @@ from longspan.harness.datasets.documents import (
     render_document,
     resolve_documents,
 )
-from longspan.harness.passport import VoteCheck
+from longspan.harness.passport import Passport, VoteCheck
 
 
 def blind(sample: Sample) -> Sample:
@@ -28,7 +28,7 @@ def scarce(sample: Sample) -> Sample:
     The last document of the evidence, where the answer stands; none where it is the only one.
     """
     documents = resolve_documents(sample.metadata or {})
-    evidence = [span["document"] for span in (sample.metadata or {})["passport"]["evidence"]]
+    evidence = _of_proof(Passport.model_validate((sample.metadata or {})["passport"]))
     last: Document | None = None
     if len(set(evidence)) > 1:
         last = next(document for document in documents if document.id == evidence[-1])
@@ -44,6 +44,13 @@ VIEWS: dict[VoteCheck, Callable[[Sample], Sample]] = {
     "robustness": copy,
 }
 """Check -> what of a sample is shown."""
+
+
+def _of_proof(passport: Passport) -> list[str]:
+    """Returns the documents of the proof's evidence; those of descriptions come after it."""
+    named = [span.document for span in passport.evidence]
+    steps = getattr(passport.proof, "steps", named)
+    return named[: len(steps)]
 
 
 def _with_context(sample: Sample, context: dict[str, Any] | None) -> Sample:
