@@ -26,7 +26,7 @@ from longspan.harness.errors import SynthesisError, one_line
 from longspan.harness.evaluate import EvaluationSettings, evaluate
 from longspan.harness.generation import GenerationSettings
 from longspan.harness.passport import Cost, Vote, VoteCheck
-from longspan.harness.resolve import registered_task
+from longspan.harness.resolve import parse_arguments, registered_task
 from longspan.harness.scoring.judge import ROLE as JUDGE_ROLE
 from longspan.harness.scoring.validity import is_scored
 from longspan.harness.taskset import SampleRow, TaskSet, to_sample
@@ -55,7 +55,11 @@ def verify_command(
     grader: Annotated[str | None, typer.Option(help="Model of the judge, where wanted.")] = None,
     temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 0.7,
     max_tokens: Annotated[int, typer.Option(help="Most tokens of a reply.")] = 2048,
-    quiet: Annotated[bool, typer.Option(help="Print nothing but errors.")] = False,
+    model_args: Annotated[
+        list[str] | None,
+        typer.Option("--model-arg", "-M", help="Argument of the model's provider: name=value."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> TaskSet:
     """Drop samples that a model answers without documents, or never answers with them.
 
@@ -67,10 +71,14 @@ def verify_command(
             raise SynthesisError(f"--{name} must be at least 0: got {num}")
     if not any(attempts.values()):
         raise SynthesisError("nothing to verify: all attempts are 0; raise one of them")
+    voter = VotePlan(
+        model=model,
+        arguments=parse_arguments(model_args),
+        temperature=temperature,
+        max_tokens=max_tokens,
+    )
     plans = {
-        name: VotePlan(model=model, temperature=temperature, max_tokens=max_tokens, attempts=num)
-        for name, num in attempts.items()
-        if num
+        name: voter.model_copy(update={"attempts": num}) for name, num in attempts.items() if num
     }
     plan = VerifyPlan(**plans, grader=ModelPlan(model=grader) if grader else None)
     work = out.with_name(f"{out.name}.work")
