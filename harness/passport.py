@@ -81,6 +81,30 @@ class CompareProof(_Frozen):
         return tuple(step for side in self.sides for step in side)
 
 
+Arithmetic = Literal[
+    "sum", "range", "count_above", "count_below", "shift", "shift_largest", "shift_smallest"
+]
+"""What is computed from the values of the sides.
+
+`shift` adds an amount to the only value; `shift_largest` and `shift_smallest` ask which subject has
+the largest or smallest value after it was added to the first one."""
+
+
+class ArithmeticProof(_Frozen):
+    """Chains that end in numbers or years of one relation; the answer is computed from these."""
+
+    type: Literal["arithmetic"] = "arithmetic"
+    sides: tuple[Chain, ...] = Field(min_length=1)
+    operation: Arithmetic
+    amount: int = 0
+    """The limit of a count, or the amount of a shift."""
+
+    @property
+    def steps(self) -> tuple[ProofStep, ...]:
+        """All steps, side by side in order of the evidence."""
+        return tuple(step for side in self.sides for step in side)
+
+
 class SelectProof(_Frozen):
     """A chain, and a statement about each candidate: the answer's object is the chain's end."""
 
@@ -92,6 +116,61 @@ class SelectProof(_Frozen):
     def steps(self) -> tuple[ProofStep, ...]:
         """All steps in order of the evidence: the chain, then the candidates."""
         return (*self.path, *self.candidates)
+
+
+Recall = Literal[
+    "latest",
+    "first",
+    "previous",
+    "before",
+    "after",
+    "nth",
+    "at",
+    "num_changes",
+    "num_values",
+    "date",
+]
+"""What is asked about all that was said on one thing in a dialogue.
+
+`previous` is the value before the last change, `before` and `after` the neighbours of a given
+value, `at` the value when something else was first mentioned, `date` when a value was first told.
+Saying a value again is no change."""
+
+
+class RecallProof(_Frozen):
+    """All that the user said about one thing, in order of time."""
+
+    type: Literal["recall"] = "recall"
+    steps: Chain
+    """One step for each mention, none left out."""
+    operation: Recall
+    position: int | None = Field(default=None, ge=1)
+    """Which of the distinct values, from 1 (`nth`)."""
+    value: str | None = None
+    """The given value (`before`, `after`, `date`)."""
+    marker: ProofStep | None = None
+    """The first mention of something else (`at`); it is the last evidence."""
+
+
+class MentionsProof(_Frozen):
+    """First mentions of several things: which came first or last, or how many days lie between."""
+
+    type: Literal["mentions"] = "mentions"
+    steps: tuple[ProofStep, ...] = Field(min_length=2)
+    operation: Literal["first", "last", "days"]
+
+
+class RepeatProof(_Frozen):
+    """All replies to the same request, in order; the answer is one of them, after a prefix."""
+
+    type: Literal["repeat"] = "repeat"
+    request: str
+    documents: tuple[str, ...] = Field(min_length=2)
+    """The session of each reply; evidence `i` is reply `i`."""
+    position: int = Field(ge=1)
+    """Which reply, from 1."""
+    prefix: str = ""
+    """What the answer must begin with (metadata of the `mrcr` scorer); "" for none."""
 
 
 class TableProof(_Frozen):
@@ -157,7 +236,18 @@ class SqlProof(_Frozen):
     """Unit of the answer."""
 
 
-AnyProof = PathProof | CompareProof | SelectProof | TableProof | SqlProof | TranscriptProof
+AnyProof = (
+    PathProof
+    | CompareProof
+    | ArithmeticProof
+    | SelectProof
+    | TableProof
+    | SqlProof
+    | RecallProof
+    | MentionsProof
+    | RepeatProof
+    | TranscriptProof
+)
 Proof = Annotated[AnyProof, Field(discriminator="type")]
 
 
@@ -169,6 +259,8 @@ def statements(proof: AnyProof) -> list[tuple[str, ...]]:
         return [("transcript", proof.hash)]
     if isinstance(proof, SqlProof):
         return [("\0".join(sorted(proof.documents)), *proof.measures)]
+    if isinstance(proof, RepeatProof):
+        return [(proof.documents[proof.position - 1], proof.request)]
     return [(s.document, s.subject, s.relation, s.object) for s in proof.steps]
 
 

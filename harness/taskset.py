@@ -24,8 +24,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from longspan.harness.datasets.documents import DOCUMENTS_FILE, Document, load_documents
 from longspan.harness.errors import DataError
 from longspan.harness.files import file_hash
-from longspan.harness.passport import Passport
+from longspan.harness.passport import Passport, RepeatProof
 from longspan.harness.prompts import DEFAULT_INSTRUCTIONS, render_question
+from longspan.harness.scoring.compat import MRCR_PREFIX
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -226,6 +227,8 @@ def to_sample(row: SampleRow, folder: Path) -> Sample:
     }
     if row.passport is not None:
         metadata["passport"] = row.passport.model_dump(mode="json")
+        if isinstance(row.passport.proof, RepeatProof):
+            metadata[MRCR_PREFIX] = row.passport.proof.prefix
     target = row.target[0] if len(row.target) == 1 else list(row.target)
     question = render_question(row.question, row.instructions)
     return Sample(id=row.id, input=question, target=target, metadata=metadata)

@@ -11,7 +11,14 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from longspan.harness.datasets.documents import Document, Triple
-from longspan.harness.passport import AnyProof, ProofStep, SqlProof, TableProof, TranscriptProof
+from longspan.harness.passport import (
+    AnyProof,
+    ProofStep,
+    RepeatProof,
+    SqlProof,
+    TableProof,
+    TranscriptProof,
+)
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.aliases import Aliases, find_aliases
 from longspan.synth_templates.corpus_tables import TableIndex
@@ -20,6 +27,7 @@ from longspan.synth_templates.lengths import Lengths
 from longspan.synth_templates.paths import Hop, PathSampler
 from longspan.synth_templates.proposals import Accepted
 from longspan.synth_templates.relations import Lexicon, family, is_name, numeric_value
+from longspan.synth_templates.sessions import Sessions
 from longspan.synth_templates.tables import Table, find_tables
 from longspan.synth_templates.trust import is_trusted
 from longspan.synth_templates.words import WordIndex
@@ -56,8 +64,9 @@ class Corpus:
 
     @cached_property
     def graph(self) -> Graph:
-        """The graph of all triples."""
-        return Graph.build(self.documents, self.lexicon.canonical, self.key)
+        """The graph of all triples but those of dialogues, which change over time."""
+        pages = [d for d in self.documents if d.id not in self.sessions.place]
+        return Graph.build(pages, self.lexicon.canonical, self.key)
 
     @cached_property
     def aliases(self) -> Aliases:
@@ -72,6 +81,11 @@ class Corpus:
     def words(self) -> WordIndex:
         """Which documents hold a name."""
         return WordIndex(self.documents)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """The sessions of a dialogue; contexts keep their order and mix them with nothing else."""
+        return Sessions(self.documents)
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:
@@ -181,8 +195,8 @@ class Corpus:
             wanted = {("column", proof.column)}
         elif isinstance(proof, SqlProof):
             wanted = {("measure", name) for name in proof.measures}
-        elif isinstance(proof, TranscriptProof):  # it names no entities
-            wanted = set()
+        elif isinstance(proof, RepeatProof | TranscriptProof):
+            return []
         else:
             wanted = {
                 pair

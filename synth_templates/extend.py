@@ -82,6 +82,7 @@ class _Filling:
     options: Distractors
     rng: random.Random
     secret: str | None
+    is_dialogue: bool
 
     @property
     def lengths(self) -> Lengths:
@@ -96,7 +97,12 @@ class _Filling:
         return short <= tolerance
 
     def may_hold(self, name: str) -> bool:
-        """Whether a document may be a distractor: it does not hold the answer's text."""
+        """Whether a document may be a distractor: of the same kind, without the answer's text.
+
+        Sessions of a dialogue stand with nothing but sessions.
+        """
+        if (name in self.corpus.sessions.place) != self.is_dialogue:
+            return False
         return self.secret is None or name not in self.corpus.words.holders(self.secret)
 
 
@@ -111,7 +117,8 @@ def extend(
     """Returns a context of `target_tokens` around a draft's evidence, or why there is none."""
     evidence = draft.documents
     secret = None if options.may_hold_answer else draft.secret
-    filling = _Filling(corpus, counter, target_tokens, options, rng, secret)
+    is_dialogue = evidence[0] in corpus.sessions.place
+    filling = _Filling(corpus, counter, target_tokens, options, rng, secret, is_dialogue)
     used = sum(filling.lengths.sizes[name] for name in evidence)
     if used > target_tokens and filling.lengths.count(evidence) > target_tokens:
         return Rejected("evidence exceeds target length")
@@ -213,7 +220,12 @@ def _shuffled(names: Sequence[str], rng: random.Random) -> Iterator[str]:
 
 
 def _place(evidence: Sequence[str], distractors: Sequence[str], filling: _Filling) -> list[str]:
-    """Returns all documents with the evidence at random positions within the declared depths."""
+    """Returns all documents with the evidence at random positions within the declared depths.
+
+    Sessions of a dialogue stand in the order of time, whatever is declared.
+    """
+    if filling.is_dialogue:
+        return sorted([*evidence, *distractors], key=filling.corpus.sessions.place.__getitem__)
     num = len(evidence) + len(distractors)
     low, high = filling.options.depth
     first = min(int(low * num), num - len(evidence))

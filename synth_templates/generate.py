@@ -243,6 +243,7 @@ class _PartMaker:
             documents=names,
             document_group=self.corpus.group,
             seed=seed,
+            instructions=draft.kind.instructions,
             hops=draft.hops,
             target_tokens=self.tokens,
             input_tokens=context.input_tokens,

@@ -263,6 +263,8 @@ def find_mentions(name: str, text: str) -> list[int]:
     """Returns where a name stands in a text as whole words; case counts where that finds it."""
     needle = name.strip()
     found = _whole_words(needle, text) if needle else []
+    if needle[:1].islower():  # "The Orlen Flood" at the beginning of a sentence
+        found = sorted(found + _whole_words(needle[0].upper() + needle[1:], text))
     return found or (_whole_words(needle.casefold(), text.casefold()) if needle else [])
 
 

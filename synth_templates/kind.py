@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from longspan.harness.prompts import DEFAULT_INSTRUCTIONS
+
 TaskType = Literal[
     "multiple_choice", "multi_hop", "reading_comprehension", "dialogue_memory", "corpus_numeric"
 ]
@@ -43,6 +45,8 @@ class KindBase(BaseModel):
     """Wordings (sandboxed Jinja); one is drawn per sample."""
     scorer: str
     """Scorer of the harness that marks the answer."""
+    instructions: str = DEFAULT_INSTRUCTIONS
+    """Format instructions after the question."""
     num_options: int | None = Field(default=None, ge=2, le=26)
     """Options of a multiple-choice question, the right one included; None asks openly."""
     unmentioned_options: bool = False

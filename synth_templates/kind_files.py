@@ -20,7 +20,7 @@ from longspan.synth_templates import world
 from longspan.synth_templates.relations import Lexicon, RelationForm
 from longspan.synth_templates.shapes.registry import Kind
 
-SourceName = Literal["world", "documents"]
+SourceName = Literal["world", "fiction", "documents"]
 
 
 class KindFile(BaseModel):

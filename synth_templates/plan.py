@@ -43,6 +43,16 @@ class WorldSource(_Frozen):
     """`train` leaves out a quarter of all names, so that held-out splits also hold unseen names."""
 
 
+class FictionSource(_Frozen):
+    """Rich fictional worlds in natural prose, others for every part of every split."""
+
+    type: Literal["fiction"] = "fiction"
+    samples_per_world: int = Field(default=32, ge=1)
+    """More worlds are more independent clusters; fewer are fewer documents."""
+    names: dict[Split, NamePool] = Field(default_factory=lambda: dict(DEFAULT_NAMES))
+    """`train` leaves out a quarter of all stems, so that held-out splits also hold unseen names."""
+
+
 class DocumentsSource(_Frozen):
     """The user's documents, partitioned over the splits before any graph is built."""
 
@@ -59,7 +69,7 @@ class DocumentsSource(_Frozen):
     """A model that finds triples in documents without any. None: they have none."""
 
 
-Source = Annotated[WorldSource | DocumentsSource, Field(discriminator="type")]
+Source = Annotated[WorldSource | FictionSource | DocumentsSource, Field(discriminator="type")]
 
 
 class Plan(_Frozen):

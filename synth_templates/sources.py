@@ -20,10 +20,18 @@ from longspan.harness.files import by_reason
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.corpus import Corpus
+from longspan.synth_templates.fiction_corpora import FictionCorpora
 from longspan.synth_templates.filters import filter_documents
 from longspan.synth_templates.kind_files import Kinds
 from longspan.synth_templates.model_steps import ModelSteps
-from longspan.synth_templates.plan import DocumentsSource, Plan, WorldSource, largest_remainder
+from longspan.synth_templates.plan import (
+    DocumentsSource,
+    FictionSource,
+    Plan,
+    WorldSource,
+    kind_weights,
+    largest_remainder,
+)
 from longspan.synth_templates.relations import Lexicon
 from longspan.synth_templates.world import NAMES, WorldSize, draw_world
 
@@ -64,6 +72,10 @@ def open_source(plan: Plan, kinds: Kinds, counter: TokenCounter, steps: ModelSte
     """
     if isinstance(plan.source, WorldSource):
         return WorldCorpora(plan.seed, plan.source, kinds.lexicon(), counter)
+    if isinstance(plan.source, FictionSource):
+        by_name = kinds.by_name()
+        asked = [by_name[name] for name in kind_weights(plan, kinds)]
+        return FictionCorpora(plan.seed, plan.source, asked, kinds.lexicon(), counter)
     corpora = DocumentCorpora(plan.seed, plan.source, kinds.lexicon(), steps)
     if plan.evolve is None:
         corpora.require_statements()

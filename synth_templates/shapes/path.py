@@ -84,7 +84,7 @@ def draw(kind: PathKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected
             "hops": kind.hops,
         },
         hops=kind.hops + bool(described),
-        option_pool=_others(last, corpus) if kind.num_options else (),
+        option_pool=_others(path, corpus) if kind.num_options else (),
         names_answer=is_sentence,
         is_common=kind.paradigm == "code",
         obfuscations=(described[0],) if described else (),
@@ -125,6 +125,8 @@ def check(proof: PathProof, row: SampleRow, corpus: Corpus) -> tuple[list[str], 
     return problems, answer
 
 
-def _others(last: Hop, corpus: Corpus) -> tuple[str, ...]:
-    """Returns what else the last relation leads to in the corpus."""
-    return corpus.ends(last.edge.relation, inverse=last.inverse)
+def _others(path: Sequence[Hop], corpus: Corpus) -> tuple[str, ...]:
+    """Returns what else the last relation leads to in the corpus, but for what the path passes."""
+    passed = {hop.source for hop in path}
+    ends = corpus.ends(path[-1].edge.relation, inverse=path[-1].inverse)
+    return tuple(end for end in ends if corpus.key(end) not in passed)

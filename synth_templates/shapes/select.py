@@ -20,9 +20,9 @@ from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.paths import Hop
 from longspan.synth_templates.relations import INNER
 from longspan.synth_templates.shapes.chain import check_chains, reached, stated
-from longspan.synth_templates.shapes.compare import listed
 from longspan.synth_templates.shapes.draft import Draft, Rejected, edge_span, proof_step
 from longspan.synth_templates.shapes.path import describe_start, path_phrase
+from longspan.synth_templates.shapes.sides import listed
 
 MAX_TRIES = 20
 

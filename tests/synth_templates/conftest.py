@@ -5,6 +5,10 @@ import pytest
 from longspan.harness.datasets.documents import Document, Triple
 from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.corpus import Corpus
+from longspan.synth_templates.dialogue import draw_dialogue
+from longspan.synth_templates.fiction import draw_fiction
+from longspan.synth_templates.fiction_names import Names
+from longspan.synth_templates.fiction_pages import write_documents
 from longspan.synth_templates.kind_files import Kinds, load_kinds
 from longspan.synth_templates.world import WorldSize, draw_world
 
@@ -23,6 +27,21 @@ def world(world_kinds: Kinds) -> Corpus:
 @pytest.fixture(scope="session")
 def counter() -> EstimatedTokens:
     return EstimatedTokens()
+
+
+@pytest.fixture(scope="session")
+def fiction_kinds() -> Kinds:
+    return load_kinds("fiction")
+
+
+@pytest.fixture(scope="session")
+def fiction(fiction_kinds: Kinds) -> Corpus:
+    """Pages of a world, and a dialogue."""
+    rng = random.Random(0)
+    names = Names(rng)
+    documents = write_documents(draw_fiction(rng, names, 120), rng, "f")
+    documents += draw_dialogue(rng, names, 60, "f")
+    return Corpus("f", documents, fiction_kinds.lexicon())
 
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

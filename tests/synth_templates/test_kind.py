@@ -18,6 +18,37 @@ def test_the_world_has_kinds_of_all_five_task_types(world_kinds):
     assert {kind.task_type for kind in world_kinds.kinds} == TASK_TYPES
 
 
+def test_fiction_has_kinds_of_all_five_task_types_and_most_paradigms():
+    kinds = load_kinds("fiction").kinds
+    assert {kind.task_type for kind in kinds} == TASK_TYPES
+    assert len(kinds) >= 40
+    assert {kind.paradigm for kind in kinds} >= {
+        "multi_fact",
+        "temporal",
+        "causal",
+        "hypothetical",
+        "numeric",
+        "comparison",
+        "intersection",
+        "repetition",
+    }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "shape: arithmetic, relation: population, operation: shift, num_sides: 2",
+        "shape: arithmetic, relation: population, operation: sum, num_sides: 1",
+        "shape: mentions, operation: days, num_mentions: 3",
+        "shape: recall, operation: guess",
+    ],
+)
+def test_a_kind_whose_parts_do_not_fit_is_refused(fields: str):
+    shared = "name: x, task_type: multi_hop, question: q, scorer: s"
+    with pytest.raises(SynthesisError):
+        parse_kind_file(f"source: fiction\nkinds: [{{{shared}, {fields}}}]", "mine.yaml")
+
+
 def test_documents_have_kinds_for_triples_and_tables():
     kinds = load_kinds("documents")
     types = {kind.task_type for kind in kinds.kinds}

@@ -12,6 +12,7 @@ import pytest
 from longspan.harness.cli import load_command
 from longspan.harness.datasets.documents import resolve_context
 from longspan.harness.errors import DataError, LongspanError, SynthesisError, describe
+from longspan.harness.scoring.rules import RULES
 from longspan.harness.taskset import TaskSet
 from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.generate import Part, prepare_work
@@ -117,6 +118,61 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(tmp_path: Path):
     resumed = synthesize(plan_of(splits={"train": {300: 120}}), out, quiet=True)
     assert digest(resumed.folder) == digest(whole.folder)
     assert not work.exists()
+
+
+FICTION = {"source": {"type": "fiction", "samples_per_world": 10}, "splits": {"train": {1500: 60}}}
+KILLED_FICTION = f"""
+import sys
+from pathlib import Path
+from longspan.synth_templates.pipeline import synthesize
+from longspan.synth_templates.plan import parse_plan
+synthesize(parse_plan({{"name": "t", **{FICTION!r}}}, "test"), Path(sys.argv[1]), quiet=True)
+"""
+
+
+def test_a_killed_run_over_fiction_is_resumed_to_the_same_bytes(tmp_path: Path):
+    plan = plan_of(**FICTION)
+    whole = synthesize(plan, tmp_path / "whole", quiet=True)
+    assert len(whole.rows()) == 60 and check_taskset(whole) == {}
+    out, work = tmp_path / "killed", tmp_path / "killed.work"
+    process = subprocess.Popen([sys.executable, "-c", KILLED_FICTION, str(out)])
+    deadline = time.monotonic() + 120
+    while len(list(work.glob("*.part.json"))) < 3 and time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists() and len(list(work.glob("*.part.json"))) >= 3
+    resumed = synthesize(plan, out, quiet=True)
+    assert digest(resumed.folder) == digest(whole.folder)
+
+
+def test_fiction_gives_all_five_task_types(tmp_path: Path):
+    splits = {"train": {1500: 60}, "test": {1500: 20}}
+    plan = plan_of(source={"type": "fiction"}, splits=splits)
+    taskset = synthesize(plan, tmp_path / "set", quiet=True)
+    types = Counter(row.task_type for row in taskset.rows("train"))
+    assert len(types) == 5 and min(types.values()) >= 8
+    train, test = ({d for row in taskset.rows(s) for d in row.documents} for s in splits)
+    assert not train & test
+
+
+def test_a_sample_of_a_prefixed_repetition_can_be_scored(tmp_path: Path):
+    plan = plan_of(
+        source={"type": "fiction"},
+        kinds={"dialogue_repeat_prefixed": 1, "dialogue_repeat": 1},
+        splits={"test": {1500: 6}},
+    )
+    for sample in synthesize(plan, tmp_path / "set", quiet=True).samples("test"):
+        instructions = sample.metadata["instructions"]
+        assert "Therefore" not in instructions and instructions in sample.input
+        prefix = sample.metadata["random_string_to_prepend"]
+        wrong = "x" + str(sample.target)
+        rule = RULES[sample.metadata["scorer"]]
+        assert rule.strict(str(sample.target), [str(sample.target)], sample.metadata) == 1.0
+        assert rule.strict(wrong, [str(sample.target)], sample.metadata) < 1.0
+        assert (sample.metadata["scorer"] == "mrcr") == bool(prefix)
 
 
 def test_finished_parts_are_not_made_again(tmp_path: Path):
