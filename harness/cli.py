@@ -38,6 +38,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longspan.synth_templates.verify:check_command",
         "Re-execute the passports of a task set.",
     ),
+    "verify": (
+        "longspan.synth_templates.votes:verify_command",
+        "Drop samples of a task set that a model answers without documents, or never.",
+    ),
     "decontaminate": (
         "longspan.synth_templates.decontaminate:decontaminate_command",
         "Find questions of benchmarks in a task set, and write one without them.",

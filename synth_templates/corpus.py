@@ -7,17 +7,25 @@ says otherwise. So contexts never mix corpora.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from longspan.harness.datasets.documents import Document, Triple
-from longspan.harness.passport import AnyProof, ProofStep, RepeatProof, SqlProof, TableProof
+from longspan.harness.passport import (
+    AnyProof,
+    ProofStep,
+    RepeatProof,
+    SqlProof,
+    TableProof,
+    TranscriptProof,
+)
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.aliases import Aliases, find_aliases
 from longspan.synth_templates.corpus_tables import TableIndex
 from longspan.synth_templates.graph import Edge, Graph, normalise_entity
 from longspan.synth_templates.lengths import Lengths
 from longspan.synth_templates.paths import Hop, PathSampler
+from longspan.synth_templates.proposals import Accepted
 from longspan.synth_templates.relations import Lexicon, family, is_name, numeric_value
 from longspan.synth_templates.sessions import Sessions
 from longspan.synth_templates.tables import Table, find_tables
@@ -35,6 +43,8 @@ class Corpus:
         self.group = group
         self.documents = tuple(documents)
         self.lexicon = lexicon
+        self.proposals: Mapping[str, tuple[Accepted, ...]] = {}
+        """Questions that models made about the documents, by kind."""
         self._functional: dict[str, list[Edge]] = {}
         self._samplers: dict[tuple[str, bool, str], PathSampler] = {}
         self._selections: dict[str, dict[str, list[Edge]]] = {}
@@ -195,7 +205,7 @@ class Corpus:
             wanted = {("column", proof.column)}
         elif isinstance(proof, SqlProof):
             wanted = {("measure", name) for name in proof.measures}
-        elif isinstance(proof, RepeatProof):
+        elif isinstance(proof, RepeatProof | TranscriptProof):
             return []
         else:
             wanted = {
