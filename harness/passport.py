@@ -185,6 +185,33 @@ class TableProof(_Frozen):
     threshold: float | None = None
 
 
+TranscriptRole = Literal["proposer", "solver", "verifier", "blind", "blind_verifier"]
+"""Who spoke; `blind` solves without documents, the verifiers judge a solver's answer."""
+
+
+class TranscriptTurn(_Frozen):
+    """What a model said in the making of a question."""
+
+    role: TranscriptRole
+    model: str
+    prompt_hash: str
+    text: str
+    """Its reply, shortened; of a proposer the proposal alone (JSON)."""
+
+
+class TranscriptProof(_Frozen):
+    """What models said in making a question; evidence `i` is quote `i` of the proposal."""
+
+    type: Literal["transcript"] = "transcript"
+    question: str
+    answer: str
+    options: tuple[str, ...] = ()
+    """Options in the order in which the solvers saw them."""
+    turns: tuple[TranscriptTurn, ...] = Field(min_length=1)
+    hash: str
+    """Hash of all of it."""
+
+
 class SqlProof(_Frozen):
     """A query over the evidence's tables aligned into one; evidence `i` is table `i`."""
 
@@ -219,6 +246,7 @@ AnyProof = (
     | RecallProof
     | MentionsProof
     | RepeatProof
+    | TranscriptProof
 )
 Proof = Annotated[AnyProof, Field(discriminator="type")]
 
@@ -227,10 +255,12 @@ def statements(proof: AnyProof) -> list[tuple[str, ...]]:
     """Returns keys of the statements that a proof uses, to count how often each is used."""
     if isinstance(proof, TableProof):
         return [(proof.document, proof.subject, proof.column)]
-    if isinstance(proof, RepeatProof):
-        return [(proof.documents[proof.position - 1], proof.request)]
+    if isinstance(proof, TranscriptProof):
+        return [("transcript", proof.hash)]
     if isinstance(proof, SqlProof):
         return [("\0".join(sorted(proof.documents)), *proof.measures)]
+    if isinstance(proof, RepeatProof):
+        return [(proof.documents[proof.position - 1], proof.request)]
     return [(s.document, s.subject, s.relation, s.object) for s in proof.steps]
 
 
@@ -254,12 +284,23 @@ class Obfuscation(_Frozen):
     """What it says; their evidence follows that of the proof, in order."""
 
 
-class Vote(_Frozen):
-    """One verification vote of a model."""
+VoteCheck = Literal["grounding", "scarce", "robustness"]
+"""What a vote is about: no documents, titles and one document, the whole context."""
 
-    check: str
+
+class Vote(_Frozen):
+    """One attempt of a model at a sample, made to verify the sample."""
+
+    check: VoteCheck
+    """What the model was shown."""
     model: str
-    verdict: bool
+    verdict: bool | None
+    """Whether the sample's scorer took the answer as right; None where there was none to score."""
+    attempt: int = Field(default=1, ge=1)
+    answer: str = ""
+    """The answer that was scored, shortened."""
+    completion_hash: str = ""
+    """Hash of the whole completion."""
 
 
 class Cost(_Frozen):
@@ -268,6 +309,14 @@ class Cost(_Frozen):
     model_calls: int = 0
     prompt_tokens: int = 0
     sampled_tokens: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        """Returns the cost of both."""
+        return Cost(
+            model_calls=self.model_calls + other.model_calls,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            sampled_tokens=self.sampled_tokens + other.sampled_tokens,
+        )
 
 
 class Passport(_Frozen):

@@ -48,7 +48,8 @@ def _introduction(manifest: Mapping[str, Any]) -> list[str]:
     counter = manifest["counter"]
     exactness = "exact" if counter["exact"] else "estimated"
     calls = manifest["cost"]["model_calls"]
-    model = f"Models were called {calls} times to make it." if calls else "No model took part."
+    names = ", ".join(map(escape, manifest.get("models", ())))
+    model = f"Models ({names}) were called {calls} times." if calls else "No model took part."
     return [
         f"# Task set {escape(manifest['name'])}",
         "",
@@ -187,7 +188,7 @@ def _checks(manifest: Mapping[str, Any]) -> list[str]:
 
 def _source(manifest: Mapping[str, Any]) -> list[str]:
     plan = manifest.get("plan") or {}
-    generated = (plan.get("source") or {}).get("type") == "world"
+    generated = (plan.get("source") or {}).get("type") in ("world", "fiction")
     licence = (
         "The documents are generated: they describe a fictional world and hold no text of others."
         if generated

@@ -7,17 +7,25 @@ says otherwise. So contexts never mix corpora.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from longspan.harness.datasets.documents import Document, Triple
-from longspan.harness.passport import AnyProof, ProofStep, RepeatProof, SqlProof, TableProof
+from longspan.harness.passport import (
+    AnyProof,
+    ProofStep,
+    RepeatProof,
+    SqlProof,
+    TableProof,
+    TranscriptProof,
+)
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.aliases import Aliases, find_aliases
 from longspan.synth_templates.corpus_tables import TableIndex
 from longspan.synth_templates.graph import Edge, Graph, normalise_entity
 from longspan.synth_templates.lengths import Lengths
 from longspan.synth_templates.paths import Hop, PathSampler
+from longspan.synth_templates.proposals import Accepted
 from longspan.synth_templates.relations import Lexicon, family, is_name, numeric_value
 from longspan.synth_templates.sessions import Sessions
 from longspan.synth_templates.tables import Table, find_tables
@@ -35,6 +43,8 @@ class Corpus:
         self.group = group
         self.documents = tuple(documents)
         self.lexicon = lexicon
+        self.proposals: Mapping[str, tuple[Accepted, ...]] = {}
+        """Questions that models made about the documents, by kind."""
         self._functional: dict[str, list[Edge]] = {}
         self._samplers: dict[tuple[str, bool, str], PathSampler] = {}
         self._selections: dict[str, dict[str, list[Edge]]] = {}
@@ -68,14 +78,24 @@ class Corpus:
         return self.aliases.key(name)
 
     @cached_property
-    def sessions(self) -> Sessions:
-        """The sessions of a dialogue; contexts keep their order and mix them with nothing else."""
-        return Sessions(self.documents)
-
-    @cached_property
     def words(self) -> WordIndex:
         """Which documents hold a name."""
         return WordIndex(self.documents)
+
+    @cached_property
+    def session_names(self) -> tuple[str, ...]:
+        """Ids of the sessions of a dialogue."""
+        return tuple(name for name in self.names if name in self.sessions.place)
+
+    @cached_property
+    def page_names(self) -> tuple[str, ...]:
+        """Ids of the other documents."""
+        return tuple(name for name in self.names if name not in self.sessions.place)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """The sessions of a dialogue; contexts keep their order and mix them with nothing else."""
+        return Sessions(self.documents)
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:
@@ -183,10 +203,10 @@ class Corpus:
         """
         if isinstance(proof, TableProof):
             wanted = {("column", proof.column)}
-        elif isinstance(proof, RepeatProof):
-            return []
         elif isinstance(proof, SqlProof):
             wanted = {("measure", name) for name in proof.measures}
+        elif isinstance(proof, RepeatProof | TranscriptProof):
+            return []
         else:
             wanted = {
                 pair

@@ -253,6 +253,7 @@ class _PartMaker:
                 options=worded.options,
                 depths=tuple(depth_of[span.document] for span in draft.all_evidence),
                 obfuscations=draft.obfuscations,
+                cost=draft.cost,
             ),
         )
 
@@ -275,7 +276,7 @@ def prepare_work(work: Path, plan: Plan, kinds: Kinds, fingerprint: str) -> bool
     if any(work.glob(f"*-*{_PART_SUFFIX}")):
         raise SynthesisError(
             f"{work} holds the beginnings of another plan or of changed documents; "
-            "remove it or choose another --out"
+            f"remove its *{_PART_SUFFIX} files or choose another --out"
         )
     work.mkdir(parents=True, exist_ok=True)
     write_whole(path, text)

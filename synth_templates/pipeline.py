@@ -36,6 +36,7 @@ from longspan.synth_templates.deduplicate import count_duplicates
 from longspan.synth_templates.derive import count_kinds
 from longspan.synth_templates.generate import Generator, prepare_work
 from longspan.synth_templates.kind_files import load_kinds
+from longspan.synth_templates.model_steps import ModelSteps
 from longspan.synth_templates.plan import (
     DEFAULT_NUM_SAMPLES,
     DEFAULT_TOKENS,
@@ -43,9 +44,16 @@ from longspan.synth_templates.plan import (
     Plan,
     default_splits,
     load_plan,
+    num_wanted,
+    offered,
     parse_plan,
 )
+from longspan.synth_templates.shapes.evolve import EvolveKind
 from longspan.synth_templates.sources import open_source
+from longspan.synth_templates.votes import verify_taskset
+
+UNVERIFIED = "unverified"
+"""Task set in the work folder on which models are still to vote."""
 
 
 def synth_command(
@@ -112,16 +120,48 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
         SynthesisError: the plan cannot be fulfilled, or `out` holds something else.
         DataError: the documents cannot be read.
     """
-    kinds = load_kinds(plan.source_name, plan.kind_files)
-    counter = open_counter(plan.tokenizer)
     benchmarks = BenchmarkIndex(read_benchmarks(plan.decontaminate))
     fingerprint = _input_fingerprint(plan, benchmarks)
     work = out.with_name(f"{out.name}.work")
+    steps = ModelSteps.open(work, plan.journal, quiet=quiet)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         taskset = _existing(plan, out, fingerprint)
-        shutil.rmtree(work, ignore_errors=True)
-        return taskset
-    source = open_source(plan, kinds, counter)
+    elif plan.verify is None:
+        taskset = _build(_Inputs(plan, fingerprint, benchmarks), steps, out, quiet=quiet)
+    else:
+        unverified = work / UNVERIFIED
+        if unverified.exists():
+            built = _existing(plan, unverified, fingerprint)
+        else:
+            inputs = _Inputs(plan, fingerprint, benchmarks)
+            built = _build(inputs, steps, unverified, quiet=quiet)
+        taskset = verify_taskset(built, plan.verify, out, work, steps.journal, quiet=quiet)
+    shutil.rmtree(work, ignore_errors=True)
+    return taskset
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a task set is made from."""
+
+    plan: Plan
+    fingerprint: str
+    benchmarks: BenchmarkIndex
+
+
+def _build(inputs: _Inputs, steps: ModelSteps, out: Path, *, quiet: bool) -> TaskSet:
+    """Returns the task set of a plan before any votes, written to `out`."""
+    plan, fingerprint, benchmarks = inputs.plan, inputs.fingerprint, inputs.benchmarks
+    work = steps.work
+    kinds = offered(plan, load_kinds(plan.source_name, plan.kind_files))
+    counter = open_counter(plan.tokenizer)
+    source = open_source(plan, kinds, counter, steps)
+    if plan.evolve is not None:
+        made = [kind for kind in kinds.kinds if isinstance(kind, EvolveKind)]
+        asked = num_wanted(plan, kinds)
+        wanted = {s: {kind.name: asked[s].get(kind.name, 0) for kind in made} for s in asked}
+        corpora = {split: source.corpus(split, 0, 0) for split in wanted}
+        steps.evolve(corpora, wanted, made, plan.evolve, plan.seed)
     resumed = prepare_work(work, plan, kinds, fingerprint)
     if resumed and not quiet:
         print(f"resuming from {work}", file=sys.stderr)
@@ -133,20 +173,21 @@ def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
     if not result.rows:
         raise SynthesisError(
             f"no sample could be built; most frequent reason: {result.main_reason()}; "
-            "lower the target length or give more documents"
+            "choose another target length (--tokens) or give more documents"
         )
     manifest = _manifest(plan, counter, result, source.report(), fingerprint)
     manifest["relations"] = [form.model_dump(mode="json") for form in kinds.relations]
     manifest["aliases"] = [list(names) for names in kinds.aliases]
     manifest["kinds"] = [k.model_dump(mode="json") for k in kinds.kinds if k.name in result.kinds()]
+    manifest["cost"] = steps.cost.model_dump()
+    if steps.facts:
+        manifest |= {"models": sorted(steps.models), "model_steps": steps.facts}
     reports: dict[str, str] = {}
     if plan.decontaminate:
         manifest["contamination"] = contamination_facts(benchmarks, list(result.matches))
         reports = render_reports(manifest, benchmarks.facts(), list(result.matches))
     card = render_card(manifest, result.rows)
-    taskset = write_taskset(out, result.rows, result.documents(), manifest, card, reports)
-    shutil.rmtree(work)
-    return taskset
+    return write_taskset(out, result.rows, result.documents(), manifest, card, reports)
 
 
 def open_counter(tokenizer: str | None) -> TokenCounter:
@@ -252,7 +293,6 @@ def _manifest(
         "yields": result.yields,
         "duplicates": count_duplicates(plan.distinct_by_default, result.yields),
         "source": report,
-        "cost": {"model_calls": 0, "prompt_tokens": 0, "sampled_tokens": 0},
     }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from longspan.harness.datasets.document_formats import ReadingOptions
 from longspan.harness.errors import SynthesisError
@@ -18,6 +18,7 @@ from longspan.synth_templates.deduplicate import Distinct
 from longspan.synth_templates.extend import Distractors
 from longspan.synth_templates.filters import Filters
 from longspan.synth_templates.kind_files import Kinds, SourceName
+from longspan.synth_templates.model_plan import EvolvePlan, ExtractPlan, VerifyPlan
 from longspan.synth_templates.world import NamePool
 
 DEFAULT_NUM_SAMPLES = 200
@@ -64,6 +65,8 @@ class DocumentsSource(_Frozen):
     """What a document must be to be used."""
     shares: dict[Split, float] = Field(default_factory=lambda: dict(DEFAULT_SHARES))
     """Share of the documents of each split."""
+    extract: ExtractPlan | None = None
+    """A model that finds triples in documents without any. None: they have none."""
 
 
 Source = Annotated[WorldSource | FictionSource | DocumentsSource, Field(discriminator="type")]
@@ -90,6 +93,14 @@ class Plan(_Frozen):
     """How contexts are filled up to their length. None: as suits the source."""
     max_statement_uses: int = Field(default=6, ge=1)
     """How many questions may use one statement or table, so that hubs do not fill the task set."""
+    evolve: EvolvePlan | None = None
+    """Models that make questions about the user's documents. None: kinds that need them are left
+    out."""
+    verify: VerifyPlan | None = None
+    """Models that vote on finished samples. None: none does."""
+    journal: Path | None = None
+    """File of replies that were paid for, kept over runs. None: in the work folder, until the task
+    set is whole."""
     distinct: Distinct | None = None
     """What no two samples share: `near` (nearly the question), `question`, or `answer` (question
     and answer together). None: `near`; for worlds `answer`, since the packaged policy knows few
@@ -109,6 +120,12 @@ class Plan(_Frozen):
         if not any(num for lengths in value.values() for num in lengths.values()):
             raise ValueError("no samples are asked for")
         return value
+
+    @model_validator(mode="after")
+    def _evolves_documents(self) -> Self:
+        if self.evolve is not None and self.source.type != "documents":
+            raise ValueError("evolve needs documents; give source a path")
+        return self
 
     @property
     def filling(self) -> Distractors:
@@ -177,6 +194,38 @@ def kind_weights(plan: Plan, kinds: Kinds) -> dict[str, float]:
     for kind in kinds.kinds:
         totals[kind.task_type] = totals.get(kind.task_type, 0.0) + kind.share
     return {kind.name: kind.share / totals[kind.task_type] for kind in kinds.kinds}
+
+
+def offered(plan: Plan, kinds: Kinds) -> Kinds:
+    """Returns the kinds that the plan can draw from: those that models make only with models.
+
+    Raises:
+        SynthesisError: the plan names a kind that models make, and no models.
+    """
+    if plan.evolve is not None:
+        return kinds
+    made = {kind.name for kind in kinds.kinds if kind.shape == "evolve"}
+    named = sorted(made & set(plan.kinds or ()))
+    if named:
+        raise SynthesisError(
+            f"kind {named[0]} is made by models; name them in the plan under evolve "
+            "(proposer, solver, verifier)"
+        )
+    drawn = tuple(kind for kind in kinds.kinds if kind.name not in made)
+    return kinds.model_copy(update={"kinds": drawn})
+
+
+def num_wanted(plan: Plan, kinds: Kinds) -> dict[Split, dict[str, int]]:
+    """Returns how many samples of each kind a plan asks for in each split, over all lengths."""
+    weights = kind_weights(plan, kinds)
+    wanted: dict[Split, dict[str, int]] = {}
+    for split, lengths in plan.splits.items():
+        counts = dict.fromkeys(weights, 0)
+        for num in lengths.values():
+            for name, count in largest_remainder(weights, num).items():
+                counts[name] += count
+        wanted[split] = counts
+    return wanted
 
 
 def quotas(weights: Mapping[str, float], num_samples: int, rng: random.Random) -> list[str]:

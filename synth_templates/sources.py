@@ -23,6 +23,7 @@ from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.fiction_corpora import FictionCorpora
 from longspan.synth_templates.filters import filter_documents
 from longspan.synth_templates.kind_files import Kinds
+from longspan.synth_templates.model_steps import ModelSteps
 from longspan.synth_templates.plan import (
     DocumentsSource,
     FictionSource,
@@ -62,8 +63,8 @@ class CorpusSource(Protocol):
         ...
 
 
-def open_source(plan: Plan, kinds: Kinds, counter: TokenCounter) -> CorpusSource:
-    """Returns the source of a plan.
+def open_source(plan: Plan, kinds: Kinds, counter: TokenCounter, steps: ModelSteps) -> CorpusSource:
+    """Returns the source of a plan; `steps` asks models what the plan wants to know of them.
 
     Raises:
         DataError: there are no documents, or a file cannot be read.
@@ -75,7 +76,10 @@ def open_source(plan: Plan, kinds: Kinds, counter: TokenCounter) -> CorpusSource
         by_name = kinds.by_name()
         asked = [by_name[name] for name in kind_weights(plan, kinds)]
         return FictionCorpora(plan.seed, plan.source, asked, kinds.lexicon(), counter)
-    return DocumentCorpora(plan.seed, plan.source, kinds.lexicon())
+    corpora = DocumentCorpora(plan.seed, plan.source, kinds.lexicon(), steps)
+    if plan.evolve is None:
+        corpora.require_statements()
+    return corpora
 
 
 class WorldCorpora:
@@ -127,7 +131,9 @@ class DocumentCorpora:
     samples_per_part = SAMPLES_PER_PART
     renews = False
 
-    def __init__(self, seed: int, source: DocumentsSource, lexicon: Lexicon) -> None:
+    def __init__(
+        self, seed: int, source: DocumentsSource, lexicon: Lexicon, steps: ModelSteps
+    ) -> None:
         reading = read_documents(source.path, source.reading)
         self.num_read = len(reading.documents)
         self.reading_problems = reading.problems
@@ -143,18 +149,30 @@ class DocumentCorpora:
                 f"the filters leave none of {self.num_read} documents in {source.path}: {num} are "
                 f"left out for {reason!r}; give other documents or change source.filters in a plan"
             )
+        if source.extract is not None:
+            documents = tuple(steps.extract(documents, source.extract, lexicon))
         whole = Corpus("all", documents, lexicon)
         links = whole.links()
         parts = partition(documents, source.shares, seed, links)
         self._corpora = {split: Corpus(split, part, lexicon) for split, part in parts.items()}
+        for corpus in self._corpora.values():
+            corpus.table_index.share_readings(whole.table_index)
+        self._path = source.path
+
+    def require_statements(self) -> None:
+        """Checks that something can be asked about the documents without models.
+
+        Raises:
+            SynthesisError: there is neither a supported triple nor a table.
+        """
         num_edges = sum(corpus.graph.counts["supported"] for corpus in self._corpora.values())
         if not num_edges and not any(
             corpus.tables or corpus.table_index.tables for corpus in self._corpora.values()
         ):
             raise SynthesisError(
-                f"nothing to ask about {self.num_documents} documents in {source.path}: questions "
+                f"nothing to ask about {self.num_documents} documents in {self._path}: questions "
                 'are built from supplied triples (JSON lines with "triples": [[subject, relation, '
-                "object], ...]), tables and Python sources, or from triples that a model extracts"
+                "object], ...]), tables and Python sources, and by models (source.extract, evolve)"
             )
 
     def corpus(self, split: Split, tokens: int, part: int) -> Corpus:

@@ -28,6 +28,7 @@ from longspan.synth_templates.graph import normalise_entity
 from longspan.synth_templates.questions import list_options
 from longspan.synth_templates.relations import Lexicon, RelationForm
 from longspan.synth_templates.shapes.registry import CHECK
+from longspan.synth_templates.vote_rules import check_votes
 
 WHOLE = "(task set)"
 """Stands for the whole task set among sample ids."""
@@ -73,7 +74,9 @@ def check_taskset(taskset: TaskSet) -> dict[str, list[str]]:
     for group, rows in by_group.items():
         corpus = Corpus(group, [documents[name] for name in groups.get(group, ())], lexicon)
         for row in rows:
-            if found := check_passport(row, corpus):
+            found = check_passport(row, corpus)
+            found = found or check_votes(row, taskset.manifest.get("verification"))
+            if found:
                 problems[row.id] = found
     whole = _check_whole(taskset.rows())
     return {**problems, WHOLE: whole} if whole else problems

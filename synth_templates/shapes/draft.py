@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from longspan.harness.passport import EvidenceSpan, Obfuscation, Proof, ProofStep
+from longspan.harness.passport import Cost, EvidenceSpan, Obfuscation, Proof, ProofStep
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.graph import Edge
 from longspan.synth_templates.kind import KindBase
@@ -32,6 +32,7 @@ class Draft:
             of source code do.
         obfuscations: Entities that the wording describes instead of naming them.
         description_evidence: Spans that support those descriptions, in order.
+        cost: What it cost to make.
     """
 
     kind: KindBase
@@ -45,6 +46,7 @@ class Draft:
     is_common: bool = False
     obfuscations: tuple[Obfuscation, ...] = ()
     description_evidence: tuple[EvidenceSpan, ...] = ()
+    cost: Cost = Cost()
 
     @property
     def secret(self) -> str | None:

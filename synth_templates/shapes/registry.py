@@ -13,6 +13,7 @@ from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.shapes import (
     arithmetic,
     compare,
+    evolve,
     mentions,
     path,
     recall,
@@ -32,7 +33,8 @@ Kind = Annotated[
     | sql.SqlKind
     | recall.RecallKind
     | mentions.MentionsKind
-    | repeat.RepeatKind,
+    | repeat.RepeatKind
+    | evolve.EvolveKind,
     Field(discriminator="shape"),
 ]
 """A kind of any shape."""
@@ -51,10 +53,11 @@ DRAW: dict[str, Draw] = {
     "arithmetic": arithmetic.draw,
     "select": select.draw,
     "table": table.draw,
+    "evolve": evolve.draw,
+    "sql": sql.draw,
     "recall": recall.draw,
     "mentions": mentions.draw,
     "repeat": repeat.draw,
-    "sql": sql.draw,
 }
 """Shape of a kind -> how a draft is drawn."""
 
@@ -64,9 +67,10 @@ CHECK: dict[str, Check] = {
     "arithmetic": arithmetic.check,
     "select": select.check,
     "table": table.check,
+    "transcript": evolve.check,
+    "sql": sql.check,
     "recall": recall.check,
     "mentions": mentions.check,
     "repeat": repeat.check,
-    "sql": sql.check,
 }
 """Type of a proof -> how it is executed again."""
