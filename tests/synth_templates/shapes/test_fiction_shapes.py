@@ -52,7 +52,12 @@ def row_of(draft: Draft, context: Context, worded: Worded, seed: int) -> SampleR
         documents=tuple(document.id for document in context.documents),
         document_group="f",
         seed=seed,
-        passport=Passport(evidence=draft.all_evidence, proof=draft.proof, options=worded.options),
+        passport=Passport(
+            evidence=draft.all_evidence,
+            proof=draft.proof,
+            options=worded.options,
+            obfuscations=draft.obfuscations,
+        ),
     )
 
 
