@@ -1,6 +1,6 @@
 """Questions over real tables: how many are verified, how fast, and a seeded sample to read.
 
-    python benchmarks/real_tables.py [FOLDER ...] [--num-samples 300] [--read 40]
+    python benchmarks/real_tables.py [FOLDER ...] [--num-samples 900] [--read 40]
 
 Without folders the data sets that statsmodels installs are read (CSV); give folders of CSV, HTML
 or Markdown files for others. Prints what was left out and why, how many questions are verified, and
@@ -37,7 +37,7 @@ def main() -> None:
     """Builds and checks a task set over the tables of the folders."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folders", nargs="*", type=Path)
-    parser.add_argument("--num-samples", type=int, default=300)
+    parser.add_argument("--num-samples", type=int, default=900)
     parser.add_argument("--read", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)

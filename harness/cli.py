@@ -46,6 +46,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longspan.synth_templates.decontaminate:decontaminate_command",
         "Find questions of benchmarks in a task set, and write one without them.",
     ),
+    "export": (
+        "longspan.harness.export:export_command",
+        "Write a task set as JSON lines with whole prompts, for other frameworks.",
+    ),
+    "stratify": (
+        "longspan.synth_templates.stratify:stratify_command",
+        "Draw samples evenly over their difficulty for a model, into a new task set.",
+    ),
     "train": (
         "longspan.trainers.pipeline:train_command",
         "Run or resume a training recipe.",

@@ -136,7 +136,11 @@ class _RepeatedKeyError(ValueError):
     """A key of a mapping stands twice."""
 
 
-class _Loader(yaml.SafeLoader):
+# Ten times as fast as the one in Python, where PyYAML was built with it.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_SafeLoader):  # type: ignore[misc]
     """YAML in which a key stands once, and nothing holds itself."""
 
     def construct_object(self, node: yaml.Node, deep: bool = True) -> Any:
@@ -154,7 +158,8 @@ class _Loader(yaml.SafeLoader):
                         "remove one of them"
                     )
                 lines[key.value] = line
-        return super().construct_mapping(node, deep=True)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep=True)
+        return mapping
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -7,7 +7,8 @@ section 4). What the rate is (pass@k, mean reward) is the caller's.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 
 def rate_bin(rate: float, num_bins: int) -> int:
@@ -19,6 +20,18 @@ def rate_bin(rate: float, num_bins: int) -> int:
     if not 0 <= rate <= 1 or num_bins < 1:
         raise ValueError(f"need a rate in [0, 1] and a bin: got {rate} and {num_bins} bins")
     return min(int(rate * num_bins), num_bins - 1)
+
+
+def mean_rate(rewards: Iterable[float]) -> float | None:
+    """Returns the mean of a sample's rewards, each clipped to [0, 1]; None where there is none."""
+    clipped = [min(1.0, max(0.0, reward)) for reward in rewards]
+    return sum(clipped) / len(clipped) if clipped else None
+
+
+def histogram(rates: Iterable[float], num_bins: int) -> list[int]:
+    """Returns how many rates fall into each bin."""
+    counts = Counter(rate_bin(rate, num_bins) for rate in rates)
+    return [counts[number] for number in range(num_bins)]
 
 
 def draw_evenly(

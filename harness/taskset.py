@@ -208,6 +208,11 @@ def answers_of(row: SampleRow) -> tuple[str, ...]:
     return tuple(by_letter.get(target, target) for target in row.target)
 
 
+def context_reference(row: SampleRow, folder: Path) -> dict[str, Any]:
+    """Returns a sample's context as `longspan.harness.datasets.documents` resolves it."""
+    return {"taskset": str(folder), "documents": list(row.documents)}
+
+
 def to_sample(row: SampleRow, folder: Path) -> Sample:
     """Returns the Inspect sample of a stored row."""
     from inspect_ai.dataset import Sample  # heavy; reading a task set as data does not need it
@@ -215,7 +220,7 @@ def to_sample(row: SampleRow, folder: Path) -> Sample:
     metadata: dict[str, Any] = {
         "question": row.question,
         "instructions": row.instructions,
-        "context": {"taskset": str(folder), "documents": list(row.documents)},
+        "context": context_reference(row, folder),
         "task_type": row.task_type,
         "scorer": row.scorer,
         "advantage_group": f"{row.task_type}/{row.scorer}",

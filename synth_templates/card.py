@@ -188,7 +188,7 @@ def _checks(manifest: Mapping[str, Any]) -> list[str]:
 
 def _source(manifest: Mapping[str, Any]) -> list[str]:
     plan = manifest.get("plan") or {}
-    generated = (plan.get("source") or {}).get("type") == "world"
+    generated = (plan.get("source") or {}).get("type") in ("world", "fiction")
     licence = (
         "The documents are generated: they describe a fictional world and hold no text of others."
         if generated

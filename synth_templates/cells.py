@@ -17,15 +17,18 @@ ColumnType = Literal["number", "year", "date", "text"]
 Cell = float | int | str | None
 
 _MISSING = frozenset(
-    {"", "-", "--", "–", "—", "na", "n/a", "n.a.", "nan", "null", "none", "?", "."}
+    ["", "-", "--", "–", "—", "na", "n/a", "n.a.", "nan", "null", "none", "?", "."]
+    + ["..", "...", "…"]
 )
-_ELLIPSES = frozenset({"..", "...", "…"})
+_MAX_MISSING_CHARS = max(map(len, _MISSING))
 _QUANTITY = re.compile(
     r"(?P<open>\()?\s*(?P<sign>[-+\u2212])?\s*(?P<currency>[$€£¥]|(?:USD|EUR|GBP|CHF|JPY)\s)?\s*"
     r"(?P<sign2>[-\u2212])?"
     r"(?P<digits>\d{1,3}(?:[,\u00a0\u202f' ]\d{3})+|\d+)?(?P<decimals>\.\d+)?"
     r"(?P<exponent>[eE][-+]?\d{1,3})?\s*(?P<unit>%|[A-Za-z°µμ/²³]{1,8})?\s*(?P<close>\))?"
 )
+_PLAIN = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.(?P<decimals>\d{1,10}))?")
+"""Most numbers of most tables, which need not be taken apart."""
 _LEADING_ZERO = re.compile(r"\s*[-+]?0\d")
 _YEAR = re.compile(r"1[5-9]\d\d|20\d\d")
 _YEAR_HEADER = re.compile(
@@ -85,7 +88,7 @@ def type_column(header: str, cells: Sequence[str]) -> TypedColumn | None:
         return None
     if _YEAR_HEADER.search(header) and all(map(_YEAR.fullmatch, stated)):
         return TypedColumn("year", "", 0, tuple(None if t is None else int(t) for t in texts))
-    quantities = [None if text is None else parse_quantity(text) for text in texts]
+    quantities = _quantities(texts)
     found = [quantity for quantity in quantities if quantity is not None]
     if len(found) == len(stated) and len({quantity.unit for quantity in found}) == 1:
         values = tuple(None if quantity is None else quantity.value for quantity in quantities)
@@ -98,14 +101,28 @@ def type_column(header: str, cells: Sequence[str]) -> TypedColumn | None:
     return TypedColumn("text", "", 0, tuple(texts))
 
 
+def _quantities(texts: Sequence[str | None]) -> list[Quantity | None]:
+    """Returns the numbers of a column, none of them where one cell is no number."""
+    quantities: list[Quantity | None] = []
+    for text in texts:
+        quantity = None if text is None else parse_quantity(text)
+        if text is not None and quantity is None:
+            return []
+        quantities.append(quantity)
+    return quantities
+
+
 def is_missing(cell: str) -> bool:
     """Returns whether a cell says that there is no value."""
-    text = cell.strip().casefold()
-    return text in _MISSING or text in _ELLIPSES
+    text = cell.strip()
+    return len(text) <= _MAX_MISSING_CHARS and text.casefold() in _MISSING
 
 
 def parse_quantity(text: str) -> Quantity | None:
     """Returns the number that is all of a text, None where there is none or it is ambiguous."""
+    plain = _PLAIN.fullmatch(text)
+    if plain is not None:
+        return Quantity(float(text), "", len(plain["decimals"] or ""))
     match = _QUANTITY.fullmatch(text.strip())
     if match is None or not (match["digits"] or match["decimals"]) or _LEADING_ZERO.match(text):
         return None

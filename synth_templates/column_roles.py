@@ -35,7 +35,7 @@ _NO_MEASURE = """id ids identifier code codes index idx no nr num obs observatio
 zipcode postcode phone lat lon long latitude longitude year years yr month months day days
 quarter week hour minute date version seed subject individual case person patient block key
 serial fips unnamed level constant dummy flag treatment class label cluster replicate rep sex
-gender race"""
+gender race sector industry status type category mode choice site plot trial run expt firm"""
 _NO_AMOUNT = """time times pos rowpos colpos stage rate rates ratio percent percentage pct per
 perc share index price prices avg average mean median temp temperature score scores grade gpa
 age log ln growth density weight height width length speed velocity pressure angle position

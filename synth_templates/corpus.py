@@ -83,6 +83,16 @@ class Corpus:
         return WordIndex(self.documents)
 
     @cached_property
+    def session_names(self) -> tuple[str, ...]:
+        """Ids of the sessions of a dialogue."""
+        return tuple(name for name in self.names if name in self.sessions.place)
+
+    @cached_property
+    def page_names(self) -> tuple[str, ...]:
+        """Ids of the other documents."""
+        return tuple(name for name in self.names if name not in self.sessions.place)
+
+    @cached_property
     def sessions(self) -> Sessions:
         """The sessions of a dialogue; contexts keep their order and mix them with nothing else."""
         return Sessions(self.documents)

@@ -176,6 +176,10 @@ class TableIndex:
         self._with_roles: dict[tuple[Any, ...], list[SourceTable]] = {}
         self._databases: OrderedDict[tuple[SourceTable, ...], Database] = OrderedDict()
 
+    def share_readings(self, other: TableIndex) -> None:
+        """Uses what another index read of the same documents, and it what this one will read."""
+        self._readings = other._readings
+
     def of_document(self, name: str) -> list[SourceTable]:
         """Returns the tables of a document that its title and their captions tell apart."""
         if name not in self._readings:
@@ -204,7 +208,7 @@ class TableIndex:
     def left_out(self) -> dict[str, int]:
         """Reason -> number of tables that were left out."""
         whole: Counter[str] = Counter(cluster(self.tables)[1])
-        for reading in self._readings.values():
+        for reading in (self._readings[name] for name in self._documents):
             whole.update(reading.left_out)
             whole["no title or caption of its own"] += sum(
                 not self._is_named(table) for table in reading.tables

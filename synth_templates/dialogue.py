@@ -107,6 +107,7 @@ def draw_dialogue(
     rng: random.Random, names: Names, num_sessions: int, prefix: str
 ) -> list[Document]:
     """Returns the sessions of a dialogue in order; their ids begin with the prefix."""
+    user = names.draw("person")
     sessions = [_Session() for _ in range(num_sessions)]
     busy = [session for session in sessions if rng.random() >= _SHORT_SHARE] or sessions
     _plan_slots(rng, names, busy)
@@ -119,7 +120,7 @@ def draw_dialogue(
         documents.append(
             Document(
                 id=f"{prefix}-s{number:05d}",
-                title=f"Session {number + 1}, {format_date(day)}",
+                title=f"Session {number + 1} of {user}, {format_date(day)}",
                 text=_write(session, rng),
                 triples=tuple(triple for _, triple in session.statements),
             )

@@ -74,19 +74,33 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class _Filling:
-    """What one context is filled from."""
+    """What one context is filled from.
+
+    Attributes:
+        corpus: Where documents come from.
+        lengths: Their lengths.
+        target: Tokens asked for.
+        options: How it is filled.
+        rng: What is drawn with.
+        candidates: Documents that may stand beside the evidence: sessions of a dialogue stand with
+            nothing but sessions.
+        holders: Documents that hold the answer's text.
+        is_dialogue: Whether the evidence is sessions.
+    """
 
     corpus: Corpus
-    counter: TokenCounter
+    lengths: Lengths
     target: int
     options: Distractors
     rng: random.Random
-    secret: str | None
+    candidates: Sequence[str]
+    holders: frozenset[str]
     is_dialogue: bool
 
     @property
-    def lengths(self) -> Lengths:
-        return self.corpus.lengths(self.counter)
+    def enough(self) -> float:
+        """By how many tokens a context may be short before nothing more is looked for."""
+        return self.target * (self.options.tolerance or 0)
 
     def is_full(self, total: int, num_documents: int) -> bool:
         """Whether a context is long enough."""
@@ -95,15 +109,6 @@ class _Filling:
         if tolerance is None or self.lengths.total < SMALL_CORPUS * self.target:
             return short <= LOOSE_TOLERANCE or num_documents < len(self.corpus.documents)
         return short <= tolerance
-
-    def may_hold(self, name: str) -> bool:
-        """Whether a document may be a distractor: of the same kind, without the answer's text.
-
-        Sessions of a dialogue stand with nothing but sessions.
-        """
-        if (name in self.corpus.sessions.place) != self.is_dialogue:
-            return False
-        return self.secret is None or name not in self.corpus.words.holders(self.secret)
 
 
 def extend(
@@ -118,7 +123,16 @@ def extend(
     evidence = draft.documents
     secret = None if options.may_hold_answer else draft.secret
     is_dialogue = evidence[0] in corpus.sessions.place
-    filling = _Filling(corpus, counter, target_tokens, options, rng, secret, is_dialogue)
+    filling = _Filling(
+        corpus,
+        corpus.lengths(counter),
+        target_tokens,
+        options,
+        rng,
+        corpus.session_names if is_dialogue else corpus.page_names,
+        corpus.words.holders(secret) if secret else frozenset(),
+        is_dialogue,
+    )
     used = sum(filling.lengths.sizes[name] for name in evidence)
     if used > target_tokens and filling.lengths.count(evidence) > target_tokens:
         return Rejected("evidence exceeds target length")
@@ -143,11 +157,12 @@ def _fill(filling: _Filling, draft: Draft, room: float) -> list[str]:
     taken = set(draft.documents)
     chosen: list[str] = []
     if filling.options.hard_share:
-        related = filling.corpus.related(draft.proof)
+        allowed = set(filling.candidates)
+        related = [name for name in filling.corpus.related(draft.proof) if name in allowed]
         hard_room = room * filling.options.hard_share
         chosen += _draw(filling, related, hard_room, taken)
         room -= sum(filling.lengths.sizes[name] for name in chosen)
-    drawn = _draw(filling, filling.corpus.names, room, taken)
+    drawn = _draw(filling, filling.candidates, room, taken)
     room -= sum(filling.lengths.sizes[name] for name in drawn)
     chosen += drawn
     if filling.options.tolerance is not None:
@@ -158,13 +173,19 @@ def _fill(filling: _Filling, draft: Draft, room: float) -> list[str]:
 def _draw(filling: _Filling, names: Sequence[str], room: float, taken: set[str]) -> list[str]:
     """Returns documents drawn without replacement while they fit; adds them to `taken`."""
     chosen: list[str] = []
+    sizes, holders, enough = filling.lengths.sizes, filling.holders, filling.enough
     misfits = 0
+    if room < enough:
+        return chosen
     for name in _shuffled(names, filling.rng):
-        if name in taken or not filling.may_hold(name):
+        if name in taken or name in holders:
             continue
-        if filling.lengths.sizes[name] <= room:
+        size = sizes[name]
+        if size <= room:
             chosen.append(name)
-            room -= filling.lengths.sizes[name]
+            room -= size
+            if room < enough:
+                break
         else:
             misfits += 1
             if misfits >= MAX_MISFITS:
@@ -178,9 +199,8 @@ def _come_closer(filling: _Filling, chosen: list[str], taken: set[str], room: fl
 
     The last separator is not part of a context, so a room of zero is one separator short.
     """
-    enough = filling.target * (filling.options.tolerance or 0)
     for _ in range(MAX_SWAPS):
-        if room <= enough:
+        if room <= filling.enough:
             return
         added = _best_fit(filling, room, taken)
         if added is not None:
@@ -204,8 +224,10 @@ def _best_fit(filling: _Filling, room: float, taken: set[str]) -> str | None:
     """Returns the largest free document that fits, None where none of the nearest is free."""
     sizes, names = filling.lengths.ascending
     end = bisect_right(sizes, room)
+    sessions = filling.corpus.sessions.place
     for name in reversed(names[max(0, end - MAX_MISFITS) : end]):
-        if name not in taken and filling.may_hold(name):
+        is_alike = (name in sessions) == filling.is_dialogue
+        if is_alike and name not in taken and name not in filling.holders:
             return name
     return None
 

@@ -173,9 +173,9 @@ _PER_HUNDRED: dict[NameKind, int] = {
     "song": 3,
     "building": 5,
     "ship": 4,
-    "event": 14,
+    "event": 18,
 }
-"""Entities of each kind among a hundred and seven; at least two of each."""
+"""Entities of each kind among a hundred and eleven; at least two of each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ from longspan.synth_templates.shapes.registry import DIALOGUE_SHAPES, Kind
 _MARGIN = 1.25
 """Pages, and sessions, hold at least this many times the target length: contexts differ."""
 _SMALLEST_WORLD, _SHORTEST_DIALOGUE = 70, 40
-_CHARS_PER_ENTITY, _CHARS_PER_SESSION = 1200, 760
-"""Characters of documents for each entity (articles included) and session, about."""
+_CHARS_PER_ENTITY, _CHARS_PER_SESSION = 1050, 710
+"""Characters of documents for each entity (articles included) and session, rather too few."""
 
 
 class FictionCorpora:

@@ -73,9 +73,6 @@ def filter_documents(
         filters: What they must be.
         left_out: Counts of what does not pass by reason, updated.
         notes: One line for each document that does not pass, extended.
-
-    Raises:
-        SynthesisError: near-duplicates are searched and the `synth` extra is missing.
     """
     seen = None if filters.near_duplicates is None else NearDuplicates(filters.near_duplicates)
     for document in documents:

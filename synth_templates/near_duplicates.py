@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from longspan.harness.errors import SynthesisError
-
 if TYPE_CHECKING:
     from datasketch import MinHash
 
@@ -43,17 +41,9 @@ class NearDuplicates:
             threshold: Similarity in (0, 1] from which texts are near-duplicates.
             words: Words in a shingle.
             seed: Seed of the permutations.
-
-        Raises:
-            SynthesisError: the `synth` extra is missing.
         """
-        try:
-            from datasketch import MinHash, MinHashLSH  # optional: the `synth` extra
-        except ImportError as error:
-            raise SynthesisError(
-                "near-duplicates are found with datasketch: pip install longspan[synth], or leave "
-                "them in (in a plan: source: {filters: {near_duplicates: null}})"
-            ) from error
+        from datasketch import MinHash, MinHashLSH  # slow: it imports scipy
+
         self.threshold, self.words = threshold, words
         self._empty = MinHash(NUM_PERMUTATIONS, seed=seed, hashfunc=int, scheme="affine32")
         self._index = MinHashLSH(num_perm=NUM_PERMUTATIONS, params=bands(threshold))

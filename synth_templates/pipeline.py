@@ -173,7 +173,7 @@ def _build(inputs: _Inputs, steps: ModelSteps, out: Path, *, quiet: bool) -> Tas
     if not result.rows:
         raise SynthesisError(
             f"no sample could be built; most frequent reason: {result.main_reason()}; "
-            "lower the target length or give more documents"
+            "choose another target length (--tokens) or give more documents"
         )
     manifest = _manifest(plan, counter, result, source.report(), fingerprint)
     manifest["relations"] = [form.model_dump(mode="json") for form in kinds.relations]

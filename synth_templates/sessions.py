@@ -1,7 +1,8 @@
 """Sessions of a dialogue as documents: what was said, mentioned and asked for, and when.
 
 A session is a document whose text is turns ("User: ...", "Assistant: ...") and whose title is its
-number and date ("Session 3, 12 March 2031"). The sessions of a corpus stand in the order of time.
+number, user and date ("Session 3 of Ada Velm, 12 March 2031"). The sessions of a corpus are those
+of one user and stand in the order of time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from longspan.synth_templates.graph import find_mentions, split_sentences
 
 USER, ASSISTANT = "User", "Assistant"
 _TURN = re.compile(rf"^({USER}|{ASSISTANT}): ", re.MULTILINE)
-_TITLE = re.compile(r"^Session \d+, (\d{1,2} [A-Z][a-z]+ \d{4})$")
+_TITLE = re.compile(r"^Session \d+ of (?P<user>[^,\n]+), (?P<date>\d{1,2} [A-Z][a-z]+ \d{4})$")
 
 Key = tuple[str, str]
 """Subject and relation: what a mention is about."""
@@ -63,6 +64,12 @@ class Sessions:
     def __init__(self, documents: Iterable[Document]) -> None:
         self.documents = tuple(document for document in documents if is_session(document))
         self.place = {document.id: i for i, document in enumerate(self.documents)}
+
+    @cached_property
+    def user(self) -> str:
+        """The name of the user, "" where there are no sessions."""
+        match = _TITLE.match(self.documents[0].title) if self.documents else None
+        return match["user"] if match else ""
 
     @cached_property
     def histories(self) -> dict[Key, tuple[Mention, ...]]:
@@ -115,7 +122,7 @@ def is_session(document: Document) -> bool:
 def date_of(document: Document) -> str:
     """Returns the date in a session's title, as it stands there; "" where there is none."""
     match = _TITLE.match(document.title)
-    return match[1] if match else ""
+    return match["date"] if match else ""
 
 
 def turns_of(document: Document) -> Iterator[Turn]:

@@ -42,7 +42,7 @@ YEAR_NAME, VALUE_NAME = "table_year", "table_value"
 """Columns that a wide table is turned into."""
 LABELS_NAME = "table_labels"
 """A first column without a header."""
-_DELIMITERS = {"csv": ",;|\t", "tsv": "\t"}
+_DELIMITERS = {"csv": ",;|\t ", "tsv": "\t"}
 _MARKDOWN_RULE = re.compile(r"^[ >]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)+\|?[ \t]*$", re.M)
 _TOTALS = re.compile(r"(?:grand |sub-?)?(?:total|sum|average|mean|median|overall|all)\b", re.I)
 _MARKS = re.compile(

@@ -188,6 +188,7 @@ def _load(tables: Sequence[SqlTable], limits: SqlLimits, step: int) -> sqlite3.C
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limits.cell_bytes)
     connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, limits.query_characters)
     try:
+        connection.execute("BEGIN")
         for table in tables:
             columns = ", ".join(f"{quote_name(name)} {kind}" for name, kind in table.columns)
             connection.execute(f"CREATE TABLE {quote_name(table.name)} ({columns})")
@@ -195,6 +196,7 @@ def _load(tables: Sequence[SqlTable], limits: SqlLimits, step: int) -> sqlite3.C
             connection.executemany(
                 f"INSERT INTO {quote_name(table.name)} VALUES ({places})", table.rows[::step]
             )
+        connection.execute("COMMIT")
     except (sqlite3.Error, OverflowError, UnicodeError) as error:
         connection.close()
         raise SynthesisError(

@@ -61,7 +61,7 @@ def stream_documents(path: Path, options: ReadingOptions | None = None) -> Itera
     package = printable(path.resolve().name) if is_package else ""
     with PageReader(options.timeout_seconds, options.max_pages) as pages:
         for file in files:
-            read = READERS.get(format_suffix(file.path.name))
+            read = READERS.get(format_suffix(file.name))
             if read is None:
                 yield Problem(file.place, "not a kind of file that is read")
                 continue

@@ -90,7 +90,7 @@ class Source:
     @property
     def title(self) -> str:
         """The file's name as words."""
-        return " ".join(printable(self.file.path.name).split(".")[0].replace("_", " ").split())
+        return " ".join(printable(self.file.name).split(".")[0].replace("_", " ").split())
 
     def bytes(self) -> bytes:
         """Returns the content."""
@@ -170,7 +170,7 @@ def _python(source: Source) -> Iterator[Item]:
     except (SyntaxError, UnicodeDecodeError):
         encoding = "utf-8"
     declared = None if encoding.startswith("utf-8") else encoding
-    parts = [*source.file.parts[:-1], _PYTHON_SUFFIX.sub("", source.file.path.name)]
+    parts = [*source.file.parts[:-1], _PYTHON_SUFFIX.sub("", source.file.name)]
     parts = [printable(part) for part in parts]
     parts = [source.package, *parts] if source.package else parts
     is_package = len(parts) > 1 and parts[-1] == "__init__"

@@ -37,7 +37,7 @@ class InputFile:
     """A file below an input folder.
 
     Attributes:
-        path: Where it is.
+        path: Where it is, links followed.
         parts: Its path relative to the folder, in parts; the name alone for a lone file.
         place: The relative path for messages: printable, one line.
     """
@@ -45,6 +45,11 @@ class InputFile:
     path: Path
     parts: tuple[str, ...]
     place: str
+
+    @property
+    def name(self) -> str:
+        """Its name in the folder."""
+        return self.parts[-1]
 
 
 class UnreadableError(Exception):
@@ -89,7 +94,10 @@ def find_files(root: Path) -> tuple[list[InputFile], list[Problem]]:
             if reason:
                 problems.append(Problem(place, reason))
             else:
-                files.append(InputFile(Path(entry.path), below, place))
+                path = Path(entry.path)
+                files.append(
+                    InputFile(path.resolve() if entry.is_symlink() else path, below, place)
+                )
     files.sort(key=lambda file: file.parts)
     problems.sort(key=lambda problem: problem.place)
     return files, problems
@@ -108,12 +116,13 @@ def opened(file: InputFile) -> Iterator[IO[bytes]]:
         UnreadableError: it is no regular file, cannot be opened, or its compression is damaged.
     """
     try:
-        # Without blocking: what was a regular file when it was listed may be a pipe by now.
-        handle = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        # What was a regular file when it was listed may be a pipe or a link by now.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+        handle = os.open(file.path, flags)
         with os.fdopen(handle, "rb") as raw:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise UnreadableError("not a regular file")
-            if not file.path.name.lower().endswith(".gz"):
+            if not file.name.lower().endswith(".gz"):
                 yield raw
                 return
             with gzip.GzipFile(fileobj=raw) as decompressed:

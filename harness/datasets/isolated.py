@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -101,6 +100,8 @@ class PageReader:
 
 def _serve() -> None:
     """Answers requests until there are no more."""
+    import resource  # of Unix only; the process that asks does without
+
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     source = sys.stdin.buffer
     # Libraries may print; the pipe is for answers only.

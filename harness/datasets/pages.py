@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import io
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from longspan.harness.datasets.input_files import UnreadableError
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
+    from pypdf import PageObject
 
 _SPACE = re.compile(r"\s+")
 _RULE_CELL = re.compile(r"^[\s|:-]*$")
 _MIN_TABLE_ROWS = 2
+_GAP = re.compile(r" {2,}")
+_NUMBER_CELL = re.compile(r"[($€£¥+-]*\d[\d.,]*[%)]*")
+_NUMBER_ENDS = frozenset("0123456789%)")
+_MIN_NUMBER_ROWS = 4
+"""Rows under each other that end with a number, from which a PDF page holds a table."""
 MAX_TEXT_CHARS = 20_000_000
 """Of one page or PDF; more is no document."""
 
@@ -67,7 +74,7 @@ def pdf_text(data: bytes, max_pages: int) -> tuple[str, str]:
             raise UnreadableError(f"a PDF of {num_pages} pages: more than {max_pages}")
         pages: list[str] = []
         for page in reader.pages:
-            pages.append(page.extract_text().strip())
+            pages.append(_page_text(page))
             if sum(map(len, pages)) > MAX_TEXT_CHARS:
                 raise UnreadableError(f"a PDF of more than {MAX_TEXT_CHARS} characters")
         title = reader.metadata.title if reader.metadata else None
@@ -79,6 +86,26 @@ def pdf_text(data: bytes, max_pages: int) -> tuple[str, str]:
     if not text:
         raise UnreadableError("a PDF without text: scanned pages are not read")
     return str(title or ""), text
+
+
+def _page_text(page: PageObject) -> str:
+    """Returns the text of a page, with the gaps between columns where it holds a table of numbers.
+
+    Prose in two columns would be torn apart by its layout; rows of numbers mean nothing without it.
+    """
+    plain: str = page.extract_text().strip()
+    if sum(line[-1:] in _NUMBER_ENDS for line in plain.splitlines()) < _MIN_NUMBER_ROWS:
+        return plain
+    laid_out = page.extract_text(extraction_mode="layout")
+    lines = [line.strip() for line in laid_out.splitlines()]
+    run = widest = 0
+    for before, line in pairwise(["", *lines]):
+        cells = _GAP.split(line)
+        same = len(cells) == len(_GAP.split(before)) > 1
+        is_row = len(cells) > 1 and bool(_NUMBER_CELL.fullmatch(cells[-1]))
+        run = (run + 1 if same else 1) if is_row else 0
+        widest = max(widest, run)
+    return "\n".join(lines).strip() if widest >= _MIN_NUMBER_ROWS else plain
 
 
 def _title(tree: HtmlElement) -> str:

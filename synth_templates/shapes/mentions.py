@@ -25,7 +25,7 @@ _NUM_TRIES = 20
 class MentionsKind(KindBase):
     """A question about the order of first mentions.
 
-    Its wording may use `candidates` ("A, B or C"), `first` and `second`.
+    Its wording may use `user`, `candidates` ("A, B or C"), `first` and `second`.
     """
 
     shape: Literal["mentions"]
@@ -61,7 +61,12 @@ def draw(kind: MentionsKind, corpus: Corpus, rng: random.Random) -> Draft | Reje
         _answer(proof, corpus),
         proof,
         tuple(quote(corpus, m.document, m.start, m.end) for m in chosen),
-        {"candidates": listed(names), "first": names[0], "second": names[1]},
+        {
+            "user": corpus.sessions.user,
+            "candidates": listed(names),
+            "first": names[0],
+            "second": names[1],
+        },
         names_answer=True,
     )
 
@@ -86,7 +91,7 @@ def check_mentions(steps: Sequence[ProofStep], row: SampleRow, corpus: Corpus) -
     evidence = row.passport.evidence if row.passport else ()
     if len(steps) != len(evidence):
         return [f"{len(steps)} mentions but {len(evidence)} evidence spans"]
-    problems = check_order(row, corpus)
+    problems = check_sessions(row, corpus)
     for step, span in zip(steps, evidence, strict=True):
         document = corpus.by_id.get(step.document)
         triple = Triple(subject=step.subject, relation=step.relation, object=step.object)
@@ -99,10 +104,14 @@ def check_mentions(steps: Sequence[ProofStep], row: SampleRow, corpus: Corpus) -
     return problems
 
 
-def check_order(row: SampleRow, corpus: Corpus) -> list[str]:
-    """Returns a problem unless the context is sessions in the order of time."""
-    in_order = corpus.sessions.in_order(row.documents)
-    return [] if in_order else ["the context's sessions are not in the order of time"]
+def check_sessions(row: SampleRow, corpus: Corpus) -> list[str]:
+    """Returns what is wrong with a context of sessions: their order, or whose they are."""
+    problems = []
+    if not corpus.sessions.in_order(row.documents):
+        problems.append("the context's sessions are not in the order of time")
+    if not find_mentions(corpus.sessions.user, row.question):
+        problems.append(f"question does not name the user {corpus.sessions.user!r}")
+    return problems
 
 
 def draw_first_mention(

@@ -32,7 +32,7 @@ _CHANGING: tuple[Recall, ...] = ("latest", "first", "previous", "before", "after
 class RecallKind(KindBase):
     """A question about the history of one thing.
 
-    Its wording may use `what` ("my sister's dentist"), `word` ("Who"), for lists `noun`
+    Its wording may use `user`, `what` ("my sister's dentist"), `word` ("Who"), for lists `noun`
     ("restaurant") and `did` ("tried"), and what the operation needs: `ordinal` ("second"), `value`,
     `marker` (something else that was mentioned).
     """
@@ -57,13 +57,6 @@ def draw(kind: RecallKind, corpus: Corpus, rng: random.Random) -> Draft | Reject
     if answer is None:
         return Rejected("history does not determine an answer")
     marker = () if proof.marker is None else (_support(proof.marker, corpus),)
-    own = [mention.stated.object for mention in mentions]
-    others = [
-        mention.stated.object
-        for (_, relation), found in corpus.sessions.histories.items()
-        if relation == key[1]
-        for mention in found
-    ]
     return Draft(
         kind,
         answer,
@@ -72,8 +65,8 @@ def draw(kind: RecallKind, corpus: Corpus, rng: random.Random) -> Draft | Reject
             quote(corpus, mention.document, mention.start, mention.end)
             for mention in (*mentions, *marker)
         ),
-        _variables(key, proof),
-        option_pool=tuple(dict.fromkeys([*own, *others])),
+        {"user": corpus.sessions.user, **_variables(key, proof)},
+        option_pool=_values_like(key, corpus) if kind.num_options else (),
         names_answer=kind.operation in ("num_changes", "num_values"),
     )
 
@@ -183,6 +176,18 @@ def _value_at(proof: RecallProof, corpus: Corpus) -> str | None:
     known = [(place.get(step.document, -1), step.object) for step in proof.steps]
     before = [value for when, value in known if when < time]
     return before[-1] if before and all(when != time for when, _ in known) else None
+
+
+def _values_like(key: Key, corpus: Corpus) -> tuple[str, ...]:
+    """Returns the values of the thing itself, then those of things with the same kind of names."""
+    slots = dialogue_prose().slots
+    wanted = slots[key[1]].names if key[1] in slots else None
+    histories = corpus.sessions.histories
+    values = [mention.stated.object for mention in histories[key]]
+    for (_, relation), mentions in histories.items():
+        if relation == key[1] or (wanted and relation in slots and slots[relation].names == wanted):
+            values += [mention.stated.object for mention in mentions]
+    return tuple(dict.fromkeys(values))
 
 
 def _support(step: ProofStep, corpus: Corpus) -> Mention:

@@ -12,7 +12,7 @@ from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.graph import find_mentions
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.shapes.draft import Draft, Rejected, quote
-from longspan.synth_templates.shapes.mentions import check_order
+from longspan.synth_templates.shapes.mentions import check_sessions
 from longspan.synth_templates.shapes.recall import ORDINALS
 
 MIN_REPLY_CHARS = 240
@@ -22,7 +22,7 @@ _PREFIX_CHARS = 10
 class RepeatKind(KindBase):
     """A request to repeat one of several replies.
 
-    Its wording may use `request`, `ordinal` ("second") and `prefix`.
+    Its wording may use `user`, `request`, `ordinal` ("second") and `prefix`.
     """
 
     shape: Literal["repeat"]
@@ -56,7 +56,12 @@ def draw(kind: RepeatKind, corpus: Corpus, rng: random.Random) -> Draft | Reject
             prefix=prefix,
         ),
         evidence,
-        {"request": request, "ordinal": ORDINALS[position - 1], "prefix": prefix},
+        {
+            "user": corpus.sessions.user,
+            "request": request,
+            "ordinal": ORDINALS[position - 1],
+            "prefix": prefix,
+        },
     )
 
 
@@ -64,7 +69,7 @@ def check(proof: RepeatProof, row: SampleRow, corpus: Corpus) -> tuple[list[str]
     """Returns what is wrong with a proof, and the answer that it gives."""
     evidence = row.passport.evidence if row.passport else ()
     found = corpus.sessions.requests.get(proof.request, ())
-    problems = check_order(row, corpus)
+    problems = check_sessions(row, corpus)
     if [(r.document, r.start, r.end) for r in found] != [
         (span.document, span.start, span.end) for span in evidence
     ]:

@@ -6,11 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.harness.stratify import draw_evenly, rate_bin
+from longspan.harness.stratify import draw_evenly, histogram, mean_rate, rate_bin
 
 
 def test_bins_are_half_open_and_one_is_in_the_last() -> None:
     assert [rate_bin(rate, 4) for rate in (0.0, 0.24, 0.25, 0.5, 0.75, 1.0)] == [0, 0, 1, 2, 3, 3]
+
+
+def test_a_rate_is_the_mean_of_clipped_rewards_and_none_without_rewards() -> None:
+    assert mean_rate([1.5, 0.5, -1.0, 0.5]) == 0.5
+    assert mean_rate([]) is None
+
+
+def test_a_histogram_counts_the_rates_of_each_bin() -> None:
+    assert histogram([0.0, 0.1, 0.5, 1.0], 2) == [2, 2]
 
 
 def test_every_bin_gives_the_same_and_a_short_one_all_it_has() -> None:

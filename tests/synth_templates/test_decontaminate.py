@@ -5,6 +5,7 @@ import pytest
 
 from longspan.harness.errors import SynthesisError
 from longspan.harness.taskset import TaskSet, answers_of
+from longspan.synth_templates import generate
 from longspan.synth_templates.contamination_report import JSON_FILE, PAGE_FILE
 from longspan.synth_templates.decontaminate import decontaminate_command
 from longspan.synth_templates.pipeline import synth_command, synthesize
@@ -98,6 +99,37 @@ def test_another_benchmark_under_the_same_name_is_another_plan(built, tmp_path: 
     plant(bench, built, lambda row: "Another question?")
     with pytest.raises(SynthesisError, match="another plan"):
         synthesize(parse_plan(content, "test"), tmp_path / "set", quiet=True)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(built, tmp_path: Path, monkeypatch):
+    plant(tmp_path / "bench.jsonl", built, *CHANGES)
+    content = {
+        "kinds": {"world_hop1": 1, "world_choice2": 1},
+        "splits": {"train": {200: 100}},
+        "distinct": "near",
+        "decontaminate": [str(tmp_path / "bench.jsonl")],
+    }
+    plan = parse_plan(content, "test")
+    whole = synthesize(plan, tmp_path / "whole", quiet=True)
+    written, write = [], generate.write_whole
+
+    def write_and_die(path: Path, text: str) -> None:
+        write(path, text)
+        written.append(path)
+        if len(written) == 4:  # the plan and three parts, those with the matches among them
+            raise Killed
+
+    monkeypatch.setattr(generate, "write_whole", write_and_die)
+    with pytest.raises(Killed):
+        synthesize(plan, tmp_path / "killed", quiet=True)
+    resumed = synthesize(plan, tmp_path / "killed", quiet=True)
+    assert resumed.hash == whole.hash and len(whole.rows()) == 100
+    assert resumed.manifest == whole.manifest
+    assert whole.manifest["contamination"]["matches_dropped"] > 0
 
 
 @needs_shared

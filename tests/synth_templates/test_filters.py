@@ -53,7 +53,6 @@ def test_shares_by_hand():
 
 
 def test_what_is_left_out_is_counted_and_named():
-    pytest.importorskip("datasketch", reason="the synth extra is not installed")
     left_out, notes = Counter(), []
     long = " ".join(f"word{n}" for n in range(200))
     given = [document(long, "a"), document("no", "b"), document(long + " more", "c")]

@@ -1,10 +1,8 @@
 import random
-import sys
 
 import numpy as np
 import pytest
 
-from longspan.harness.errors import SynthesisError
 from longspan.synth_templates.near_duplicates import (
     NUM_PERMUTATIONS,
     NearDuplicates,
@@ -12,8 +10,6 @@ from longspan.synth_templates.near_duplicates import (
     jaccard,
     shingle_hashes,
 )
-
-pytest.importorskip("datasketch", reason="the synth extra is not installed")
 
 
 def text(rng: random.Random, words: int = 200) -> list[str]:
@@ -80,9 +76,3 @@ def test_hashes_are_the_same_in_every_process():
 
 
 EXPECTED = [2835627255]
-
-
-def test_a_missing_extra_is_one_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "datasketch", None)
-    with pytest.raises(SynthesisError, match=r"pip install longspan\[synth\]"):
-        NearDuplicates(0.9)

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -310,3 +311,45 @@ def test_real_passages_with_dirty_triples_give_verified_questions(tmp_path: Path
     assert check_taskset(taskset) == {}
     source = taskset.manifest["source"]
     assert source["triples"]["unsupported"] > 0 and source["problems"] > 0
+
+
+def test_a_hostile_folder_gives_its_good_documents_and_a_report(tmp_path: Path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    names = ["Arin", "Belo", "Ceda", "Dorin", "Elva", "Farn", "Gota", "Hesk"]
+    rows = [
+        {
+            "title": f"{name} Harbour",
+            "text": f"{name} Harbour was designed by {name} Winterfold in the time of old kings.",
+            "triples": [[f"{name} Harbour", "designed by", f"{name} Winterfold"]],
+        }
+        for name in names
+    ]
+    rows += [{"title": "Short", "text": "Short."}, {"title": "1", "text": "0123456789 " * 9}]
+    (docs / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    secret = tmp_path / "secret.txt"
+    secret.write_text("A secret that stands outside of the folder and must not be read.")
+    (docs / "b.txt").symlink_to(secret)
+    (docs / "c.txt").symlink_to("c.txt")
+    os.mkfifo(docs / "d.txt")
+    (docs / "e.zip").write_bytes(b"PK\x03\x04")
+    (docs / "f.txt").write_bytes(b"\x00" * 100)
+    with (docs / "g.txt").open("wb") as file:
+        file.truncate(100 << 20)
+    (docs / "h\nh.txt").write_bytes(b"")
+    before = {path.name for path in tmp_path.iterdir()}
+    plan = {
+        "source": {"type": "documents", "path": docs, "shares": {"train": 1}},
+        "splits": {"train": {60: 4}},
+        "kinds": {"triples_hop1": 1},
+    }
+    taskset = synthesize(plan_of(**plan), tmp_path / "set", quiet=True)
+    assert {path.name for path in tmp_path.iterdir()} == before | {"set"}
+    source = taskset.manifest["source"]
+    assert (source["documents_read"], source["documents"]) == (10, 8)
+    assert source["left_out_by_filters"] == {"too short": 1, "few letters": 1}
+    places = [line.partition(":")[0] for line in source["first_problems"]]
+    assert places == ["b.txt", "c.txt", "d.txt", "e.zip", "f.txt", "g.txt", "h\\x0ah.txt"]
+    assert "secret" not in (taskset.folder / "card.md").read_text()
+    assert "few letters" in (taskset.folder / "card.md").read_text()
+    assert check_taskset(taskset) == {}

@@ -10,7 +10,7 @@ from longspan.synth_templates.sessions import (
 
 def session(number: int, text: str, *facts: tuple[str, str, str]) -> Document:
     triples = tuple(Triple(subject=s, relation=r, object=o) for s, r, o in facts)
-    title = f"Session {number}, {number} May 2031"
+    title = f"Session {number} of Ada Velm, {number} May 2031"
     return Document(id=f"s{number}", title=title, text=text, triples=triples)
 
 
@@ -29,9 +29,10 @@ def test_turns_hold_what_was_said_over_several_lines():
 
 
 def test_a_session_has_turns_and_a_date():
+    assert Sessions([session(1, POEM)]).user == "Ada Velm" and Sessions([]).user == ""
     assert is_session(session(1, POEM)) and date_of(session(3, POEM)) == "3 May 2031"
     assert not is_session(Document(id="d", title="Notes", text=POEM))
-    assert not is_session(Document(id="d", title="Session 1, 3 May 2031", text="A page."))
+    assert not is_session(Document(id="d", title="Session 1 of Ada, 3 May 2031", text="A page."))
 
 
 def test_only_what_the_user_says_is_a_statement():

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from longspan.harness.errors import DataError, RecipeError
 from longspan.harness.files import read_mapping
 from longspan.harness.rollout import Rollout
 from longspan.harness.scoring.validity import is_scored
-from longspan.harness.stratify import draw_evenly, rate_bin
+from longspan.harness.stratify import draw_evenly, histogram, mean_rate
 from longspan.trainers.local.policy import sampling_engine
 from longspan.trainers.local.stage import (
     StageRun,
@@ -88,8 +88,8 @@ def _rates(rollouts: list[Rollout]) -> dict[str, float | None]:
     for one in rollouts:
         own = rewards[sample_key(one.task, one.sample_id)]
         if one.reward is not None and is_scored(one.validity):
-            own.append(min(1.0, max(0.0, float(one.reward))))
-    return {key: sum(own) / len(own) if own else None for key, own in rewards.items()}
+            own.append(float(one.reward))
+    return {key: mean_rate(own) for key, own in rewards.items()}
 
 
 def _selection(
@@ -102,8 +102,8 @@ def _selection(
     if not kept:
         raise RecipeError(
             f"filter {stage.name} keeps none of {len(difficulties)} samples: mean rewards "
-            f"{_histogram(scored, 10)} by tenths, bounds [{stage.lowest}, {stage.highest}]; widen "
-            "them"
+            f"{histogram(scored.values(), 10)} by tenths, bounds [{stage.lowest}, "
+            f"{stage.highest}]; widen them"
         )
     return {
         "kept": kept,
@@ -111,19 +111,14 @@ def _selection(
         "num_without_score": len(difficulties) - len(scored),
         "num_too_hard": sum(rate < stage.lowest for rate in scored.values()),
         "num_too_easy": sum(rate > stage.highest for rate in scored.values()),
-        "histogram": _histogram(scored, 10),
-        "histogram_kept": _histogram({key: scored[key] for key in kept}, 10),
+        "histogram": histogram(scored.values(), 10),
+        "histogram_kept": histogram((scored[key] for key in kept), 10),
     }
 
 
 def _mean(rates: Mapping[str, float | None]) -> float:
     scored = [rate for rate in rates.values() if rate is not None]
     return sum(scored) / len(scored) if scored else math.nan
-
-
-def _histogram(rates: Mapping[str, float], num_bins: int) -> list[int]:
-    counts = Counter(rate_bin(rate, num_bins) for rate in rates.values())
-    return [counts[number] for number in range(num_bins)]
 
 
 def _resume(path: Path, versions: Mapping[str, str]) -> dict[str, float | None]:

@@ -1,5 +1,6 @@
 """Reading folders: nothing is left out in silence, and no file stops the others."""
 
+import errno
 import gzip
 import json
 import os
@@ -252,14 +253,26 @@ def test_folders_that_are_very_deep_do_not_stop_reading(tmp_path):
     assert len(found) == 1 and "not listed" in next(iter(found.values()))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_unreadable_files_and_folders_cost_one_line(tmp_path):
+def test_unreadable_files_and_folders_cost_one_line(tmp_path, monkeypatch):
+    """Refused as the system would, since tests may run as root, who may read everything."""
     (tmp_path / "a.txt").write_text("Text.")
-    (tmp_path / "a.txt").chmod(0)
-    (tmp_path / "b").mkdir(mode=0)
-    found = reasons(tmp_path)
-    (tmp_path / "b").chmod(0o700)
-    assert set(found) == {"a.txt", "b"}
+    (tmp_path / "b").mkdir()
+    real_open, real_scandir = os.open, os.scandir
+
+    def refuse(real):
+        def call(path, *arguments):
+            if Path(path).name in ("a.txt", "b"):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(path, *arguments)
+
+        return call
+
+    monkeypatch.setattr(os, "open", refuse(real_open))
+    monkeypatch.setattr(os, "scandir", refuse(real_scandir))
+    assert reasons(tmp_path) == {
+        "a.txt": "cannot be read: Permission denied",
+        "b": "not listed: Permission denied",
+    }
 
 
 def test_a_file_that_vanishes_after_it_was_listed_costs_one_line(tmp_path, monkeypatch):
@@ -270,6 +283,25 @@ def test_a_file_that_vanishes_after_it_was_listed_costs_one_line(tmp_path, monke
     (tmp_path / "b.txt").unlink()
     (second,) = list(items)
     assert first[1].text == "Text a." and "cannot be read" in second.reason
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("what", ["a pipe", "a link"])
+def test_a_file_that_becomes_something_else_after_it_was_listed_is_not_opened(tmp_path, what):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (tmp_path / "secret.txt").write_text("Secret.")
+    (folder / "a.txt").write_text("Text a.")
+    (folder / "b.txt").write_text("Text b.")
+    items = stream_documents(folder)
+    next(items)
+    (folder / "b.txt").unlink()
+    if what == "a pipe":
+        os.mkfifo(folder / "b.txt")
+    else:
+        (folder / "b.txt").symlink_to(tmp_path / "secret.txt")
+    (second,) = list(items)
+    assert second.place == "b.txt" and "\n" not in second.reason
 
 
 def test_the_fingerprint_changes_with_names_and_contents_only(tmp_path):

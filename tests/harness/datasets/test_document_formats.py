@@ -30,6 +30,7 @@ def test_the_title_of_python_is_its_module_and_the_text_is_verbatim(tmp_path):
     assert set(found) == {"pack", "pack.sub.mod"}
     assert found["pack.sub.mod"].text == source
     assert found["pack.sub.mod"].format == "python"
+    assert found["pack"].format == "python_package"
     assert {d.title for d in read_documents(tmp_path / "pack").documents} == set(found)
 
 

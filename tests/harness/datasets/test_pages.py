@@ -1,6 +1,10 @@
 """HTML and PDF: the text and every table survive, and what cannot be read says why."""
 
+import io
+import re
+
 import pytest
+from matplotlib.figure import Figure
 
 pytest.importorskip("trafilatura", reason="the synth extra is not installed")
 
@@ -81,3 +85,15 @@ def test_pages_of_a_pdf_are_separated_by_a_blank_line():
 def test_a_pdf_that_cannot_be_read_says_why(data, reason):
     with pytest.raises(UnreadableError, match=reason):
         pdf_text(data(), 2)
+
+
+def test_a_table_of_a_pdf_keeps_the_gaps_between_its_columns():
+    cells = [["Kukton", "1,200"], ["Tastal by Sea", "70"], ["Orm", "-30"], ["Pelma", "(9)"]]
+    figure = Figure(figsize=(6, 4))
+    axes = figure.add_subplot()
+    axes.axis("off")
+    axes.table(cellText=cells, colLabels=["town", "sales"], loc="center")
+    page = io.BytesIO()
+    figure.savefig(page, format="pdf")
+    lines = pdf_text(page.getvalue(), 9)[1].splitlines()
+    assert [re.split(" {2,}", line) for line in lines] == [["town", "sales"], *cells]
