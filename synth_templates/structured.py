@@ -36,6 +36,7 @@ MAX_SHOWN_CHARS = 4000
 _NONCE_BYTES = 6
 _START = re.compile(r"[{\[]")
 _CUT_OFF = ("max_tokens", "model_length")
+_CUT = "cut off: the reply was too long; make it shorter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +112,13 @@ def read_value(completion: str, schema: type[T], *, is_cut: bool = False) -> T |
     if isinstance(found, list) and len(schema.model_fields) == 1:
         found = {next(iter(schema.model_fields)): found}
     if not isinstance(found, dict):
-        return "cut off: the reply was too long" if is_cut else "no JSON: the reply holds no object"
+        return _CUT if is_cut else "no JSON: the reply holds no object"
     try:
         # As JSON text: pydantic's strict mode then takes a JSON list for a tuple.
         return schema.model_validate_json(json.dumps(found), strict=True)
     except ValidationError as error:
-        return f"schema: {describe_validation(error)}"
+        # What is left whole of a reply that was cut is a part of what was meant.
+        return _CUT if is_cut else f"schema: {describe_validation(error)}"
     except RecursionError:
         return "schema: the reply is nested too deeply"
 

@@ -59,6 +59,12 @@ def test_the_first_object_is_found_in_prose(completion: str):
     assert read_value(completion, Point) == Point(x=1, y=2)
 
 
+def test_what_is_whole_within_a_reply_that_was_cut_is_not_what_was_meant():
+    cut = '{"points": [{"x": 1, "y": 2}, {"x":'
+    assert problem_kind(str(read_value(cut, Points, is_cut=True))) == "cut off"
+    assert problem_kind(str(read_value(cut, Points))) == "schema"
+
+
 def test_a_bare_list_stands_for_the_only_field():
     assert read_value('[{"x": 1, "y": 2}]', Points) == Points(points=(Point(x=1, y=2),))
 
