@@ -12,6 +12,7 @@ does not know how samples are made (see `longspan.synth_templates`).
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from longspan.harness.datasets.documents import DOCUMENTS_FILE, Document, load_documents
+from longspan.harness.datasets.documents import (
+    DOCUMENTS_FILE,
+    Document,
+    load_documents,
+    stored_documents,
+)
 from longspan.harness.errors import DataError
 from longspan.harness.files import file_hash
 from longspan.harness.passport import Passport, RepeatProof
@@ -135,6 +141,23 @@ class TaskSet:
     def documents(self) -> Mapping[str, Document]:
         """Documents by id."""
         return load_documents(self.folder)
+
+    def groups(self) -> Iterator[tuple[str, list[Document]]]:
+        """Yields each group with its documents, one group in memory at a time.
+
+        Raises:
+            DataError: the documents are damaged, or those of a group do not stand together.
+        """
+        seen: set[str] = set()
+        stored = itertools.groupby(stored_documents(self.folder), key=lambda pair: pair[0])
+        for group, pairs in stored:
+            if group in seen:
+                raise DataError(
+                    f"documents of group {group!r} do not stand together in {self.folder}; build "
+                    "the task set again"
+                )
+            seen.add(group)
+            yield group, [document for _, document in pairs]
 
     def document_groups(self) -> dict[str, list[str]]:
         """Returns the document ids of each group, in stored order."""

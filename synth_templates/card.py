@@ -49,7 +49,8 @@ def _introduction(manifest: Mapping[str, Any]) -> list[str]:
     exactness = "exact" if counter["exact"] else "estimated"
     calls = manifest["cost"]["model_calls"]
     names = ", ".join(map(escape, manifest.get("models", ())))
-    model = f"Models ({names}) were called {calls} times." if calls else "No model took part."
+    models = f"Models ({names})" if names else "Models"
+    model = f"{models} were called {calls} times." if calls else "No model took part."
     return [
         f"# Task set {escape(manifest['name'])}",
         "",

@@ -10,7 +10,7 @@ object).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Annotated
@@ -63,22 +63,33 @@ def check_command(
         raise DataError(f"changed since it was built: {taskset / changed[0]}; build it again")
 
 
-def check_taskset(taskset: TaskSet) -> dict[str, list[str]]:
-    """Returns the problems by sample id, under `WHOLE` those of the whole."""
+def check_taskset(taskset: TaskSet, only: Container[str] | None = None) -> dict[str, list[str]]:
+    """Returns the problems by sample id, under `WHOLE` those of the whole.
+
+    Args:
+        taskset: The task set; the documents of one group are in memory at a time.
+        only: Ids of the samples whose passports are re-executed. None: all.
+
+    Raises:
+        DataError: a table or the manifest is damaged.
+    """
     lexicon = _lexicon(taskset)
-    documents, groups = taskset.documents, taskset.document_groups()
+    every = taskset.rows()
     by_group: dict[str, list[SampleRow]] = {}
-    for row in taskset.rows():
-        by_group.setdefault(row.document_group, []).append(row)
+    for row in every:
+        if only is None or row.id in only:
+            by_group.setdefault(row.document_group, []).append(row)
     problems: dict[str, list[str]] = {}
-    for group, rows in by_group.items():
-        corpus = Corpus(group, [documents[name] for name in groups.get(group, ())], lexicon)
-        for row in rows:
+    for group, documents in taskset.groups():
+        corpus = Corpus(group, documents, lexicon)
+        for row in by_group.pop(group, ()):
             found = check_passport(row, corpus)
             found = found or check_votes(row, taskset.manifest.get("verification"))
             if found:
                 problems[row.id] = found
-    whole = _check_whole(taskset.rows())
+    for group, rows in by_group.items():
+        problems |= {row.id: [f"group {group} has no documents"] for row in rows}
+    whole = _check_whole(every)
     return {**problems, WHOLE: whole} if whole else problems
 
 

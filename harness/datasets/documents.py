@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from longspan.harness.files import Problem
 DOCUMENT_SEPARATOR = "\n\n"
 DOCUMENTS_FILE = "documents.parquet"
 _ID_CHARS = 16
+_BATCH_ROWS = 512
 
 DocumentFormat = Literal["text", "csv", "tsv", "python", "python_package", "dialogue"]
 """What a text is: prose (also of HTML and PDF), a table, source code (of a module, or of the
@@ -197,26 +198,39 @@ def load_documents(folder: Path) -> Mapping[str, Document]:
 
 @functools.lru_cache(maxsize=8)
 def _load_documents(path: Path, _mtime_ns: int, _size: int) -> Mapping[str, Document]:
+    return {document.id: document for _, document in stored_documents(path.parent)}
+
+
+def stored_documents(folder: Path) -> Iterator[tuple[str, Document]]:
+    """Yields (group, document) of a task set in stored order, a few hundred in memory at a time.
+
+    Raises:
+        DataError: the documents are damaged.
+    """
     # Heavy, and tasks with a context by value never need it.
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+    path = folder / DOCUMENTS_FILE
     try:
-        rows = pq.read_table(path).to_pylist()
-        return {
-            row["id"]: Document(
-                id=row["id"],
-                title=row["title"] or "",
-                text=row["text"],
-                triples=parse_triples(json.loads(row["triples"] or "[]"))[0],
-                format=row.get("format") or "text",
-            )
-            for row in rows
-        }
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH_ROWS):
+                for row in batch.to_pylist():
+                    yield row.get("group") or "", _document(row)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise DataError(
             f"damaged documents in {path} ({error}); build the task set again"
         ) from error
+
+
+def _document(row: Mapping[str, Any]) -> Document:
+    return Document(
+        id=row["id"],
+        title=row["title"] or "",
+        text=row["text"],
+        triples=parse_triples(json.loads(row["triples"] or "[]"))[0],
+        format=row.get("format") or "text",
+    )
 
 
 def parse_triples(value: Any) -> tuple[tuple[Triple, ...], int]:

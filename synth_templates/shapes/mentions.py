@@ -83,7 +83,10 @@ def check(proof: MentionsProof, row: SampleRow, corpus: Corpus) -> tuple[list[st
             problems.append(f"question does not name {step.object!r}")
     if len({step.document for step in proof.steps}) < len(proof.steps):
         problems.append("two mentions stand in one session")
-    return problems, _answer(proof, corpus)
+    try:
+        return problems, _answer(proof, corpus)
+    except ValueError as error:
+        return [*problems, f"a session has no date ({error})"], ""
 
 
 def check_mentions(steps: Sequence[ProofStep], row: SampleRow, corpus: Corpus) -> list[str]:

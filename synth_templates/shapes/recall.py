@@ -75,6 +75,8 @@ def check(proof: RecallProof, row: SampleRow, corpus: Corpus) -> tuple[list[str]
     """Returns what is wrong with a proof, and the answer that it gives."""
     marker = () if proof.marker is None else (proof.marker,)
     problems = check_mentions([*proof.steps, *marker], row, corpus)
+    if problems:
+        return problems, ""
     first = proof.steps[0]
     key = (first.subject, first.relation)
     whole = [as_step(mention) for mention in corpus.sessions.histories.get(key, ())]

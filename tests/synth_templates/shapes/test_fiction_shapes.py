@@ -52,7 +52,12 @@ def row_of(draft: Draft, context: Context, worded: Worded, seed: int) -> SampleR
         documents=tuple(document.id for document in context.documents),
         document_group="f",
         seed=seed,
-        passport=Passport(evidence=draft.all_evidence, proof=draft.proof, options=worded.options),
+        passport=Passport(
+            evidence=draft.all_evidence,
+            proof=draft.proof,
+            options=worded.options,
+            obfuscations=draft.obfuscations,
+        ),
     )
 
 
@@ -187,6 +192,31 @@ def test_another_reply_is_not_the_one_that_was_asked_for(fiction: Corpus):
         assert check_passport(edited(row, position=other), fiction)
         assert check_passport(edited(row, position=99), fiction)
         assert check_passport(edited(row, prefix="abcdefghij"), fiction)
+
+
+@pytest.mark.parametrize("name", [n for n, k in KINDS.items() if k.shape in DIALOGUE_SHAPES])
+def test_a_proof_that_points_outside_the_dialogue_is_a_problem_and_no_crash(name, fiction: Corpus):
+    for row in samples(name, fiction, 2):
+        proof = row.passport.proof
+        if isinstance(proof, RepeatProof):
+            broken = edited(row, documents=("nowhere", *proof.documents[1:]))
+        else:
+            first = proof.steps[0].model_copy(update={"document": "nowhere"})
+            broken = edited(row, steps=(first, *proof.steps[1:]))
+        assert check_passport(broken, fiction)
+
+
+def test_a_date_that_does_not_exist_is_a_problem_and_no_crash(fiction: Corpus):
+    row = samples("dialogue_days_between", fiction, 1)[0]
+    wrong = {row.passport.proof.steps[0].document}
+    documents = [
+        d.model_copy(update={"title": f"{d.title.split(',')[0]}, 31 February 2031"})
+        if d.id in wrong
+        else d
+        for d in fiction.documents
+    ]
+    damaged = Corpus("f", documents, fiction.lexicon)
+    assert any("no date" in problem for problem in check_passport(row, damaged))
 
 
 def test_options_never_hold_what_the_question_names(fiction: Corpus):
