@@ -15,6 +15,9 @@ from longspan.harness.datasets.documents import Document
 from longspan.synth_templates.graph import Edge, find_mentions, is_page_of, split_sentences
 from longspan.synth_templates.relations import RelationForm
 
+MAX_CUE_DISTANCE = 100
+"""Characters between a cue and the object: what passes for a sentence may be a whole table."""
+
 
 def is_trusted(edge: Edge, form: RelationForm, document: Document) -> bool:
     """Returns whether a passage says in words what the statement says."""
@@ -33,11 +36,12 @@ def is_trusted(edge: Edge, form: RelationForm, document: Document) -> bool:
 
 
 def _has_cue(object_: str, cues: tuple[str, ...], passage: str) -> bool:
-    """Whether a sentence that names the object holds a cue."""
+    """Whether a sentence that names the object holds a cue not far from it."""
     return any(
-        _cue_pattern(cues).search(passage[start:end])
+        abs(cue.start() - place) <= MAX_CUE_DISTANCE
         for start, end in split_sentences(passage)
-        if find_mentions(object_, passage[start:end])
+        for place in find_mentions(object_, passage[start:end])
+        for cue in _cue_pattern(cues).finditer(passage[start:end])
     )
 
 

@@ -121,8 +121,9 @@ def check_sides(
 
 
 def listed(names: Sequence[str], conjunction: str = "or") -> str:
-    """Returns "A or B", "A, B or C"."""
-    return f"{', '.join(names[:-1])} {conjunction} {names[-1]}" if names[1:] else names[0]
+    """Returns "A or B", "A, B or C", or "A, B; C or D" where a name has a comma itself."""
+    separator = "; " if any("," in name for name in names) else ", "
+    return f"{separator.join(names[:-1])} {conjunction} {names[-1]}" if names[1:] else names[0]
 
 
 def _draw_relation(kind: SidesKind, corpus: Corpus, rng: random.Random) -> str | None:
