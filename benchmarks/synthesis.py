@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from paired import machine, peak_mib
 
-from longspan.harness.datasets.documents import render_context
+from longspan.harness.datasets.documents import load_documents, render_context
 from longspan.harness.taskset import SampleRow, TaskSet
 from longspan.synth_templates.pipeline import open_counter, synthesize
 from longspan.synth_templates.plan import parse_plan
@@ -98,7 +98,7 @@ def materialise(
         SystemExit: a context has another length than its row says.
     """
     counter = open_counter(options.tokenizer)
-    documents = taskset.documents
+    documents = load_documents(taskset.folder)
     sizes, errors = [], []
     for row in rows:
         context = render_context(documents[name] for name in row.documents)

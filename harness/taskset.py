@@ -16,6 +16,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -25,7 +26,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from longspan.harness.datasets.documents import (
     DOCUMENTS_FILE,
     Document,
-    load_documents,
     stored_documents,
 )
 from longspan.harness.errors import DataError
@@ -137,10 +137,10 @@ class TaskSet:
         listed = {name: facts["sha256"] for name, facts in sorted(self.manifest["files"].items())}
         return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:_HASH_CHARS]
 
-    @property
+    @cached_property
     def documents(self) -> Mapping[str, Document]:
         """Documents by id."""
-        return load_documents(self.folder)
+        return {document.id: document for _, document in stored_documents(self.folder)}
 
     def groups(self) -> Iterator[tuple[str, list[Document]]]:
         """Yields each group with its documents, one group in memory at a time.
@@ -289,8 +289,7 @@ def write_taskset(
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     _write_table(staging / SAMPLES_FILE, map(_to_record, rows), _sample_schema())
-    records = ({**_document_record(document), "group": group} for group, document in documents)
-    _write_table(staging / DOCUMENTS_FILE, records, _document_schema())
+    write_documents(staging, documents)
     texts = {CARD_FILE: card, **(reports or {})}
     for name, text in texts.items():
         (staging / name).write_text(text, "utf-8")
@@ -303,6 +302,12 @@ def write_taskset(
     (staging / MANIFEST_FILE).write_text(content + "\n", "utf-8")
     staging.rename(folder)
     return TaskSet.open(folder)
+
+
+def write_documents(folder: Path, documents: Iterable[tuple[str, Document]]) -> None:
+    """Writes the documents' table of a task set into its folder, given as (group, document)."""
+    records = ({**_document_record(document), "group": group} for group, document in documents)
+    _write_table(folder / DOCUMENTS_FILE, records, _document_schema())
 
 
 _BATCH_ROWS = 2048

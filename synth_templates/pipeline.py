@@ -12,7 +12,6 @@ import json
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.resources import files
@@ -24,7 +23,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from longspan.harness.datasets.document_files import input_fingerprint
-from longspan.harness.datasets.documents import Document
 from longspan.harness.errors import SynthesisError
 from longspan.harness.taskset import SPLITS, SampleRow, TaskSet, write_taskset
 from longspan.harness.tokens import EstimatedTokens, TokenCounter, load_tokenizer
@@ -50,6 +48,7 @@ from longspan.synth_templates.plan import (
 )
 from longspan.synth_templates.shapes.evolve import EvolveKind
 from longspan.synth_templates.sources import open_source
+from longspan.synth_templates.spool import Spool
 from longspan.synth_templates.votes import verify_taskset
 
 UNVERIFIED = "unverified"
@@ -166,7 +165,7 @@ def _build(inputs: _Inputs, steps: ModelSteps, out: Path, *, quiet: bool) -> Tas
     if resumed and not quiet:
         print(f"resuming from {work}", file=sys.stderr)
     generator = Generator(plan, kinds, source, counter, work, benchmarks)
-    result = _Result()
+    result = _Result(Spool.in_work_folder(work) if source.renews else Spool(None))
     for split in SPLITS:
         for length in plan.splits.get(split, {}):
             _run(generator, split, length, result, quiet=quiet)
@@ -187,7 +186,7 @@ def _build(inputs: _Inputs, steps: ModelSteps, out: Path, *, quiet: bool) -> Tas
         manifest["contamination"] = contamination_facts(benchmarks, list(result.matches))
         reports = render_reports(manifest, benchmarks.facts(), list(result.matches))
     card = render_card(manifest, result.rows)
-    return write_taskset(out, result.rows, result.documents(), manifest, card, reports)
+    return write_taskset(out, result.rows, result.spool.documents(), manifest, card, reports)
 
 
 def open_counter(tokenizer: str | None) -> TokenCounter:
@@ -208,16 +207,11 @@ def open_counter(tokenizer: str | None) -> TokenCounter:
 class _Result:
     """What the parts gave together."""
 
+    spool: Spool
     rows: list[SampleRow] = field(default_factory=list)
-    corpora: dict[str, tuple[Document, ...]] = field(default_factory=dict)
     yields: dict[str, dict[str, Any]] = field(default_factory=dict)
     matches: dict[Match, None] = field(default_factory=dict)
     """Each once, in order: drafts that are dropped are drawn again."""
-
-    def documents(self) -> Iterator[tuple[str, Document]]:
-        for group, documents in self.corpora.items():
-            for document in documents:
-                yield group, document
 
     def kinds(self) -> set[str]:
         return {row.kind for row in self.rows}
@@ -242,7 +236,7 @@ def _run(generator: Generator, split: Any, length: int, result: _Result, *, quie
             result.matches.update(dict.fromkeys(part.matches))
             if part.rows:
                 result.rows.extend(part.rows)
-                result.corpora.setdefault(corpus.group, corpus.documents)
+                result.spool.add(corpus)
             progress.advance(bar, len(part.rows))
     generated = len(result.rows) - num_before
     result.yields[f"{split}/{length}"] = {
@@ -288,8 +282,8 @@ def _manifest(
         "counter": {"name": plan.tokenizer or counter.name, "exact": counter.exact},
         "counts": count_kinds(result.rows),
         "num_samples": len(result.rows),
-        "num_documents": sum(map(len, result.corpora.values())),
-        "num_groups": len(result.corpora),
+        "num_documents": result.spool.num_documents,
+        "num_groups": result.spool.num_groups,
         "yields": result.yields,
         "duplicates": count_duplicates(plan.distinct_by_default, result.yields),
         "source": report,

@@ -181,7 +181,9 @@ def _parts_of_chat(parts: Any, messages: Any) -> list[Document]:
 
 
 def load_documents(folder: Path) -> Mapping[str, Document]:
-    """Returns the documents of a task set by id; read once per version of its file.
+    """Returns the documents of a task set by id, without triples: no context shows them.
+
+    They are read once per version of the file.
 
     Raises:
         DataError: there is no task set at the folder, or its documents are damaged.
@@ -198,11 +200,16 @@ def load_documents(folder: Path) -> Mapping[str, Document]:
 
 @functools.lru_cache(maxsize=8)
 def _load_documents(path: Path, _mtime_ns: int, _size: int) -> Mapping[str, Document]:
-    return {document.id: document for _, document in stored_documents(path.parent)}
+    texts = stored_documents(path.parent, triples=False)
+    return {document.id: document for _, document in texts}
 
 
-def stored_documents(folder: Path) -> Iterator[tuple[str, Document]]:
+def stored_documents(folder: Path, *, triples: bool = True) -> Iterator[tuple[str, Document]]:
     """Yields (group, document) of a task set in stored order, a few hundred in memory at a time.
+
+    Args:
+        folder: Folder of the task set.
+        triples: Whether the documents come with their triples.
 
     Raises:
         DataError: the documents are damaged.
@@ -216,19 +223,19 @@ def stored_documents(folder: Path) -> Iterator[tuple[str, Document]]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_BATCH_ROWS):
                 for row in batch.to_pylist():
-                    yield row.get("group") or "", _document(row)
+                    yield row.get("group") or "", _document(row, triples)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise DataError(
             f"damaged documents in {path} ({error}); build the task set again"
         ) from error
 
 
-def _document(row: Mapping[str, Any]) -> Document:
+def _document(row: Mapping[str, Any], triples: bool) -> Document:
     return Document(
         id=row["id"],
         title=row["title"] or "",
         text=row["text"],
-        triples=parse_triples(json.loads(row["triples"] or "[]"))[0],
+        triples=parse_triples(json.loads(row["triples"] or "[]"))[0] if triples else (),
         format=row.get("format") or "text",
     )
 

@@ -14,6 +14,7 @@ from longspan.harness.datasets.documents import (
     render_context,
     resolve_context,
     resolve_documents,
+    stored_documents,
     text_offset,
 )
 from longspan.harness.errors import DataError
@@ -61,9 +62,9 @@ def test_a_context_by_value_and_by_reference_resolve_alike(tmp_path):
     assert resolve_context(by_reference) == "No title.\n\nKaro\nKaro is a town."
     by_value = {"context": {"text": "No title.\n\nKaro\nKaro is a town."}}
     assert resolve_context(by_value) == resolve_context(by_reference)
-    assert resolve_documents(by_reference)[1].triples == (
-        Triple(subject="Karo", relation="is", object="town"),
-    )
+    assert resolve_documents(by_reference)[1].triples == ()  # no context shows them
+    statement = Triple(subject="Karo", relation="is", object="town")
+    assert [document.triples for _, document in stored_documents(tmp_path)] == [(statement,), ()]
 
 
 @pytest.mark.parametrize("metadata", [{}, {"context": None}, {"context": {}}, {"context": "text"}])
