@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from longspan.harness.datasets.document_files import read_documents
-from longspan.synth_templates.filters import Filters, filter_documents
+from longspan.synth_templates.curation.filters import Filters, filter_documents
 
 VOCABULARY = 30_000
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from longspan.harness.datasets.document_files import read_documents
 from longspan.harness.taskset import TaskSet
-from longspan.synth_templates.code_graph import CodeStatement, code_statements
+from longspan.synth_templates.code.graph import CodeStatement, code_statements
 from longspan.synth_templates.kind_files import load_kinds
 from longspan.synth_templates.pipeline import synthesize
 from longspan.synth_templates.plan import parse_plan

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from longspan.harness.taskset import SampleRow, TaskSet
 from longspan.synth_templates.card import escape
-from longspan.synth_templates.ngrams import jaccard, ngrams, words
+from longspan.synth_templates.curation.ngrams import jaccard, ngrams, words
 from longspan.synth_templates.pipeline import synthesize
 from longspan.synth_templates.plan import parse_plan
 from longspan.synth_templates.verify import check_taskset

@@ -39,11 +39,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Re-execute the passports of a task set.",
     ),
     "verify": (
-        "longspan.synth_templates.votes:verify_command",
+        "longspan.synth_templates.models.votes:verify_command",
         "Drop samples of a task set that a model answers without documents, or never.",
     ),
     "decontaminate": (
-        "longspan.synth_templates.decontaminate:decontaminate_command",
+        "longspan.synth_templates.curation.decontaminate:decontaminate_command",
         "Find questions of benchmarks in a task set, and write one without them.",
     ),
     "export": (
@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Write a task set as JSON lines with whole prompts, for other frameworks.",
     ),
     "stratify": (
-        "longspan.synth_templates.stratify:stratify_command",
+        "longspan.synth_templates.curation.stratify:stratify_command",
         "Draw samples evenly over their difficulty for a model, into a new task set.",
     ),
     "train": (

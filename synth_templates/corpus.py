@@ -20,17 +20,17 @@ from longspan.harness.passport import (
     TranscriptProof,
 )
 from longspan.harness.tokens import TokenCounter
-from longspan.synth_templates.aliases import Aliases, find_aliases
-from longspan.synth_templates.corpus_tables import TableIndex
-from longspan.synth_templates.graph import Edge, Graph, normalise_entity
 from longspan.synth_templates.lengths import Lengths
-from longspan.synth_templates.paths import Hop, PathSampler
-from longspan.synth_templates.proposals import Accepted
-from longspan.synth_templates.relations import Lexicon, family, is_name, numeric_value
-from longspan.synth_templates.sessions import Sessions
-from longspan.synth_templates.tables import Table, find_tables
-from longspan.synth_templates.trust import is_trusted
+from longspan.synth_templates.models.proposals import Accepted
+from longspan.synth_templates.tables.corpus_tables import TableIndex
+from longspan.synth_templates.tables.one_column import Table, find_tables
+from longspan.synth_templates.triples.aliases import Aliases, find_aliases
+from longspan.synth_templates.triples.graph import Edge, Graph, normalise_entity
+from longspan.synth_templates.triples.paths import Hop, PathSampler
+from longspan.synth_templates.triples.relations import Lexicon, family, is_name, numeric_value
+from longspan.synth_templates.triples.trust import is_trusted
 from longspan.synth_templates.words import WordIndex
+from longspan.synth_templates.worlds.sessions import Sessions
 
 MAX_ANSWER_CHARS = 60
 _LOWER_WORD = re.compile(r"(?<![\w-])[^\W\dA-Z_][\w-]*")

@@ -21,9 +21,9 @@ from longspan.harness.errors import SynthesisError
 from longspan.harness.passport import Passport, statements
 from longspan.harness.taskset import SampleRow, Split
 from longspan.harness.tokens import TokenCounter
-from longspan.synth_templates.contamination import BenchmarkIndex, Match, match_row
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.deduplicate import Asked
+from longspan.synth_templates.curation.contamination import BenchmarkIndex, Match, match_row
+from longspan.synth_templates.curation.deduplicate import Asked
 from longspan.synth_templates.extend import Context, extend
 from longspan.synth_templates.kind_files import Kinds
 from longspan.synth_templates.plan import Plan, kind_weights, quotas

@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from longspan.harness.errors import SynthesisError
 from longspan.harness.files import parse_mapping, read_text
 from longspan.harness.validation import describe_validation
-from longspan.synth_templates import world
-from longspan.synth_templates.relations import Lexicon, RelationForm
 from longspan.synth_templates.shapes.registry import Kind
+from longspan.synth_templates.triples.relations import Lexicon, RelationForm
+from longspan.synth_templates.worlds import world
 
 SourceName = Literal["world", "fiction", "documents"]
 

@@ -26,15 +26,20 @@ from longspan.harness.datasets.document_files import input_fingerprint
 from longspan.harness.errors import SynthesisError
 from longspan.harness.taskset import SPLITS, SampleRow, TaskSet, write_taskset
 from longspan.harness.tokens import EstimatedTokens, TokenCounter, load_tokenizer
-from longspan.synth_templates.benchmark_questions import read_benchmarks
 from longspan.synth_templates.card import render_card
-from longspan.synth_templates.contamination import BenchmarkIndex, Match, contamination_facts
-from longspan.synth_templates.contamination_report import render_reports
-from longspan.synth_templates.deduplicate import count_duplicates
-from longspan.synth_templates.derive import count_kinds
+from longspan.synth_templates.curation.benchmark_questions import read_benchmarks
+from longspan.synth_templates.curation.contamination import (
+    BenchmarkIndex,
+    Match,
+    contamination_facts,
+)
+from longspan.synth_templates.curation.contamination_report import render_reports
+from longspan.synth_templates.curation.deduplicate import count_duplicates
+from longspan.synth_templates.curation.derive import count_kinds
 from longspan.synth_templates.generate import Generator, prepare_work
 from longspan.synth_templates.kind_files import load_kinds
-from longspan.synth_templates.model_steps import ModelSteps
+from longspan.synth_templates.models.model_steps import ModelSteps
+from longspan.synth_templates.models.votes import verify_taskset
 from longspan.synth_templates.plan import (
     DEFAULT_NUM_SAMPLES,
     DEFAULT_TOKENS,
@@ -49,7 +54,6 @@ from longspan.synth_templates.plan import (
 from longspan.synth_templates.shapes.evolve import EvolveKind
 from longspan.synth_templates.sources import open_source
 from longspan.synth_templates.spool import Spool
-from longspan.synth_templates.votes import verify_taskset
 
 UNVERIFIED = "unverified"
 """Task set in the work folder on which models are still to vote."""

@@ -14,12 +14,12 @@ from longspan.harness.errors import SynthesisError
 from longspan.harness.files import read_mapping
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.validation import describe_validation
-from longspan.synth_templates.deduplicate import Distinct
+from longspan.synth_templates.curation.deduplicate import Distinct
+from longspan.synth_templates.curation.filters import Filters
 from longspan.synth_templates.extend import Distractors
-from longspan.synth_templates.filters import Filters
 from longspan.synth_templates.kind_files import Kinds, SourceName
-from longspan.synth_templates.model_plan import EvolvePlan, ExtractPlan, VerifyPlan
-from longspan.synth_templates.world import NamePool
+from longspan.synth_templates.models.model_plan import EvolvePlan, ExtractPlan, VerifyPlan
+from longspan.synth_templates.worlds.world import NamePool
 
 DEFAULT_NUM_SAMPLES = 200
 DEFAULT_TOKENS = 2048

@@ -15,10 +15,10 @@ from string import ascii_uppercase
 from longspan.harness.datasets.documents import Document
 from longspan.harness.templates import render
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import find_mentions, normalise_entity, words_of
-from longspan.synth_templates.relations import object_class
 from longspan.synth_templates.shapes.draft import Draft, Rejected
 from longspan.synth_templates.shapes.registry import DRAW, Kind
+from longspan.synth_templates.triples.graph import find_mentions, normalise_entity, words_of
+from longspan.synth_templates.triples.relations import object_class
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,9 @@ from longspan.harness.files import by_reason
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.fiction_corpora import FictionCorpora
-from longspan.synth_templates.filters import filter_documents
+from longspan.synth_templates.curation.filters import filter_documents
 from longspan.synth_templates.kind_files import Kinds
-from longspan.synth_templates.model_steps import ModelSteps
+from longspan.synth_templates.models.model_steps import ModelSteps
 from longspan.synth_templates.plan import (
     DocumentsSource,
     FictionSource,
@@ -32,8 +31,9 @@ from longspan.synth_templates.plan import (
     kind_weights,
     largest_remainder,
 )
-from longspan.synth_templates.relations import Lexicon
-from longspan.synth_templates.world import NAMES, WorldSize, draw_world
+from longspan.synth_templates.triples.relations import Lexicon
+from longspan.synth_templates.worlds.fiction_corpora import FictionCorpora
+from longspan.synth_templates.worlds.world import NAMES, WorldSize, draw_world
 
 SAMPLES_PER_PART = 200
 """Samples in a part of a documents source: what a kill can lose."""

@@ -24,11 +24,11 @@ from longspan.harness.files import file_hash
 from longspan.harness.passport import EvidenceSpan
 from longspan.harness.taskset import SampleRow, TaskSet
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import normalise_entity
+from longspan.synth_templates.models.vote_rules import check_votes
 from longspan.synth_templates.questions import list_options
-from longspan.synth_templates.relations import Lexicon, RelationForm
 from longspan.synth_templates.shapes.registry import CHECK
-from longspan.synth_templates.vote_rules import check_votes
+from longspan.synth_templates.triples.graph import normalise_entity
+from longspan.synth_templates.triples.relations import Lexicon, RelationForm
 
 WHOLE = "(task set)"
 """Stands for the whole task set among sample ids."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from longspan.harness.datasets.documents import Document, render_document
-from longspan.synth_templates.graph import find_mentions
+from longspan.synth_templates.triples.graph import find_mentions
 
 _WORD = re.compile(r"[^\W_]+")
 

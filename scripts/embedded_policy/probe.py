@@ -24,7 +24,7 @@ from world_questions import KINDS, Asked, ask, draw_scene, mentions, select_page
 from longspan.agents.memory_format import parse_state, render_state, render_turn
 from longspan.harness.datasets.documents import render_context
 from longspan.harness.prompts import ANSWER_PHRASE, render_prompt
-from longspan.synth_templates.world import ENTITY_RELATIONS
+from longspan.synth_templates.worlds.world import ENTITY_RELATIONS
 from longspan.trainers.local.prefix import packed_target_hidden
 
 SEED = 20_000

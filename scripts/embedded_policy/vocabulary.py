@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from longspan.agents import memory_format
 from longspan.harness import prompts
-from longspan.synth_templates import world
+from longspan.synth_templates.worlds import world
 
 WINDOW = 256
 """Tokens of prompt and response together."""

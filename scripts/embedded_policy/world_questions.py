@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 
 from longspan.harness.datasets.documents import Document
-from longspan.synth_templates import world as w
+from longspan.synth_templates.worlds import world as w
 
 LETTERS = "ABCD"
 KINDS = {

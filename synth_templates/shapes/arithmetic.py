@@ -15,8 +15,6 @@ from pydantic import model_validator
 from longspan.harness.passport import Arithmetic, ArithmeticProof
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import find_mentions
-from longspan.synth_templates.relations import object_class
 from longspan.synth_templates.shapes.draft import Draft, Rejected, edge_span, proof_step
 from longspan.synth_templates.shapes.sides import (
     Sides,
@@ -25,7 +23,9 @@ from longspan.synth_templates.shapes.sides import (
     draw_sides,
     listed,
 )
-from longspan.synth_templates.tables import format_number
+from longspan.synth_templates.tables.one_column import format_number
+from longspan.synth_templates.triples.graph import find_mentions
+from longspan.synth_templates.triples.relations import object_class
 
 _SHIFT_YEARS = (3, 40)
 _COUNTS: tuple[Arithmetic, ...] = ("count_above", "count_below")

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from longspan.harness.datasets.documents import Triple
 from longspan.harness.passport import EvidenceSpan, Obfuscation, ProofStep
 from longspan.harness.taskset import SampleRow
-from longspan.synth_templates.code_source import CODE_FORMATS
+from longspan.synth_templates.code.source import CODE_FORMATS
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import Edge, find_mentions, is_page_of
-from longspan.synth_templates.obfuscate import period, render_description, satisfying
-from longspan.synth_templates.relations import numeric_value
+from longspan.synth_templates.triples.graph import Edge, find_mentions, is_page_of
+from longspan.synth_templates.triples.obfuscate import period, render_description, satisfying
+from longspan.synth_templates.triples.relations import numeric_value
 
 
 def check_chains(

@@ -7,10 +7,10 @@ from typing import Any
 
 from longspan.harness.passport import Cost, EvidenceSpan, Obfuscation, Proof, ProofStep
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import Edge
 from longspan.synth_templates.kind import KindBase
-from longspan.synth_templates.paths import Hop
-from longspan.synth_templates.relations import object_class
+from longspan.synth_templates.triples.graph import Edge
+from longspan.synth_templates.triples.paths import Hop
+from longspan.synth_templates.triples.relations import object_class
 
 MIN_SECRET_CHARS = 4
 

@@ -1,4 +1,4 @@
-"""Questions that models made and confirmed (`longspan.synth_templates.evolve`)."""
+"""Questions that models made and confirmed (`longspan.synth_templates.models.evolve`)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from longspan.harness.passport import TranscriptProof
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind import KindBase
-from longspan.synth_templates.proposals import Proposal, agrees, transcript_hash
-from longspan.synth_templates.quotes import find_quote
+from longspan.synth_templates.models.proposals import Proposal, agrees, transcript_hash
+from longspan.synth_templates.models.quotes import find_quote
 from longspan.synth_templates.shapes.draft import Draft, Rejected
 
 

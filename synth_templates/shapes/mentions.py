@@ -12,12 +12,12 @@ from longspan.harness.datasets.documents import Triple
 from longspan.harness.passport import MentionsProof, ProofStep
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.dates import parse_date
-from longspan.synth_templates.graph import find_mentions
 from longspan.synth_templates.kind import KindBase
-from longspan.synth_templates.sessions import Mention, date_of, find_statement
 from longspan.synth_templates.shapes.draft import Draft, Rejected, quote
 from longspan.synth_templates.shapes.sides import listed
+from longspan.synth_templates.triples.dates import parse_date
+from longspan.synth_templates.triples.graph import find_mentions
+from longspan.synth_templates.worlds.sessions import Mention, date_of, find_statement
 
 _NUM_TRIES = 20
 

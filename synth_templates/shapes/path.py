@@ -15,13 +15,13 @@ from pydantic import Field
 from longspan.harness.passport import EvidenceSpan, Obfuscation, PathProof
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import find_mentions
 from longspan.synth_templates.kind import KindBase
-from longspan.synth_templates.obfuscate import describe
-from longspan.synth_templates.paths import Hop
-from longspan.synth_templates.relations import Lexicon
 from longspan.synth_templates.shapes.chain import check_chains, reached
 from longspan.synth_templates.shapes.draft import Draft, Rejected, edge_span, proof_step
+from longspan.synth_templates.triples.graph import find_mentions
+from longspan.synth_templates.triples.obfuscate import describe
+from longspan.synth_templates.triples.paths import Hop
+from longspan.synth_templates.triples.relations import Lexicon
 
 MAX_HOPS = 6
 

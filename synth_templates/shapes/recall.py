@@ -14,16 +14,16 @@ from typing import Literal
 from longspan.harness.passport import ProofStep, Recall, RecallProof
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.dialogue import dialogue_prose, possessive
-from longspan.synth_templates.graph import find_mentions
 from longspan.synth_templates.kind import KindBase
-from longspan.synth_templates.sessions import Key, Mention, date_of
 from longspan.synth_templates.shapes.draft import Draft, Rejected, quote
 from longspan.synth_templates.shapes.mentions import (
     as_step,
     check_mentions,
     draw_first_mention,
 )
+from longspan.synth_templates.triples.graph import find_mentions
+from longspan.synth_templates.worlds.dialogue import dialogue_prose, possessive
+from longspan.synth_templates.worlds.sessions import Key, Mention, date_of
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _CHANGING: tuple[Recall, ...] = ("latest", "first", "previous", "before", "after", "at")

@@ -9,11 +9,11 @@ from typing import Literal
 from longspan.harness.passport import RepeatProof
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import find_mentions
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.shapes.draft import Draft, Rejected, quote
 from longspan.synth_templates.shapes.mentions import check_sessions
 from longspan.synth_templates.shapes.recall import ORDINALS
+from longspan.synth_templates.triples.graph import find_mentions
 
 MIN_REPLY_CHARS = 240
 _PREFIX_CHARS = 10

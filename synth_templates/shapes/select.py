@@ -15,14 +15,14 @@ from pydantic import Field
 from longspan.harness.passport import ProofStep, SelectProof
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import Edge, find_mentions, words_of
 from longspan.synth_templates.kind import KindBase
-from longspan.synth_templates.paths import Hop
-from longspan.synth_templates.relations import INNER
 from longspan.synth_templates.shapes.chain import check_chains, reached, stated
 from longspan.synth_templates.shapes.draft import Draft, Rejected, edge_span, proof_step
 from longspan.synth_templates.shapes.path import describe_start, path_phrase
 from longspan.synth_templates.shapes.sides import listed
+from longspan.synth_templates.triples.graph import Edge, find_mentions, words_of
+from longspan.synth_templates.triples.paths import Hop
+from longspan.synth_templates.triples.relations import INNER
 
 MAX_TRIES = 20
 

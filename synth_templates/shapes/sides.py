@@ -16,11 +16,11 @@ from longspan.harness.passport import ProofStep
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind import KindBase
-from longspan.synth_templates.paths import Hop, is_unique
-from longspan.synth_templates.relations import RelationForm, numeric_value
 from longspan.synth_templates.shapes.chain import check_chains, reached
 from longspan.synth_templates.shapes.draft import Rejected
 from longspan.synth_templates.shapes.path import path_phrase
+from longspan.synth_templates.triples.paths import Hop, is_unique
+from longspan.synth_templates.triples.relations import RelationForm, numeric_value
 
 MAX_SIDES = 6
 

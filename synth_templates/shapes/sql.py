@@ -13,20 +13,20 @@ from longspan.harness.passport import EvidenceSpan, SqlProof
 from longspan.harness.taskset import SampleRow
 from longspan.harness.templates import render
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.corpus_tables import DOCUMENT, TABLE
-from longspan.synth_templates.graph import find_mentions
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.shapes.draft import Draft, Rejected, quote
-from longspan.synth_templates.slots import Filling, Slot, fill, roles_of
-from longspan.synth_templates.source_tables import Layout, SourceTable
-from longspan.synth_templates.sql import Cell, quote_name, same_rows
-from longspan.synth_templates.sql_answers import (
+from longspan.synth_templates.tables.corpus_tables import DOCUMENT, TABLE
+from longspan.synth_templates.tables.slots import Filling, Slot, fill, roles_of
+from longspan.synth_templates.tables.source_tables import Layout, SourceTable
+from longspan.synth_templates.tables.sql import Cell, quote_name, same_rows
+from longspan.synth_templates.tables.sql_answers import (
     MAX_SOURCE_DECIMALS,
     AnswerType,
     decimals_for,
     read_answer,
     rounding_phrase,
 )
+from longspan.synth_templates.triples.graph import find_mentions
 
 MAX_SOURCES = 8
 

@@ -8,10 +8,10 @@ from typing import Literal
 from longspan.harness.passport import Operation, TableProof
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import find_mentions
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.shapes.draft import Draft, Rejected, quote
-from longspan.synth_templates.tables import compute, find_tables, format_number
+from longspan.synth_templates.tables.one_column import compute, find_tables, format_number
+from longspan.synth_templates.triples.graph import find_mentions
 
 
 class TableKind(KindBase):

@@ -5,12 +5,12 @@ import pytest
 from longspan.harness.datasets.documents import Document, Triple
 from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.dialogue import draw_dialogue
-from longspan.synth_templates.fiction import draw_fiction
-from longspan.synth_templates.fiction_names import Names
-from longspan.synth_templates.fiction_pages import write_documents
 from longspan.synth_templates.kind_files import Kinds, load_kinds
-from longspan.synth_templates.world import WorldSize, draw_world
+from longspan.synth_templates.worlds.dialogue import draw_dialogue
+from longspan.synth_templates.worlds.fiction import draw_fiction
+from longspan.synth_templates.worlds.fiction_names import Names
+from longspan.synth_templates.worlds.fiction_pages import write_documents
+from longspan.synth_templates.worlds.world import WorldSize, draw_world
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from longspan.harness.passport import EvidenceSpan, PathProof, ProofStep
 from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.extend import LOOSE_TOLERANCE, Context, Distractors, extend
-from longspan.synth_templates.relations import Lexicon
 from longspan.synth_templates.shapes.draft import Draft, Rejected
+from longspan.synth_templates.triples.relations import Lexicon
 
 COUNTER = EstimatedTokens()
 LOOSE = Distractors(tolerance=None, may_hold_answer=True)

@@ -4,16 +4,16 @@ import pytest
 from pydantic import TypeAdapter
 
 from longspan.harness.datasets.documents import Document, Triple
-from longspan.synth_templates import world as w
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import Edge
 from longspan.synth_templates.kind_files import Kinds, world_relations
-from longspan.synth_templates.paths import Hop
 from longspan.synth_templates.questions import Worded, draw, word
-from longspan.synth_templates.relations import Lexicon, RelationForm
 from longspan.synth_templates.shapes.draft import Draft, Rejected
 from longspan.synth_templates.shapes.path import path_phrase
 from longspan.synth_templates.shapes.registry import Kind
+from longspan.synth_templates.triples.graph import Edge
+from longspan.synth_templates.triples.paths import Hop
+from longspan.synth_templates.triples.relations import Lexicon, RelationForm
+from longspan.synth_templates.worlds import world as w
 
 NUM_DRAWS = 25
 

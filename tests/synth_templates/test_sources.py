@@ -6,7 +6,7 @@ from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.kind_files import load_kinds
 from longspan.synth_templates.plan import WorldSource
 from longspan.synth_templates.sources import WorldCorpora, partition
-from longspan.synth_templates.world import names_of
+from longspan.synth_templates.worlds.world import names_of
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 num_documents = st.integers(1, 60)

@@ -2,8 +2,8 @@ from pathlib import Path
 
 from longspan.harness.datasets.documents import Document, Triple
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.relations import Lexicon
 from longspan.synth_templates.spool import Spool
+from longspan.synth_templates.triples.relations import Lexicon
 
 
 def corpora() -> list[Corpus]:

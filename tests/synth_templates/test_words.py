@@ -2,7 +2,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longspan.harness.datasets.documents import Document, render_document
-from longspan.synth_templates.graph import find_mentions
+from longspan.synth_templates.triples.graph import find_mentions
 from longspan.synth_templates.words import WordIndex
 
 TEXT = st.text(alphabet="abAB _-.é1", max_size=12)

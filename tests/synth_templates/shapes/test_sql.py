@@ -16,9 +16,9 @@ from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind_files import load_kinds, parse_kind_file
 from longspan.synth_templates.questions import Worded, draw, word
-from longspan.synth_templates.relations import Lexicon
 from longspan.synth_templates.shapes.draft import Draft
 from longspan.synth_templates.shapes.sql import SqlKind
+from longspan.synth_templates.triples.relations import Lexicon
 from longspan.synth_templates.verify import check_passport
 
 KINDS = {kind.name: kind for kind in load_kinds("documents").kinds if isinstance(kind, SqlKind)}

@@ -8,10 +8,10 @@ from pydantic import TypeAdapter
 from longspan.harness.passport import Passport
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.graph import find_mentions
 from longspan.synth_templates.questions import Worded, draw, word
 from longspan.synth_templates.shapes.draft import Draft, Rejected
 from longspan.synth_templates.shapes.registry import Kind
+from longspan.synth_templates.triples.graph import find_mentions
 from longspan.synth_templates.verify import check_passport
 
 KINDS = {

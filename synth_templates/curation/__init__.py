@@ -1,0 +1,1 @@
+"""Curation: what is left out or drawn: duplicates, contamination, quality, difficulty."""

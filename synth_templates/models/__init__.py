@@ -1,0 +1,1 @@
+"""Models: extraction, self-evolution and votes, every reply kept."""

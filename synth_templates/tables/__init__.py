@@ -1,0 +1,1 @@
+"""Tables: found in documents, aligned across them, and queried safely."""

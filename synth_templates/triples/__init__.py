@@ -1,0 +1,1 @@
+"""Triples: the graph of statements, paths through it, and whether they can be trusted."""

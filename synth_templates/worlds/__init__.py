@@ -1,0 +1,1 @@
+"""Worlds: generated documents and dialogues, and the prose that they are written in."""
