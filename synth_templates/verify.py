@@ -23,7 +23,14 @@ from longspan.harness.errors import DataError
 from longspan.harness.files import file_hash
 from longspan.harness.passport import EvidenceSpan
 from longspan.harness.taskset import SampleRow, TaskSet
+from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.corpus import Corpus
+from longspan.synth_templates.declared import (
+    check_counts,
+    check_declared,
+    check_lengths,
+    declared_kinds,
+)
 from longspan.synth_templates.graph import normalise_entity
 from longspan.synth_templates.questions import list_options
 from longspan.synth_templates.relations import Lexicon, RelationForm
@@ -66,19 +73,24 @@ def check_command(
 def check_taskset(taskset: TaskSet) -> dict[str, list[str]]:
     """Returns the problems by sample id, under `WHOLE` those of the whole."""
     lexicon = _lexicon(taskset)
+    kinds = declared_kinds(taskset)
+    counter = taskset.manifest.get("counter")
+    is_estimated = isinstance(counter, dict) and counter.get("name") == EstimatedTokens.name
     documents, groups = taskset.documents, taskset.document_groups()
+    rows_of_all = taskset.rows()
     by_group: dict[str, list[SampleRow]] = {}
-    for row in taskset.rows():
+    for row in rows_of_all:
         by_group.setdefault(row.document_group, []).append(row)
     problems: dict[str, list[str]] = {}
     for group, rows in by_group.items():
         corpus = Corpus(group, [documents[name] for name in groups.get(group, ())], lexicon)
         for row in rows:
-            found = check_passport(row, corpus)
+            found = check_passport(row, corpus) or check_declared(row, kinds, corpus)
+            found = found or check_lengths(row, corpus, is_estimated=is_estimated)
             found = found or check_votes(row, taskset.manifest.get("verification"))
             if found:
                 problems[row.id] = found
-    whole = _check_whole(taskset.rows())
+    whole = _check_whole(rows_of_all) + check_counts(taskset, rows_of_all)
     return {**problems, WHOLE: whole} if whole else problems
 
 
@@ -100,6 +112,8 @@ def check_passport(row: SampleRow, corpus: Corpus) -> list[str]:
     missing = [name for name in row.documents if name not in corpus.by_id]
     if missing:
         return [f"document {missing[0]} is not in group {corpus.group}"]
+    if len(set(row.documents)) < len(row.documents):
+        return ["a document stands twice in the context"]
     problems = [p for span in passport.evidence if (p := _check_span(span, row, corpus.by_id))]
     if problems:
         return problems
