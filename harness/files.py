@@ -163,6 +163,8 @@ class _Loader(_SafeLoader):  # type: ignore[misc]
 
 
 def _read_bytes(path: Path) -> bytes:
+    if path.is_char_device() or path.is_block_device():  # may never end
+        raise DataError(f"cannot read {path}: it is a device; give a file")
     try:
         data = path.read_bytes()
         return gzip.decompress(data) if path.suffix == ".gz" else data

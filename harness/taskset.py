@@ -19,20 +19,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from string import ascii_uppercase
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, model_validator
 
 from longspan.harness.datasets.documents import (
     DOCUMENTS_FILE,
     Document,
     stored_documents,
 )
-from longspan.harness.errors import DataError
+from longspan.harness.errors import DataError, one_line
 from longspan.harness.files import file_hash
 from longspan.harness.passport import Passport, RepeatProof
 from longspan.harness.prompts import DEFAULT_INSTRUCTIONS, render_question
 from longspan.harness.scoring.compat import MRCR_PREFIX
+from longspan.harness.validation import describe_validation
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -84,6 +85,27 @@ class SampleRow(BaseModel):
     """Evidence and proof."""
 
 
+class _FileFacts(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    bytes: int
+
+
+class _Listed(RootModel[dict[str, _FileFacts]]):
+    """The files of a manifest: those of every task set are there, and none lies elsewhere."""
+
+    @model_validator(mode="after")
+    def _are_of_the_folder(self) -> Self:
+        for name in (SAMPLES_FILE, DOCUMENTS_FILE, CARD_FILE):
+            if name not in self.root:
+                raise ValueError(f"{name} is not listed")
+        for name in self.root:
+            if Path(name).name != name:
+                raise ValueError(f"{name!r} is no file of the folder")
+        return self
+
+
 class TaskSet:
     """A task set that was opened for reading."""
 
@@ -102,7 +124,7 @@ class TaskSet:
         file = path / MANIFEST_FILE
         try:
             manifest = json.loads(file.read_text("utf-8"))
-            version, listed = manifest["format"], manifest["files"]
+            version, listed = manifest["format"], _Listed.model_validate(manifest["files"]).root
         except FileNotFoundError as error:
             raise DataError(
                 f"no task set at {path}: {MANIFEST_FILE} is missing; run `longspan synth`"
@@ -111,7 +133,7 @@ class TaskSet:
             raise DataError(f"{path} is a file, not a task set; choose another path") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"damaged manifest: {file} ({error}); build the task set again"
+                f"damaged manifest: {file} ({one_line(str(error), 200)}); build the task set again"
             ) from error
         if version != FORMAT:
             raise DataError(
@@ -119,10 +141,10 @@ class TaskSet:
             )
         for name, facts in listed.items() if check_sizes else ():
             size = (path / name).stat().st_size if (path / name).is_file() else None
-            if size != facts["bytes"]:
+            if size != facts.bytes:
                 raise DataError(
                     f"task set {path} is not whole: {name} has {size} bytes, "
-                    f"expected {facts['bytes']}; build it again"
+                    f"expected {facts.bytes}; build it again"
                 )
         return cls(path, manifest)
 
@@ -368,8 +390,11 @@ def _to_record(row: SampleRow) -> dict[str, Any]:
 
 def _from_record(record: dict[str, Any]) -> SampleRow:
     passport = record.pop("passport")
-    parsed = None if passport is None else Passport.model_validate_json(passport)
-    return SampleRow(**record, passport=parsed)
+    try:
+        parsed = None if passport is None else Passport.model_validate_json(passport)
+        return SampleRow(**record, passport=parsed)
+    except ValidationError as error:
+        raise ValueError(f"sample {record.get('id')}: {describe_validation(error)}") from error
 
 
 def _document_record(document: Document) -> dict[str, str]:

@@ -149,7 +149,7 @@ def extend(
     if not filling.is_full(total, len(order)):
         return Rejected("no documents that fill the target length")
     documents = tuple(corpus.by_id[name] for name in order)
-    return Context(documents, total, _depths(evidence, order, filling.lengths.sizes))
+    return Context(documents, total, filling.lengths.depths(evidence, order))
 
 
 def _fill(filling: _Filling, draft: Draft, room: float) -> list[str]:
@@ -258,14 +258,3 @@ def _place(evidence: Sequence[str], distractors: Sequence[str], filling: _Fillin
     at = dict(zip(positions, evidence, strict=True))
     others = iter(distractors)
     return [at[i] if i in at else next(others) for i in range(num)]
-
-
-def _depths(
-    evidence: Sequence[str], order: Sequence[str], sizes: dict[str, float]
-) -> tuple[float, ...]:
-    total = sum(sizes[name] for name in order)
-    before, depth = 0.0, dict[str, float]()
-    for name in order:
-        depth[name] = round(before / total, 4)
-        before += sizes[name]
-    return tuple(depth[name] for name in evidence)

@@ -24,6 +24,7 @@ from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.curation.contamination import BenchmarkIndex, Match, match_row
 from longspan.synth_templates.curation.deduplicate import Asked
+from longspan.synth_templates.declared import sample_id
 from longspan.synth_templates.extend import Context, extend
 from longspan.synth_templates.kind_files import Kinds
 from longspan.synth_templates.plan import Plan, kind_weights, quotas
@@ -39,7 +40,6 @@ MAX_EMPTY_PARTS = 3
 """Parts in a row that gave none of a kind before it counts as used up in a source that renews."""
 MAX_EXTRA_PARTS = 10
 """Parts beyond the planned ones that make up for kinds that came short."""
-_DIGEST_CHARS = 8
 _PART_SUFFIX = ".part.json"
 
 
@@ -231,14 +231,14 @@ class _PartMaker:
     def _row(self, draft: Draft, context: Context, worded: Worded, seed: int) -> SampleRow:
         depth_of = dict(zip(draft.documents, context.depths, strict=True))
         names = tuple(document.id for document in context.documents)
-        digest = _digest(worded.question, worded.target, *names)
+        target = (worded.target,)
         return SampleRow(
-            id=f"{self.split}-{digest}-{draft.kind.name}",
+            id=sample_id(self.split, draft.kind.name, worded.question, target, names),
             split=self.split,
             kind=draft.kind.name,
             task_type=draft.kind.task_type,
             question=worded.question,
-            target=(worded.target,),
+            target=target,
             scorer=draft.kind.scorer,
             documents=names,
             document_group=self.corpus.group,
@@ -292,7 +292,3 @@ def write_whole(path: Path, text: str) -> None:
 
 def _seed(label: str) -> int:
     return int.from_bytes(hashlib.blake2b(label.encode(), digest_size=7).digest(), "big")
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=_DIGEST_CHARS // 2).hexdigest()

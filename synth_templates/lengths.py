@@ -71,6 +71,15 @@ class Lengths:
         before = sum(self.sizes[name] for name in names[:-1])
         return math.ceil(before + self._end(self._by_id[names[-1]]))
 
+    def depths(self, evidence: Sequence[str], order: Sequence[str]) -> tuple[float, ...]:
+        """Returns for each evidence document the fraction of the context's tokens before it."""
+        total = sum(self.sizes[name] for name in order)
+        before, depth = 0.0, dict[str, float]()
+        for name in order:
+            depth[name] = round(before / total, 4)
+            before += self.sizes[name]
+        return tuple(depth[name] for name in evidence)
+
     def _end(self, document: Document) -> float:
         """Returns the tokens of a context's last document, which no separator follows."""
         if document.id not in self._bare:

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from longspan.harness.datasets.document_formats import ReadingOptions
 from longspan.harness.errors import SynthesisError
@@ -24,11 +32,24 @@ from longspan.synth_templates.worlds.world import NamePool
 DEFAULT_NUM_SAMPLES = 200
 DEFAULT_TOKENS = 2048
 DEFAULT_SHARES: dict[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+_MIN_WEIGHT = 1e-6
 DEFAULT_NAMES: dict[Split, NamePool] = {"train": "train", "validation": "all", "test": "all"}
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Names = Annotated[dict[Split, NamePool], AfterValidator(lambda names: {**DEFAULT_NAMES, **names})]
+"""Split -> names that its worlds may use; a split that is not named keeps its default."""
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+"""A share or weight among others."""
+
+
+def _add_up(weights: Mapping[Any, float]) -> Mapping[Any, float]:
+    if sum(weights.values()) < _MIN_WEIGHT:
+        raise ValueError(f"the weights must add up to more than 0, at least {_MIN_WEIGHT}")
+    return weights
 
 
 class WorldSource(_Frozen):
@@ -39,7 +60,7 @@ class WorldSource(_Frozen):
     """More worlds are more independent clusters; fewer are fewer documents."""
     persons: int | None = Field(default=None, ge=2, le=128)
     """Persons in a world, with half as many towns and companies. None: what the length needs."""
-    names: dict[Split, NamePool] = Field(default_factory=lambda: dict(DEFAULT_NAMES))
+    names: Names = Field(default_factory=lambda: dict(DEFAULT_NAMES))
     """`train` leaves out a quarter of all names, so that held-out splits also hold unseen names."""
 
 
@@ -49,7 +70,7 @@ class FictionSource(_Frozen):
     type: Literal["fiction"] = "fiction"
     samples_per_world: int = Field(default=32, ge=1)
     """More worlds are more independent clusters; fewer are fewer documents."""
-    names: dict[Split, NamePool] = Field(default_factory=lambda: dict(DEFAULT_NAMES))
+    names: Names = Field(default_factory=lambda: dict(DEFAULT_NAMES))
     """`train` leaves out a quarter of all stems, so that held-out splits also hold unseen names."""
 
 
@@ -63,7 +84,9 @@ class DocumentsSource(_Frozen):
     """Limits of a file, and its encoding."""
     filters: Filters = Filters()
     """What a document must be to be used."""
-    shares: dict[Split, float] = Field(default_factory=lambda: dict(DEFAULT_SHARES))
+    shares: Annotated[dict[Split, Weight], AfterValidator(_add_up)] = Field(
+        default_factory=lambda: dict(DEFAULT_SHARES)
+    )
     """Share of the documents of each split."""
     extract: ExtractPlan | None = None
     """A model that finds triples in documents without any. None: they have none."""
@@ -81,7 +104,7 @@ class Plan(_Frozen):
     """The same seed gives the same bytes."""
     source: Source = WorldSource()
     """Where documents come from."""
-    kinds: dict[str, float] | None = None
+    kinds: Annotated[dict[str, Weight], AfterValidator(_add_up)] | None = None
     """Kind -> weight. None: every kind of the source, the same number for each task type."""
     kind_files: tuple[Path, ...] = ()
     """Files with further kinds."""

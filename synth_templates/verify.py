@@ -23,7 +23,14 @@ from longspan.harness.errors import DataError
 from longspan.harness.files import file_hash
 from longspan.harness.passport import EvidenceSpan
 from longspan.harness.taskset import SampleRow, TaskSet
+from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.corpus import Corpus
+from longspan.synth_templates.declared import (
+    check_counts,
+    check_declared,
+    check_lengths,
+    declared_kinds,
+)
 from longspan.synth_templates.models.vote_rules import check_votes
 from longspan.synth_templates.questions import list_options
 from longspan.synth_templates.shapes.registry import CHECK
@@ -74,6 +81,9 @@ def check_taskset(taskset: TaskSet, only: Container[str] | None = None) -> dict[
         DataError: a table or the manifest is damaged.
     """
     lexicon = _lexicon(taskset)
+    kinds = declared_kinds(taskset)
+    counter = taskset.manifest.get("counter")
+    is_estimated = isinstance(counter, dict) and counter.get("name") == EstimatedTokens.name
     every = taskset.rows()
     by_group: dict[str, list[SampleRow]] = {}
     for row in every:
@@ -83,13 +93,14 @@ def check_taskset(taskset: TaskSet, only: Container[str] | None = None) -> dict[
     for group, documents in taskset.groups():
         corpus = Corpus(group, documents, lexicon)
         for row in by_group.pop(group, ()):
-            found = check_passport(row, corpus)
+            found = check_passport(row, corpus) or check_declared(row, kinds, corpus)
+            found = found or check_lengths(row, corpus, is_estimated=is_estimated)
             found = found or check_votes(row, taskset.manifest.get("verification"))
             if found:
                 problems[row.id] = found
     for group, rows in by_group.items():
         problems |= {row.id: [f"group {group} has no documents"] for row in rows}
-    whole = _check_whole(every)
+    whole = _check_whole(every) + check_counts(taskset, every)
     return {**problems, WHOLE: whole} if whole else problems
 
 
@@ -111,6 +122,8 @@ def check_passport(row: SampleRow, corpus: Corpus) -> list[str]:
     missing = [name for name in row.documents if name not in corpus.by_id]
     if missing:
         return [f"document {missing[0]} is not in group {corpus.group}"]
+    if len(set(row.documents)) < len(row.documents):
+        return ["a document stands twice in the context"]
     problems = [p for span in passport.evidence if (p := _check_span(span, row, corpus.by_id))]
     if problems:
         return problems

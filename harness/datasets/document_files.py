@@ -80,7 +80,9 @@ def input_fingerprint(path: Path) -> str:
     facts: list[tuple[str, str]] = []
     for file in find_files(path)[0]:
         try:
-            facts.append((file.place, file_hash(file.path)))
+            # A named pipe or device never ends; reading refuses it, too.
+            is_read = file.path.is_file()
+            facts.append((file.place, file_hash(file.path) if is_read else "unreadable"))
         except DataError:
             facts.append((file.place, "unreadable"))
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

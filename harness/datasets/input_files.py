@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from longspan.harness.errors import DataError
+from longspan.harness.errors import DataError, one_line
 from longspan.harness.files import Problem
 
 BLOCK_BYTES = 1 << 20
@@ -69,9 +69,12 @@ def find_files(root: Path) -> tuple[list[InputFile], list[Problem]]:
         if not root.is_dir():
             return [InputFile(root, (root.name,), printable(root.name))], []
         os.listdir(root)
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or "its links form a loop"
-        raise DataError(f"no documents at {root}: {reason}; check the path") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        # ValueError: a NUL in the path.
+        fallback = "its links form a loop" if isinstance(error, RuntimeError) else str(error)
+        reason = getattr(error, "strerror", None) or fallback
+        name = one_line(printable(str(root)), 200)
+        raise DataError(f"no documents at {name}: {reason}; check the path") from error
     files: list[InputFile] = []
     problems: list[Problem] = []
     pending: list[tuple[str, ...]] = [()]

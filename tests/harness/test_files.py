@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -150,3 +151,8 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(DataError, match="is a folder; name a file in it"):
         write(tmp_path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_device_is_refused_and_not_read_without_end():
+    with pytest.raises(DataError, match=r"cannot read /dev/zero: it is a device"):
+        read_text(Path("/dev/zero"))

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from longspan.harness.errors import DataError, LongspanError, SynthesisError
 from longspan.synth_templates.kind_files import load_kinds, parse_kind_file
@@ -89,7 +90,8 @@ def test_a_name_is_declared_once(tmp_path: Path):
     file = tmp_path / "again.yaml"
     file.write_text(
         "source: world\n"
-        "kinds: [{name: world_hop1, task_type: multi_hop, shape: path, question: q, scorer: s}]"
+        "kinds: [{name: world_hop1, task_type: multi_hop, shape: path, question: q, "
+        "scorer: exact_match}]"
     )
     with pytest.raises(SynthesisError, match="declared twice: world_hop1"):
         load_kinds("world", [file])
@@ -98,3 +100,32 @@ def test_a_name_is_declared_once(tmp_path: Path):
 def test_a_missing_kind_file_is_one_line(tmp_path: Path):
     with pytest.raises(DataError, match="cannot read .*none.yaml"):
         load_kinds("world", [tmp_path / "none.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"scorer": "nosuch"}, "unknown scorer"),
+        ({"scorer": "letter"}, "only a choice is scored by letter"),
+        ({"num_options": 4, "question": "{{ path }}: {{ options }}"}, "a choice is scored by"),
+        ({"num_options": 4, "scorer": "letter"}, r"list \{\{ options"),
+        ({"question": "{{ path }}: {{ options }}"}, "set num_options"),
+        ({"question": "Name {{ path"}, "template cannot be filled"),
+        ({"question": "{{ path|attr('__class__') }}"}, "template cannot be filled"),
+        ({"share": float("inf")}, "share"),
+    ],
+)
+def test_a_kind_that_could_never_be_asked_or_scored_is_one_line(declared, message):
+    kind = {
+        "name": "mine",
+        "task_type": "multi_hop",
+        "shape": "path",
+        "hops": 2,
+        "question": "Name {{ path }}.",
+        "scorer": "cover_exact_match",
+        **declared,
+    }
+    text = yaml.safe_dump({"source": "world", "kinds": [kind]})
+    with pytest.raises(SynthesisError, match=message) as caught:
+        parse_kind_file(text, "mine.yaml")
+    assert "\n" not in str(caught.value)

@@ -17,6 +17,7 @@ from longspan.synth_templates.plan import (
 )
 
 SPLITS = {"test": {100: 5}}
+DOCUMENTS = {"type": "documents", "path": "somewhere"}
 
 
 @pytest.mark.parametrize(
@@ -29,12 +30,27 @@ SPLITS = {"test": {100: 5}}
         ({"splits": SPLITS, "name": "../up"}, "name"),
         ({"splits": SPLITS, "source": {"type": "world", "persons": 500}}, "persons"),
         ("text", "plan"),
+        ({"splits": SPLITS, "kinds": {"world_hop2": -1}}, "kinds.world_hop2"),
+        ({"splits": SPLITS, "kinds": {"world_hop2": float("inf")}}, "kinds.world_hop2"),
+        ({"splits": SPLITS, "kinds": {"world_hop2": float("nan")}}, "kinds.world_hop2"),
+        ({"splits": SPLITS, "kinds": {"world_hop2": 0}}, "add up to more than 0"),
+        ({"splits": SPLITS, "kinds": {}}, "add up to more than 0"),
+        ({"splits": SPLITS, "source": {**DOCUMENTS, "shares": {"train": -1}}}, "shares.train"),
+        ({"splits": SPLITS, "source": {**DOCUMENTS, "shares": {}}}, "add up to more than 0"),
     ],
 )
 def test_a_wrong_plan_is_one_line_that_names_the_place(content, what):
     with pytest.raises(SynthesisError, match=what) as caught:
         parse_plan(content, "p.yaml")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["world", "fiction"])
+def test_a_split_whose_names_are_not_given_keeps_its_default(source):
+    plan = parse_plan(
+        {"splits": SPLITS, "source": {"type": source, "names": {"train": "all"}}}, "p.yaml"
+    )
+    assert plan.source.names == {"train": "all", "validation": "all", "test": "all"}
 
 
 def test_a_file_that_holds_no_plan_is_one_line(tmp_path: Path):

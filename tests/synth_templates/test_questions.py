@@ -95,7 +95,9 @@ def chain(answer: str) -> Corpus:
 
 def kind_of(shape: str, **fields) -> Kind:
     content = {"name": "x", "task_type": "multi_hop", "question": "What is {{ path }}?"}
-    return TypeAdapter(Kind).validate_python({**content, "scorer": "s", "shape": shape, **fields})
+    return TypeAdapter(Kind).validate_python(
+        {**content, "scorer": "exact_match", "shape": shape, **fields}
+    )
 
 
 def one_hop() -> Kind:

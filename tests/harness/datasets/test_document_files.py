@@ -149,6 +149,19 @@ def test_a_pipe_or_device_as_input_is_one_line(tmp_path):
             read_documents(path)
 
 
+def test_the_fingerprint_of_a_pipe_or_device_does_not_wait_for_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    for path in (tmp_path / "pipe.txt", Path("/dev/zero")):
+        assert input_fingerprint(path)
+
+
+def test_an_input_path_that_no_file_can_have_is_one_line():
+    for name in ("a\0b", "a" * 5000):
+        with pytest.raises(DataError, match="no documents at a") as caught:
+            list(read_documents(Path(name)))
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
 def test_a_looping_input_path_is_one_line(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(DataError, match="no documents at"):
