@@ -27,7 +27,9 @@ from longspan.harness.datasets.documents import (
     DOCUMENTS_FILE,
     Document,
     stored_documents,
+    write_documents,
 )
+from longspan.harness.datasets.parquet import read_table, write_table
 from longspan.harness.errors import DataError, one_line
 from longspan.harness.files import file_hash
 from longspan.harness.passport import Passport, RepeatProof
@@ -183,7 +185,7 @@ class TaskSet:
 
     def document_groups(self) -> dict[str, list[str]]:
         """Returns the document ids of each group, in stored order."""
-        table = _read_table(self.folder / DOCUMENTS_FILE, ["id", "group"])
+        table = read_table(self.folder / DOCUMENTS_FILE, ["id", "group"])
         groups: dict[str, list[str]] = {}
         for row in table.to_pylist():
             groups.setdefault(row["group"], []).append(row["id"])
@@ -199,7 +201,7 @@ class TaskSet:
             raise DataError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
         path = self.folder / SAMPLES_FILE
         try:
-            rows = [_from_record(record) for record in _read_table(path).to_pylist()]
+            rows = [_from_record(record) for record in read_table(path).to_pylist()]
         except (ValidationError, KeyError, ValueError) as error:
             raise DataError(
                 f"damaged samples in {path} ({error}); build the task set again"
@@ -310,7 +312,7 @@ def write_taskset(
     staging = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
-    _write_table(staging / SAMPLES_FILE, map(_to_record, rows), _sample_schema())
+    write_table(staging / SAMPLES_FILE, map(_to_record, rows), _sample_schema())
     write_documents(staging, documents)
     texts = {CARD_FILE: card, **(reports or {})}
     for name, text in texts.items():
@@ -326,45 +328,6 @@ def write_taskset(
     return TaskSet.open(folder)
 
 
-def write_documents(folder: Path, documents: Iterable[tuple[str, Document]]) -> None:
-    """Writes the documents' table of a task set into its folder, given as (group, document)."""
-    records = ({**_document_record(document), "group": group} for group, document in documents)
-    _write_table(folder / DOCUMENTS_FILE, records, _document_schema())
-
-
-_BATCH_ROWS = 2048
-
-
-def _write_table(path: Path, records: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
-    import pyarrow as pa  # heavy; reading the schema of a row does not need it
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
-
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for batch in _batches(records):
-            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-
-
-def _batches(records: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    batch: list[Mapping[str, Any]] = []
-    for record in records:
-        batch.append(record)
-        if len(batch) == _BATCH_ROWS:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    import pyarrow as pa  # heavy; writing needs it elsewhere
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(path, columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"damaged table: {path} ({error}); build the task set again") from error
-
-
 def _sample_schema() -> pa.Schema:
     import pyarrow as pa  # heavy
 
@@ -373,13 +336,6 @@ def _sample_schema() -> pa.Schema:
     columns |= {"target": texts, "documents": texts, "seed": pa.int64()}
     columns |= {name: pa.int32() for name in ("hops", "target_tokens", "input_tokens")}
     return pa.schema(list(columns.items()))
-
-
-def _document_schema() -> pa.Schema:
-    import pyarrow as pa  # heavy
-
-    columns = ("id", "title", "text", "triples", "format", "group")
-    return pa.schema([(name, pa.string()) for name in columns])
 
 
 def _to_record(row: SampleRow) -> dict[str, Any]:
@@ -395,14 +351,3 @@ def _from_record(record: dict[str, Any]) -> SampleRow:
         return SampleRow(**record, passport=parsed)
     except ValidationError as error:
         raise ValueError(f"sample {record.get('id')}: {describe_validation(error)}") from error
-
-
-def _document_record(document: Document) -> dict[str, str]:
-    triples = [[t.subject, t.relation, t.object] for t in document.triples]
-    return {
-        "id": document.id,
-        "title": document.title,
-        "text": document.text,
-        "triples": json.dumps(triples, ensure_ascii=False),
-        "format": document.format,
-    }

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from longspan.harness.datasets.documents import Document, stored_documents
-from longspan.harness.taskset import write_documents
+from longspan.harness.datasets.documents import Document, stored_documents, write_documents
 from longspan.synth_templates.corpus import Corpus
 
 SPOOL_FOLDER = "documents"

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from longspan.harness.datasets.parquet import write_table
 from longspan.harness.errors import DataError
 from longspan.harness.files import Problem
 
@@ -238,6 +239,27 @@ def _document(row: Mapping[str, Any], triples: bool) -> Document:
         triples=parse_triples(json.loads(row["triples"] or "[]"))[0] if triples else (),
         format=row.get("format") or "text",
     )
+
+
+def write_documents(folder: Path, documents: Iterable[tuple[str, Document]]) -> None:
+    """Writes the documents' table of a task set into its folder, given as (group, document)."""
+    import pyarrow as pa  # heavy
+
+    columns = ("id", "title", "text", "triples", "format", "group")
+    schema = pa.schema([(name, pa.string()) for name in columns])
+    records = ({**_record(document), "group": group} for group, document in documents)
+    write_table(folder / DOCUMENTS_FILE, records, schema)
+
+
+def _record(document: Document) -> dict[str, str]:
+    triples = [[t.subject, t.relation, t.object] for t in document.triples]
+    return {
+        "id": document.id,
+        "title": document.title,
+        "text": document.text,
+        "triples": json.dumps(triples, ensure_ascii=False),
+        "format": document.format,
+    }
 
 
 def parse_triples(value: Any) -> tuple[tuple[Triple, ...], int]:

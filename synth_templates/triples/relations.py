@@ -33,9 +33,10 @@ _DATE = re.compile(
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
 INNER = "{{ inner }}"
 MAX_NAME_WORDS = 6
-_PRONOUNS = """he she it its it's they i we you his her their this that these those who which there
-one both all some many most others several"""
-_NOT_NAMES = frozenset(_PRONOUNS.split())
+_PRONOUN_WORDS = """he she it its it's they i we you his her their this that these those who which
+there one both all some many most others several"""
+PRONOUNS = frozenset(_PRONOUN_WORDS.split())
+"""Words that stand for a name and are none."""
 _LINKS = "of the and de da di du la le van von der den in on at for to a an & y"
 _CONNECTIVES = frozenset(_LINKS.split())
 
@@ -194,7 +195,7 @@ def is_name(text: str) -> bool:
         words = words[1:]
     if not words or len(words) > MAX_NAME_WORDS or len(text.strip()) < 3:
         return False
-    if words[0].casefold() in _NOT_NAMES or not words[0].lstrip("\"'(")[:1].isupper():
+    if words[0].casefold() in PRONOUNS or not words[0].lstrip("\"'(")[:1].isupper():
         return False
     return all(
         word.casefold() in _CONNECTIVES or word.lstrip("\"'(")[:1].isupper() or word[:1].isdigit()

@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Sequence
 from typing import Literal
 
+from longspan.synth_templates.triples.relations import PRONOUNS
+
 NamePool = Literal["train", "all"]
 NameKind = Literal[
     "person",
@@ -160,7 +162,7 @@ class Names:
 
 
 def in_pool(stem: str, pool: NamePool) -> bool:
-    """Returns whether a stem may be used: it is nothing real, and not held out from training."""
-    if stem in _REAL:
+    """Returns whether a stem may be used: no word or place, and not held out from training."""
+    if stem in _REAL or stem in PRONOUNS:
         return False
     return pool == "all" or zlib.crc32(stem.encode()) % _HELD_OUT_SHARE != 0

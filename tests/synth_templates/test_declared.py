@@ -106,7 +106,7 @@ def test_samples_that_are_missing_and_documents_stored_twice_are_faults_of_the_w
 ):
     def change(rows, documents, manifest):
         rows.pop()
-        documents.append(documents[0])
+        documents.insert(0, documents[0])
 
     whole = check_taskset(changed(taskset, tmp_path / "set", change))["(task set)"]
     assert any("is stored 2 times" in problem for problem in whole)
