@@ -143,6 +143,11 @@ def check(proof: SqlProof, row: SampleRow, corpus: Corpus) -> tuple[list[str], s
         result.rows, proof.answer, proof.decimals, ranked=proof.ranked, exact=proof.exact
     )
     problems = [answer.problem] if answer.problem else []
+    problems += [
+        f"query does not use {name!r}"
+        for name in (TABLE, *proof.measures)
+        if quote_name(name) not in proof.sql
+    ]
     for title in (source.title for source in found):
         if not find_mentions(title, row.question):
             problems.append(f"question does not name {title!r}")

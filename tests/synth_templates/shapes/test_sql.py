@@ -18,6 +18,8 @@ from longspan.synth_templates.kind_files import load_kinds, parse_kind_file
 from longspan.synth_templates.questions import Worded, draw, word
 from longspan.synth_templates.shapes.draft import Draft
 from longspan.synth_templates.shapes.sql import SqlKind
+from longspan.synth_templates.tables.corpus_tables import TABLE
+from longspan.synth_templates.tables.sql import quote_name
 from longspan.synth_templates.triples.relations import Lexicon
 from longspan.synth_templates.verify import check_passport
 
@@ -290,3 +292,14 @@ kinds:
     with pytest.raises(SynthesisError) as caught:
         parse_kind_file(text.replace(old, new), "mine.yaml")
     assert problem in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_query_about_something_else_is_no_proof_of_a_question(corpus):
+    row = next(iter(samples("sql_sum_where", corpus)))
+    for sql in ("SELECT 42", f"SELECT 42 FROM {quote_name(TABLE)} LIMIT 1"):
+        proof = row.passport.proof.model_copy(update={"sql": sql, "rows": ((42,),)})
+        passport = row.passport.model_copy(update={"proof": proof})
+        problems = check_passport(
+            row.model_copy(update={"passport": passport, "target": ("42",)}), corpus
+        )
+        assert any("query does not use" in problem for problem in problems)
