@@ -22,6 +22,7 @@ from longspan.harness.datasets.documents import Document
 from longspan.harness.errors import DataError
 from longspan.harness.files import file_hash
 from longspan.harness.passport import EvidenceSpan
+from longspan.harness.scoring.rules import RULES
 from longspan.harness.taskset import SampleRow, TaskSet
 from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.corpus import Corpus
@@ -128,7 +129,7 @@ def check_passport(row: SampleRow, corpus: Corpus) -> list[str]:
     if problems:
         return problems
     found, answer = CHECK[passport.proof.type](passport.proof, row, corpus)
-    return found or _check_target(row, answer)
+    return found or _check_target(row, answer) or _check_gold(row)
 
 
 def _check_whole(rows: Sequence[SampleRow]) -> list[str]:
@@ -157,6 +158,20 @@ def _check_span(
         if found == span.quote
         else f"document {span.document} does not say {span.quote[:60]!r}"
     )
+
+
+def _check_gold(row: SampleRow) -> list[str]:
+    """Checks that the gold answer scores 1 by the sample's own scorer."""
+    rule = RULES.get(row.scorer)
+    if rule is None:
+        return [f"scorer {row.scorer!r} is unknown"]
+    if rule.needs:  # what a passport does not hold, such as the prefix of a repetition
+        return []
+    try:
+        score = rule.strict(row.target[0], row.target, {})
+    except ValueError:
+        return [f"scorer {row.scorer} cannot read the gold answer"]
+    return [] if score == 1 else [f"the gold answer scores {score:g} by {row.scorer}"]
 
 
 def _check_target(row: SampleRow, answer: str) -> list[str]:

@@ -176,3 +176,10 @@ def test_a_manifest_without_its_lexicon_is_one_line(taskset, tmp_path: Path):
     del manifest["relations"]
     with pytest.raises(DataError, match="lexicon"):
         check_taskset(TaskSet(taskset.folder, manifest))
+
+
+def test_a_gold_answer_that_its_scorer_does_not_accept_is_caught(taskset, rows, world_kinds):
+    row = rows["world_hop2"]
+    corpus = corpus_for(row, taskset, world_kinds.lexicon())
+    problems = check_passport(row.model_copy(update={"scorer": "numeric"}), corpus)
+    assert any("by numeric" in p or "scorer numeric cannot" in p for p in problems)
