@@ -31,6 +31,8 @@ from longspan.leaderboards.statistics import (
     with_interval,
 )
 
+_NO_SPREAD = 1e-12
+
 
 @dataclass(frozen=True)
 class Branch:
@@ -175,6 +177,8 @@ def _stacked(
         np.repeat(np.arange(len(names)), [len(samples[name].values) for name in names]),
         np.asarray([shares[name] for name in names]),
     )
+    if together.standard_error < _NO_SPREAD:  # the tasks' deviations cancel in every group
+        return _propagated(shares, tasks)
     still = [name for name in names if tasks[name].standard_error == 0]
     return _sum_of([together, *(_scaled(tasks[name], shares[name]) for name in still)])
 

@@ -152,3 +152,10 @@ def test_the_difference_turned_round_has_the_opposite_sign():
     assert there.mean == pytest.approx(-back.mean) and there.low == pytest.approx(-back.high)
     averages = [suite_average(side, weights).estimate.mean for side in (ours, other)]
     assert there.mean == pytest.approx(averages[0] - averages[1])
+
+
+def test_deviations_that_cancel_over_groups_are_no_certainty():
+    groups = ["g0", "g1", "g0"]
+    tasks = {"a": scored([0.0, 0.3, 0.0], groups), "b": scored([0.0, 0.0, 0.3], groups)}
+    found = suite_average(tasks, {"a": 1, "b": 2}).estimate
+    assert found.low < found.mean < found.high
