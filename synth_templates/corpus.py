@@ -251,12 +251,7 @@ class Corpus:
         return self._is_askable(hop, True)
 
     def _is_askable(self, hop: Hop, last: bool) -> bool:
-        """Whether a step can be asked: names, a short answer, a statement that can be trusted.
-
-        Extractors turn statements round ("Atlantic City, United States" -> the United States are in
-        Atlantic City). So a statement whose subject is not its page's must name the subject before
-        the object, and the passage must hold a cue of its relation.
-        """
+        """Whether a step can be asked: names, a short answer, a statement that can be trusted."""
         if last and len(hop.stated_target) > MAX_ANSWER_CHARS:
             return False
         form = self.lexicon.form(hop.edge.relation)

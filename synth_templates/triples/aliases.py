@@ -4,9 +4,8 @@ Entities are keyed by `normalise_entity`. Beyond that, two names are joined only
 says so, since joining two things into one makes a wrong question and missing an alias only loses
 one:
 
-- "Nashville" in a document that also mentions Tennessee, and "Nashville, Tennessee", where the
-  corpus has no other "Nashville, ...";
-- a page's title without its parenthesis ("Big Eyes (film)") and its plain form on that page;
+- "Nashville", where every document that names it also mentions Tennessee, and "Nashville,
+  Tennessee", where the corpus has no other "Nashville, ...";
 - names that the lexicon declares to be one ("U.S.", "United States").
 """
 
