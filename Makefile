@@ -37,7 +37,7 @@ $(VENV)/.base: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.base
 	@echo "== installing the development tools"
-	$(PIP) install --quiet --no-compile -c constraints.txt -e ".[dev,gguf,lm-eval,lora,synth,tensorboard]"
+	$(PIP) install --quiet --no-compile -c constraints.txt -e ".[dev,gguf,lm-eval,lora,ray,synth,tensorboard]"
 	@rm -rf longspan.egg-info
 	@touch $@
 

@@ -61,20 +61,41 @@ def folder_lock(folder: Path, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterat
 
 
 @contextmanager
-def worker_pool(num_workers: int, lock: Path) -> Iterator[Callable[[Job], Future[float]]]:
-    """Yields a function that submits a job; its future holds the seconds that the job took."""
+def process_pool(
+    num_workers: int, lock: Path, start: Callable[..., None], arguments: tuple[Any, ...] = ()
+) -> Iterator[ProcessPoolExecutor]:
+    """Yields processes that end with this one; what still runs at the end is given up.
+
+    Args:
+        num_workers: How many.
+        lock: Lock file of the folder they work in, which they hold, too.
+        start: What each calls first.
+        arguments: Its arguments.
+    """
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
-        num_workers, mp_context=context, initializer=_start_worker, initargs=(os.getpid(), lock)
+        num_workers,
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(os.getpid(), lock, start, arguments),
     )
     try:
-        yield lambda job: pool.submit(run_job, job)
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
+        yield pool
+    finally:
+        processes = list((pool._processes or {}).values())
+        for process in processes:
             process.terminate()
         pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
+        for process in processes:
+            process.join()
+
+
+@contextmanager
+def worker_pool(num_workers: int, lock: Path) -> Iterator[Callable[[Job], Future[float]]]:
+    """Yields a function that submits a job; its future holds the seconds that the job took."""
+    with process_pool(num_workers, lock, _hide_display) as pool:
+        yield lambda job: pool.submit(run_job, job)
+        pool.shutdown()
 
 
 def run_job(job: Job) -> float:
@@ -97,12 +118,18 @@ def run_job(job: Job) -> float:
 _held: list[IO[str]] = []
 
 
-def _start_worker(parent: int, lock: Path) -> None:
-    os.environ.setdefault("INSPECT_DISPLAY", "none")
+def _start_worker(
+    parent: int, lock: Path, start: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
     handle = lock.open("a")
     fcntl.flock(handle, fcntl.LOCK_SH)
     _held.append(handle)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    start(*arguments)
+
+
+def _hide_display() -> None:
+    os.environ.setdefault("INSPECT_DISPLAY", "none")
 
 
 def _end_with(parent: int) -> None:

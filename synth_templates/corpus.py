@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from longspan.harness.datasets.documents import Document, Triple
 from longspan.harness.passport import (
@@ -22,6 +23,7 @@ from longspan.harness.passport import (
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.lengths import Lengths
 from longspan.synth_templates.models.proposals import Accepted
+from longspan.synth_templates.readings import Readings
 from longspan.synth_templates.tables.corpus_tables import TableIndex
 from longspan.synth_templates.tables.one_column import Table, find_tables
 from longspan.synth_templates.triples.aliases import Aliases, find_aliases
@@ -39,10 +41,17 @@ _LOWER_WORD = re.compile(r"(?<![\w-])[^\W\dA-Z_][\w-]*")
 class Corpus:
     """Documents of one group, indexed on demand."""
 
-    def __init__(self, group: str, documents: Sequence[Document], lexicon: Lexicon) -> None:
+    def __init__(
+        self,
+        group: str,
+        documents: Sequence[Document],
+        lexicon: Lexicon,
+        readings: Readings | None = None,
+    ) -> None:
         self.group = group
         self.documents = tuple(documents)
         self.lexicon = lexicon
+        self.readings = readings or Readings()
         self.proposals: Mapping[str, tuple[Accepted, ...]] = {}
         """Questions that models made about the documents, by kind."""
         self._functional: dict[str, list[Edge]] = {}
@@ -51,6 +60,10 @@ class Corpus:
         self._years: dict[str, list[tuple[str, int | None]]] = {}
         self._ends: dict[tuple[str, bool], tuple[str, ...]] = {}
         self._lengths: dict[str, Lengths] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what travels to another process: samplers are functions, and made again there."""
+        return {**self.__dict__, "_samplers": {}}
 
     @cached_property
     def by_id(self) -> dict[str, Document]:
@@ -66,7 +79,7 @@ class Corpus:
     def graph(self) -> Graph:
         """The graph of all triples but those of dialogues, which change over time."""
         pages = [d for d in self.documents if d.id not in self.sessions.place]
-        return Graph.build(pages, self.lexicon.canonical, self.key)
+        return Graph.build(pages, self.lexicon.canonical, self.key, self.readings)
 
     @cached_property
     def aliases(self) -> Aliases:
@@ -114,7 +127,7 @@ class Corpus:
     @cached_property
     def table_index(self) -> TableIndex:
         """Tables with typed columns, and those of one schema across documents."""
-        return TableIndex(self.documents)
+        return TableIndex(self.documents, self.readings)
 
     @cached_property
     def common_words(self) -> frozenset[str]:

@@ -26,6 +26,7 @@ from longspan.harness.datasets.document_files import input_fingerprint
 from longspan.harness.errors import SynthesisError
 from longspan.harness.taskset import SPLITS, SampleRow, TaskSet, write_taskset
 from longspan.harness.tokens import EstimatedTokens, TokenCounter, load_tokenizer
+from longspan.harness.workers import folder_lock
 from longspan.synth_templates.card import render_card
 from longspan.synth_templates.curation.benchmark_questions import read_benchmarks
 from longspan.synth_templates.curation.contamination import (
@@ -40,6 +41,7 @@ from longspan.synth_templates.generate import Generator, prepare_work
 from longspan.synth_templates.kind_files import load_kinds
 from longspan.synth_templates.models.model_steps import ModelSteps
 from longspan.synth_templates.models.votes import verify_taskset
+from longspan.synth_templates.parts import Materials
 from longspan.synth_templates.plan import (
     DEFAULT_NUM_SAMPLES,
     DEFAULT_TOKENS,
@@ -54,6 +56,7 @@ from longspan.synth_templates.plan import (
 from longspan.synth_templates.shapes.evolve import EvolveKind
 from longspan.synth_templates.sources import open_source
 from longspan.synth_templates.spool import Spool
+from longspan.synth_templates.workers import Crew, num_cores
 
 UNVERIFIED = "unverified"
 """Task set in the work folder on which models are still to vote."""
@@ -75,11 +78,19 @@ def synth_command(
     tokenizer: Annotated[
         str | None, typer.Option(help="Checkpoint whose tokenizer counts lengths.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; as many as cores without it.", min=1)
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster that works instead; `local` starts one here."),
+    ] = None,
     quiet: Annotated[bool, typer.Option(help="Print nothing but errors.")] = False,
 ) -> TaskSet:
     """Build a task set from documents or from a generated world; run it again to resume."""
     resolved = resolve_plan(plan, docs, seed, num_samples, tokens, tokenizer)
-    taskset = synthesize(resolved, out, quiet=quiet)
+    crew = Crew(workers or num_cores(), ray)
+    taskset = synthesize(resolved, out, crew, quiet=quiet)
     if not quiet:
         print(f"task set {taskset.name} ({taskset.hash}): {out}; see {out / 'card.md'}")
     return taskset
@@ -116,40 +127,56 @@ def resolve_plan(
     return parse_plan(content, str(plan or "(default)"))
 
 
-def synthesize(plan: Plan, out: Path, *, quiet: bool = False) -> TaskSet:
+def synthesize(plan: Plan, out: Path, crew: Crew | None = None, *, quiet: bool = False) -> TaskSet:
     """Returns the task set of a plan, built now, resumed, or found whole at `out`.
+
+    Args:
+        plan: The plan.
+        out: Folder of the task set.
+        crew: Who works; it changes nothing in the task set. None: this process.
+        quiet: Whether to print nothing.
 
     Raises:
         SynthesisError: the plan cannot be fulfilled, or `out` holds something else.
         DataError: the documents cannot be read.
+        JobError: another run is building the same task set.
     """
     benchmarks = BenchmarkIndex(read_benchmarks(plan.decontaminate))
     fingerprint = _input_fingerprint(plan, benchmarks)
     work = out.with_name(f"{out.name}.work")
-    steps = ModelSteps.open(work, plan.journal, quiet=quiet)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        taskset = _existing(plan, out, fingerprint)
-    elif plan.verify is None:
-        taskset = _build(_Inputs(plan, fingerprint, benchmarks), steps, out, quiet=quiet)
-    else:
-        unverified = work / UNVERIFIED
-        if unverified.exists():
-            built = _existing(plan, unverified, fingerprint)
-        else:
-            inputs = _Inputs(plan, fingerprint, benchmarks)
-            built = _build(inputs, steps, unverified, quiet=quiet)
-        taskset = verify_taskset(built, plan.verify, out, work, steps.journal, quiet=quiet)
-    shutil.rmtree(work, ignore_errors=True)
-    return taskset
+        return _existing(plan, out, fingerprint)
+    with folder_lock(work) as lock:
+        inputs = _Inputs(plan, fingerprint, benchmarks, crew or Crew(), lock)
+        try:
+            return _synthesize(inputs, out, work, quiet=quiet)
+        finally:
+            if out.exists() or list(work.iterdir()) == [lock]:  # nothing that a later run needs
+                shutil.rmtree(work, ignore_errors=True)
 
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What a task set is made from."""
+    """What a task set is made from, and by whom."""
 
     plan: Plan
     fingerprint: str
     benchmarks: BenchmarkIndex
+    crew: Crew
+    lock: Path
+
+
+def _synthesize(inputs: _Inputs, out: Path, work: Path, *, quiet: bool) -> TaskSet:
+    plan = inputs.plan
+    steps = ModelSteps.open(work, plan.journal, quiet=quiet)
+    if plan.verify is None:
+        return _build(inputs, steps, out, quiet=quiet)
+    unverified = work / UNVERIFIED
+    if unverified.exists():
+        built = _existing(plan, unverified, inputs.fingerprint)
+    else:
+        built = _build(inputs, steps, unverified, quiet=quiet)
+    return verify_taskset(built, plan.verify, out, work, steps.journal, quiet=quiet)
 
 
 def _build(inputs: _Inputs, steps: ModelSteps, out: Path, *, quiet: bool) -> TaskSet:
@@ -168,11 +195,13 @@ def _build(inputs: _Inputs, steps: ModelSteps, out: Path, *, quiet: bool) -> Tas
     resumed = prepare_work(work, plan, kinds, fingerprint)
     if resumed and not quiet:
         print(f"resuming from {work}", file=sys.stderr)
-    generator = Generator(plan, kinds, source, counter, work, benchmarks)
-    result = _Result(Spool.in_work_folder(work) if source.renews else Spool(None))
-    for split in SPLITS:
-        for length in plan.splits.get(split, {}):
-            _run(generator, split, length, result, quiet=quiet)
+    materials = Materials(plan, kinds, source, counter, benchmarks)
+    result = _Result(Spool.in_work_folder(work))
+    with inputs.crew.workers(materials, result.spool, inputs.lock) as workers:
+        generator = Generator(materials, work, result.spool, workers)
+        for split in SPLITS:
+            for length in plan.splits.get(split, {}):
+                _run(generator, split, length, result, quiet=quiet)
     if not result.rows:
         raise SynthesisError(
             f"no sample could be built; most frequent reason: {result.main_reason()}; "
@@ -231,16 +260,16 @@ def _run(generator: Generator, split: Any, length: int, result: _Result, *, quie
     """Runs one split at one length and adds what it gave to the result."""
     rejected: Counter[str] = Counter()
     num_before = len(result.rows)
-    wanted = generator.plan.splits[split][length]
+    wanted = generator.materials.plan.splits[split][length]
     hidden = quiet or not sys.stderr.isatty()
     with Progress(console=Console(stderr=True), transient=True, disable=hidden) as progress:
         bar = progress.add_task(f"{split} at {length} tokens", total=wanted)
-        for corpus, part in generator.parts(split, length):
+        for part in generator.parts(split, length):
             rejected.update(part.rejected)
             result.matches.update(dict.fromkeys(part.matches))
-            if part.rows:
-                result.rows.extend(part.rows)
-                result.spool.add(corpus)
+            result.rows.extend(part.rows)
+            for row in part.rows:
+                result.spool.use(row.document_group)
             progress.advance(bar, len(part.rows))
     generated = len(result.rows) - num_before
     result.yields[f"{split}/{length}"] = {

@@ -154,9 +154,9 @@ class DocumentCorpora:
         whole = Corpus("all", documents, lexicon)
         links = whole.links()
         parts = partition(documents, source.shares, seed, links)
-        self._corpora = {split: Corpus(split, part, lexicon) for split, part in parts.items()}
-        for corpus in self._corpora.values():
-            corpus.table_index.share_readings(whole.table_index)
+        self._corpora = {
+            split: Corpus(split, part, lexicon, whole.readings) for split, part in parts.items()
+        }
         self._path = source.path
 
     def require_statements(self) -> None:

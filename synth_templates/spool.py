@@ -1,17 +1,24 @@
-"""The documents of a task set that is being built: in memory, or in the work folder.
+"""The documents of a task set that is being built: they wait in the work folder, by group.
 
-Documents that the user gave are in memory anyway. Worlds are made for a part and not needed again
-until the task set is written, so that theirs wait on disk, a file for each group.
+Worlds are made for a part and not needed again until the task set is written. A group is written
+whole or not at all, so that what a killed run or a worker left there can be used.
 """
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from longspan.harness.datasets.documents import Document, stored_documents, write_documents
+from longspan.harness.datasets.documents import (
+    Document,
+    count_documents,
+    stored_documents,
+    write_documents,
+)
 from longspan.synth_templates.corpus import Corpus
 
 SPOOL_FOLDER = "documents"
@@ -19,45 +26,50 @@ SPOOL_FOLDER = "documents"
 
 @dataclass
 class Spool:
-    """Documents by group, in the order in which groups were added.
+    """Documents by group.
 
     Attributes:
-        folder: Where they wait; None keeps them in memory.
+        folder: Where they wait, a folder for each group.
     """
 
-    folder: Path | None
-    num_documents: int = 0
-    _groups: dict[str, tuple[Document, ...] | Path] = field(default_factory=dict)
+    folder: Path
+    _used: dict[str, None] = field(default_factory=dict)
 
     @classmethod
     def in_work_folder(cls, work: Path) -> Spool:
-        """Returns an empty spool on disk; what an earlier run left there is made anew."""
-        folder = work / SPOOL_FOLDER
-        shutil.rmtree(folder, ignore_errors=True)
-        return cls(folder)
+        """Returns the spool of a work folder, with what is there."""
+        return cls(work / SPOOL_FOLDER)
+
+    def __contains__(self, group: str) -> bool:
+        """Whether a group's documents are there."""
+        return (self.folder / group).is_dir()
+
+    def write(self, corpus: Corpus) -> None:
+        """Writes the documents of a corpus; another process may do so at the same time."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=".partial-"))
+        write_documents(partial, ((corpus.group, document) for document in corpus.documents))
+        with suppress(OSError):  # another process was first
+            partial.rename(self.folder / corpus.group)
+        shutil.rmtree(partial, ignore_errors=True)
+        if corpus.group not in self:
+            raise OSError(f"documents of {corpus.group} cannot be kept in {self.folder}")
+
+    def use(self, group: str) -> None:
+        """Takes a group into the task set, after those that were taken before."""
+        self._used[group] = None
 
     @property
     def num_groups(self) -> int:
-        """How many groups were added."""
-        return len(self._groups)
+        """How many groups are used."""
+        return len(self._used)
 
-    def add(self, corpus: Corpus) -> None:
-        """Adds the documents of a group, if they are not there yet."""
-        if corpus.group in self._groups:
-            return
-        self.num_documents += len(corpus.documents)
-        if self.folder is None:
-            self._groups[corpus.group] = corpus.documents
-            return
-        place = self.folder / f"{len(self._groups):06d}"
-        place.mkdir(parents=True)
-        write_documents(place, ((corpus.group, document) for document in corpus.documents))
-        self._groups[corpus.group] = place
+    @property
+    def num_documents(self) -> int:
+        """How many documents they have."""
+        return sum(count_documents(self.folder / group) for group in self._used)
 
     def documents(self) -> Iterator[tuple[str, Document]]:
-        """Yields (group, document), one group in memory at a time."""
-        for group, kept in self._groups.items():
-            if isinstance(kept, Path):
-                yield from stored_documents(kept)
-            else:
-                yield from ((group, document) for document in kept)
+        """Yields (group, document) of the groups that are used, one group in memory at a time."""
+        for group in self._used:
+            yield from stored_documents(self.folder / group)

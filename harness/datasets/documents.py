@@ -241,6 +241,13 @@ def _document(row: Mapping[str, Any], triples: bool) -> Document:
     )
 
 
+def count_documents(folder: Path) -> int:
+    """Returns how many documents a task set holds."""
+    import pyarrow.parquet as pq  # heavy
+
+    return int(pq.read_metadata(folder / DOCUMENTS_FILE).num_rows)
+
+
 def write_documents(folder: Path, documents: Iterable[tuple[str, Document]]) -> None:
     """Writes the documents' table of a task set into its folder, given as (group, document)."""
     import pyarrow as pa  # heavy

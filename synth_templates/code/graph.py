@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from longspan.harness.datasets.documents import Document
 from longspan.synth_templates.code.source import CODE_FORMATS, Fact, Module, parse_module
+from longspan.synth_templates.readings import Readings
 
 MAX_REPEATS = 5
 """Places in which a value may stand for the same name and still be asked for."""
@@ -39,9 +40,12 @@ class CodeStatement:
     span: tuple[int, int] | None
 
 
-def code_statements(documents: Sequence[Document]) -> list[CodeStatement]:
+def code_statements(
+    documents: Sequence[Document], readings: Readings | None = None
+) -> list[CodeStatement]:
     """Returns the statements of all Python sources among the documents."""
-    parsed = [parse_module(d) for d in documents if d.format in CODE_FORMATS]
+    readings = readings or Readings()
+    parsed = [readings.of(d, parse_module) for d in documents if d.format in CODE_FORMATS]
     modules = [module for module in parsed if module is not None]
     return list(_Resolver(modules).statements())
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from longspan.harness.datasets.documents import Document
+from longspan.synth_templates.readings import Readings
 from longspan.synth_templates.tables.cells import Cell, ColumnType
 from longspan.synth_templates.tables.column_roles import CorpusColumn, Role, column_roles
 from longspan.synth_templates.tables.source_tables import (
@@ -173,23 +174,20 @@ def _year_of(date: CorpusColumn, years: tuple[int | None, ...]) -> CorpusColumn:
 class TableIndex:
     """The tables of the documents of a corpus, found once, and their databases."""
 
-    def __init__(self, documents: Sequence[Document]) -> None:
+    def __init__(self, documents: Sequence[Document], readings: Readings | None = None) -> None:
         self._documents = {document.id: document for document in documents}
+        self._readings = readings or Readings()
         self._titles = Counter(document.title.casefold() for document in documents)
-        self._readings: dict[str, TableReading] = {}
         self._single: dict[SourceTable, CorpusTable] = {}
         self._with_roles: dict[tuple[Any, ...], list[SourceTable]] = {}
         self._databases: OrderedDict[tuple[SourceTable, ...], Database] = OrderedDict()
 
-    def share_readings(self, other: TableIndex) -> None:
-        """Uses what another index read of the same documents, and it what this one will read."""
-        self._readings = other._readings
-
     def of_document(self, name: str) -> list[SourceTable]:
         """Returns the tables of a document that its title and their captions tell apart."""
-        if name not in self._readings:
-            self._readings[name] = read_tables(self._documents[name])
-        return [table for table in self._readings[name].tables if self._is_named(table)]
+        return [table for table in self._reading(name).tables if self._is_named(table)]
+
+    def _reading(self, name: str) -> TableReading:
+        return self._readings.of(self._documents[name], read_tables)
 
     @cached_property
     def tables(self) -> tuple[SourceTable, ...]:
@@ -213,7 +211,7 @@ class TableIndex:
     def left_out(self) -> dict[str, int]:
         """Reason -> number of tables that were left out."""
         whole: Counter[str] = Counter(cluster(self.tables)[1])
-        for reading in (self._readings[name] for name in self._documents):
+        for reading in map(self._reading, self._documents):
             whole.update(reading.left_out)
             whole["no title or caption of its own"] += sum(
                 not self._is_named(table) for table in reading.tables

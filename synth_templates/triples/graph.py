@@ -13,12 +13,13 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from longspan.harness.datasets.documents import Document, Triple
 from longspan.synth_templates.code.graph import CodeStatement, code_statements
+from longspan.synth_templates.readings import Readings
 
 _ARTICLE = re.compile(r"^(?:the|a|an)\s+")
 _ABBREVIATIONS = tuple(
@@ -100,15 +101,19 @@ class Graph:
 
     @classmethod
     def build(
-        cls, documents: Iterable[Document], canonical: Canonical, key: Key | None = None
+        cls,
+        documents: Iterable[Document],
+        canonical: Canonical,
+        key: Key = normalise_entity,
+        readings: Readings | None = None,
     ) -> Graph:
         """Returns the graph of all triples of the documents; `key` names the entities."""
-        graph = cls()
+        graph, readings = cls(), readings or Readings()
         documents = tuple(documents)
         for document in documents:
-            graph._add_document(document, canonical, key or normalise_entity)
-        for statement in code_statements(documents):
-            graph._add_code(statement, key or normalise_entity)
+            graph._add_document(document, canonical, key, readings.of(document, find_supports))
+        for statement in code_statements(documents, readings):
+            graph._add_code(statement, key)
         return graph
 
     def follow(self, start: str, steps: Iterable[tuple[str, bool]]) -> set[str]:
@@ -180,9 +185,14 @@ class Graph:
             self.counts["supported"] += 1
             edges.append(edge)
 
-    def _add_document(self, document: Document, canonical: Canonical, key: Key) -> None:
-        sentences: list[tuple[int, int]] | None = None
-        for triple in dict.fromkeys(document.triples):
+    def _add_document(
+        self,
+        document: Document,
+        canonical: Canonical,
+        key: Key,
+        supports: Mapping[Triple, tuple[int, int] | None],
+    ) -> None:
+        for triple, span in supports.items():
             subject, object_ = key(triple.subject), key(triple.object)
             if not (subject and object_ and triple.relation.strip()):
                 self.counts["empty"] += 1
@@ -193,16 +203,24 @@ class Graph:
             relation = canonical(triple)
             self.claims[subject, relation].add(object_)
             self.claimants.setdefault(relation, {}).setdefault(object_, set()).add(subject)
-            if sentences is None:
-                sentences = split_sentences(document.text)
-            span = find_support(document, triple, sentences)
             if span is None:
                 self.counts["unsupported"] += 1
                 continue
             self.counts["supported"] += 1
             edge = Edge(subject, relation, object_, triple, document.id, *span)
             self.edges.setdefault(subject, {}).setdefault(relation, []).append(edge)
-        self.counts["repeated"] += len(document.triples) - len(dict.fromkeys(document.triples))
+        self.counts["repeated"] += len(document.triples) - len(supports)
+
+
+def find_supports(document: Document) -> dict[Triple, tuple[int, int] | None]:
+    """Returns for each triple of a document the passage that supports it, None where none does."""
+    sentences = split_sentences(document.text) if document.triples else []
+    return {
+        triple: find_support(document, triple, sentences)
+        if all(part.strip() for part in (triple.subject, triple.relation, triple.object))
+        else None
+        for triple in document.triples
+    }
 
 
 def split_sentences(text: str) -> list[tuple[int, int]]:

@@ -16,8 +16,9 @@ from longspan.harness.errors import DataError, LongspanError, SynthesisError, de
 from longspan.harness.scoring.rules import RULES
 from longspan.harness.taskset import TaskSet
 from longspan.harness.tokens import EstimatedTokens
-from longspan.synth_templates.generate import Part, prepare_work
+from longspan.synth_templates.generate import prepare_work
 from longspan.synth_templates.kind_files import load_kinds
+from longspan.synth_templates.parts import Part
 from longspan.synth_templates.pipeline import open_counter, synth_command, synthesize
 from longspan.synth_templates.plan import Plan, parse_plan
 from longspan.synth_templates.verify import check_taskset
@@ -210,7 +211,7 @@ def test_parts_of_another_plan_are_refused_but_an_empty_work_folder_is_not(tmp_p
     out, work = tmp_path / "set", tmp_path / "set.work"
     with pytest.raises(SynthesisError, match="exceeds a world"):
         synthesize(plan_of(splits={"test": {90000: 1}}), out, quiet=True)
-    assert list(work.iterdir()) == [work / "plan.json"]
+    assert sorted(path.name for path in work.iterdir()) == [".lock", "plan.json"]
     part = work / "test-300-00000.part.json"
     part.write_text(Part().to_json())
     with pytest.raises(SynthesisError, match="another plan"):

@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from longspan.harness.datasets.documents import Document, Triple
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.spool import Spool
@@ -23,21 +25,36 @@ def corpora() -> list[Corpus]:
     return made
 
 
-def test_documents_wait_on_disk_as_they_wait_in_memory(tmp_path: Path):
-    spools = Spool.in_work_folder(tmp_path), Spool(None)
-    for spool in spools:
-        for corpus in (*corpora(), corpora()[0]):  # a group is kept once
-            spool.add(corpus)
-    on_disk, in_memory = (list(spool.documents()) for spool in spools)
-    assert on_disk == in_memory
-    assert [document.id for _, document in on_disk] == ["b0", "b1", "b2", "a0", "a1", "a2"]
-    assert {(spool.num_groups, spool.num_documents) for spool in spools} == {(2, 6)}
+def test_documents_wait_by_group_in_the_order_in_which_groups_are_used(tmp_path: Path):
+    spool = Spool.in_work_folder(tmp_path)
+    for corpus in (*corpora(), corpora()[0]):  # a group is kept once
+        spool.write(corpus)
+    for group in ("a", "b", "a"):
+        spool.use(group)
+    found = list(spool.documents())
+    assert [group for group, _ in found] == ["a"] * 3 + ["b"] * 3
+    assert [document for _, document in found] == [
+        document for corpus in reversed(corpora()) for document in corpus.documents
+    ]
+    assert (spool.num_groups, spool.num_documents) == (2, 6)
+    assert sorted(path.name for path in spool.folder.iterdir()) == ["a", "b"]
 
 
-def test_what_a_killed_run_left_is_made_anew(tmp_path: Path):
+def test_what_a_killed_run_left_whole_is_used_and_the_rest_is_not(tmp_path: Path):
     first = Spool.in_work_folder(tmp_path)
-    first.add(corpora()[0])
+    first.write(corpora()[0])
+    (first.folder / ".partial-x").mkdir()  # of a writer that was killed
     again = Spool.in_work_folder(tmp_path)
-    assert list(again.documents()) == []
-    again.add(corpora()[1])
-    assert [group for group, _ in again.documents()] == ["a"] * 3
+    assert "b" in again and "a" not in again
+    assert (again.num_groups, list(again.documents())) == (0, [])
+
+
+def test_a_group_that_cannot_be_kept_is_an_error(tmp_path: Path, monkeypatch):
+    spool = Spool.in_work_folder(tmp_path)
+    monkeypatch.setattr(Path, "rename", raise_full)
+    with pytest.raises(OSError, match="documents of b cannot be kept"):
+        spool.write(corpora()[0])
+
+
+def raise_full(*arguments: object) -> None:
+    raise OSError(28, "No space left on device")

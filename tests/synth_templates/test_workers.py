@@ -1,0 +1,150 @@
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from longspan.harness.errors import SynthesisError
+from longspan.harness.passport import statements
+from longspan.synth_templates import generate, workers
+from longspan.synth_templates.books import OVERUSED, Attempt, Books
+from longspan.synth_templates.curation.deduplicate import REPEATED
+from longspan.synth_templates.parts import PartTask
+from longspan.synth_templates.pipeline import synthesize
+from longspan.synth_templates.plan import Plan, parse_plan
+from longspan.synth_templates.questions import Worded
+from longspan.synth_templates.shapes.draft import Rejected
+from longspan.synth_templates.workers import Crew, PartWorker, ProcessWorkers
+
+# Of each some parts ask what earlier ones asked; of documents most kinds are used up on the way.
+FICTION = {
+    "source": {"type": "fiction", "samples_per_world": 6},
+    "kinds": {"fiction_shifted_year": 2, "fiction_fact_backwards": 1, "dialogue_before": 1},
+    "splits": {"train": {1500: 30}, "test": {1500: 9}},
+}
+WORLD = {
+    "source": {"type": "world", "samples_per_world": 6},
+    "kinds": {"world_hop1": 1, "world_choice2": 1},
+    "splits": {"train": {150: 120}},
+    "distinct": "near",
+}
+DOCUMENTS = {"splits": {"train": {200: 450}, "test": {200: 40}}, "max_statement_uses": 2}
+
+
+def plan_of(content: dict, folder: Path) -> Plan:
+    if "source" not in content:
+        folder.mkdir()
+        lines = [
+            f'{{"title": "P{i}", "text": "Person P{i} was born in Town T{i % 40}. Town T{i % 40} '
+            f'lies in Land L{i % 7}.", "triples": [["Person P{i}", "place of birth", "Town '
+            f'T{i % 40}"], ["Town T{i % 40}", "country", "Land L{i % 7}"]]}}'
+            for i in range(300)
+        ]
+        (folder / "docs.jsonl").write_text("\n".join(lines))
+        content = {**content, "source": {"type": "documents", "path": folder}}
+    return parse_plan({"name": "t", **content}, "test")
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch):
+    """Processes work from the first part on."""
+    monkeypatch.setattr(ProcessWorkers, "head_start_seconds", 0.0)
+
+
+@pytest.mark.parametrize("content", [FICTION, WORLD, DOCUMENTS], ids=["fiction", "world", "docs"])
+def test_the_number_of_processes_changes_no_byte(content, tmp_path: Path, at_once, monkeypatch):
+    made = []
+    make = ProcessWorkers.make
+    monkeypatch.setattr(ProcessWorkers, "make", lambda *a: made.append(a) or make(*a))
+    plan = plan_of(content, tmp_path / "docs")
+    alone = synthesize(plan, tmp_path / "alone", quiet=True)
+    together = synthesize(plan, tmp_path / "together", Crew(2), quiet=True)
+    assert made
+    assert sum(alone.manifest["duplicates"]["dropped"].values()) > 0
+    assert together.hash == alone.hash
+    assert together.manifest == alone.manifest
+    assert not (tmp_path / "together.work").exists()
+
+
+def test_a_ray_cluster_changes_no_byte(tmp_path: Path):
+    pytest.importorskip("ray")
+    plan = plan_of(WORLD, tmp_path)
+    alone = synthesize(plan, tmp_path / "alone", quiet=True)
+    together = synthesize(plan, tmp_path / "together", Crew(ray="local"), quiet=True)
+    assert together.hash == alone.hash
+
+
+def test_without_ray_its_extra_is_named(tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SynthesisError, match=r"longspan\[ray\]"):
+        synthesize(plan_of(WORLD, tmp_path), tmp_path / "set", Crew(ray="local"), quiet=True)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "nowhere:port"])
+def test_no_cluster_at_an_address_is_one_line(address: str, tmp_path: Path):
+    pytest.importorskip("ray")
+    plan = plan_of(WORLD, tmp_path)
+    with pytest.raises(SynthesisError, match=f"no Ray cluster at {address}"):
+        synthesize(plan, tmp_path / "set", Crew(ray=address), quiet=True)
+
+
+class Dying(PartWorker):
+    def make(self, task: PartTask):
+        if task.number == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().make(task)
+
+
+def test_a_worker_that_dies_costs_one_line_and_no_finished_part(
+    tmp_path: Path, at_once, monkeypatch
+):
+    plan = plan_of(WORLD, tmp_path)
+    whole = synthesize(plan, tmp_path / "whole", quiet=True)
+    monkeypatch.setattr(workers, "PartWorker", Dying)
+    with pytest.raises(SynthesisError, match="fewer --workers"):
+        synthesize(plan, tmp_path / "set", Crew(2), quiet=True)
+    parts = sorted((tmp_path / "set.work").glob("*.part.json"))
+    assert parts
+    monkeypatch.undo()
+    seen: list[Path] = []
+    monkeypatch.setattr(generate, "write_whole", lambda path, text: seen.append(path))
+    again = synthesize(plan, tmp_path / "set", quiet=True)
+    assert again.hash == whole.hash
+    assert not set(parts) & set(seen)
+
+
+def test_a_killed_parallel_run_goes_on_alone(tmp_path: Path, at_once, monkeypatch):
+    plan = plan_of(FICTION, tmp_path)
+    whole = synthesize(plan, tmp_path / "whole", quiet=True)
+    write, written = generate.write_whole, []
+
+    def write_and_stop(path: Path, text: str) -> None:
+        write(path, text)
+        written.append(path)
+        if len(written) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(generate, "write_whole", write_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(plan, tmp_path / "set", Crew(2), quiet=True)
+    monkeypatch.undo()
+    assert synthesize(plan, tmp_path / "set", quiet=True).hash == whole.hash
+
+
+def test_books_judge_what_others_let_through_and_leave_open_what_others_cut_short(tmp_path: Path):
+    rows = synthesize(plan_of(WORLD, tmp_path), tmp_path / "set", quiet=True).rows()
+    first, second = (
+        Attempt(row, ((row.id,),), Worded(row.question, row.target[0], row.passport.options))
+        for row in rows[:2]
+    )
+    books = Books("near", max_statement_uses=1)
+    assert books.judge(first) is first
+    books.note(rows[0])
+    assert books.judge(first).result == Rejected(REPEATED)
+    assert books.judge(second) is second
+    overused = Attempt(Rejected(OVERUSED), tuple(statements(rows[0].passport.proof)))
+    assert books.judge(overused).result == Rejected(OVERUSED)
+    elsewhere = replace(overused, statements=(("unused",),), is_cut_short=True)
+    assert books.judge(elsewhere) is None
