@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from longspan.harness.datasets.documents import Triple
+
 Operation = Literal["count_above", "max", "min", "sum", "difference"]
 """What a table proof computes from its rows."""
 
@@ -42,6 +44,11 @@ class ProofStep(_Frozen):
     document: str
     inverse: bool = False
     """Whether the proof goes from the object to the subject."""
+
+    @property
+    def triple(self) -> Triple:
+        """What the document states, whichever way the proof goes."""
+        return Triple(subject=self.subject, relation=self.relation, object=self.object)
 
     @property
     def source(self) -> str:

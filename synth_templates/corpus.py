@@ -10,10 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from longspan.harness.datasets.documents import Document, Triple
+from longspan.harness.datasets.documents import Document
 from longspan.harness.passport import (
     AnyProof,
-    ProofStep,
     RepeatProof,
     SqlProof,
     TableProof,
@@ -212,7 +211,7 @@ class Corpus:
                 pair
                 for step in proof.steps
                 for pair in (
-                    ("relation", self.lexicon.canonical(_stated(step))),
+                    ("relation", self.lexicon.canonical(step.triple)),
                     ("entity", self.key(step.subject)),
                     ("entity", self.key(step.object)),
                 )
@@ -263,7 +262,3 @@ class Corpus:
         return all(map(self.is_entity, named)) and is_trusted(
             hop.edge, form, self.by_id[hop.edge.document]
         )
-
-
-def _stated(step: ProofStep) -> Triple:
-    return Triple(subject=step.subject, relation=step.relation, object=step.object)

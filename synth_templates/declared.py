@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from longspan.harness.datasets.documents import Triple
 from longspan.harness.errors import DataError
 from longspan.harness.passport import ArithmeticProof, CompareProof, PathProof, SelectProof
 from longspan.harness.taskset import SampleRow, TaskSet
@@ -109,7 +108,6 @@ def _check_relations(row: SampleRow, corpus: Corpus) -> list[str]:
     if not isinstance(proof, PathProof | CompareProof | ArithmeticProof | SelectProof):
         return []
     for step in proof.steps:
-        stated = Triple(subject=step.subject, relation=step.relation, object=step.object)
-        if family(corpus.lexicon.canonical(stated)) not in corpus.lexicon.forms:
+        if family(corpus.lexicon.canonical(step.triple)) not in corpus.lexicon.forms:
             return [f"relation {step.relation!r} is not in the lexicon"]
     return []
