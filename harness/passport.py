@@ -271,6 +271,17 @@ def statements(proof: AnyProof) -> list[tuple[str, ...]]:
     return [(s.document, s.subject, s.relation, s.object) for s in proof.steps]
 
 
+def num_hops(proof: AnyProof, obfuscations: Sequence[Obfuscation] = ()) -> int | None:
+    """Returns how many statements an answer needs, a description as one; None without steps."""
+    if isinstance(proof, SelectProof):
+        num = len(proof.path) + 1  # the other candidates are no step towards the answer
+    elif isinstance(proof, PathProof | CompareProof | ArithmeticProof):
+        num = len(proof.steps)
+    else:
+        return None
+    return num + bool(obfuscations)
+
+
 class Constraint(_Frozen):
     """One thing that a description says of its entity."""
 
@@ -313,9 +324,9 @@ class Vote(_Frozen):
 class Cost(_Frozen):
     """What a sample cost in model calls and tokens (0 for model-free synthesis)."""
 
-    model_calls: int = 0
-    prompt_tokens: int = 0
-    sampled_tokens: int = 0
+    model_calls: int = Field(default=0, ge=0)
+    prompt_tokens: int = Field(default=0, ge=0)
+    sampled_tokens: int = Field(default=0, ge=0)
 
     def __add__(self, other: Cost) -> Cost:
         """Returns the cost of both."""

@@ -93,7 +93,6 @@ def draw(kind: SelectKind, corpus: Corpus, rng: random.Random) -> Draft | Reject
             "path": phrase,
             "start": start,
         },
-        hops=len(path) + 1 + bool(described),
         names_answer=True,
         obfuscations=(described[0],) if described else (),
         description_evidence=described[1] if described else (),
