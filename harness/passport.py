@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from longspan.harness.datasets.documents import Triple
+
 Operation = Literal["count_above", "max", "min", "sum", "difference"]
 """What a table proof computes from its rows."""
 
@@ -42,6 +44,11 @@ class ProofStep(_Frozen):
     document: str
     inverse: bool = False
     """Whether the proof goes from the object to the subject."""
+
+    @property
+    def triple(self) -> Triple:
+        """What the document states, whichever way the proof goes."""
+        return Triple(subject=self.subject, relation=self.relation, object=self.object)
 
     @property
     def source(self) -> str:
@@ -264,6 +271,17 @@ def statements(proof: AnyProof) -> list[tuple[str, ...]]:
     return [(s.document, s.subject, s.relation, s.object) for s in proof.steps]
 
 
+def num_hops(proof: AnyProof, obfuscations: Sequence[Obfuscation] = ()) -> int | None:
+    """Returns how many statements an answer needs, a description as one; None without steps."""
+    if isinstance(proof, SelectProof):
+        num = len(proof.path) + 1  # the other candidates are no step towards the answer
+    elif isinstance(proof, PathProof | CompareProof | ArithmeticProof):
+        num = len(proof.steps)
+    else:
+        return None
+    return num + bool(obfuscations)
+
+
 class Constraint(_Frozen):
     """One thing that a description says of its entity."""
 
@@ -306,9 +324,9 @@ class Vote(_Frozen):
 class Cost(_Frozen):
     """What a sample cost in model calls and tokens (0 for model-free synthesis)."""
 
-    model_calls: int = 0
-    prompt_tokens: int = 0
-    sampled_tokens: int = 0
+    model_calls: int = Field(default=0, ge=0)
+    prompt_tokens: int = Field(default=0, ge=0)
+    sampled_tokens: int = Field(default=0, ge=0)
 
     def __add__(self, other: Cost) -> Cost:
         """Returns the cost of both."""

@@ -199,14 +199,42 @@ class TaskSet:
         """
         if split is not None and split not in SPLITS:
             raise DataError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-        path = self.folder / SAMPLES_FILE
-        try:
-            rows = [_from_record(record) for record in read_table(path).to_pylist()]
-        except (ValidationError, KeyError, ValueError) as error:
+        rows, damaged = self.sound_rows()
+        for name, problem in damaged.items():
             raise DataError(
-                f"damaged samples in {path} ({error}); build the task set again"
-            ) from error
+                f"damaged samples in {self.folder / SAMPLES_FILE}: {len(damaged)}, first sample "
+                f"{name}: {problem}; build the task set again"
+            )
         return [row for row in rows if split is None or row.split == split]
+
+    def sound_rows(self) -> tuple[list[SampleRow], dict[str, str]]:
+        """Returns the stored samples that can be read, and by name what is wrong with the others.
+
+        Raises:
+            DataError: the table as a whole is damaged.
+        """
+        path = self.folder / SAMPLES_FILE
+        table = read_table(path)
+        wrong = sorted(set(table.column_names) ^ set(SampleRow.model_fields))
+        if wrong:
+            raise DataError(
+                f"damaged samples in {path}: column {wrong[0]!r} is missing or unknown; build the "
+                "task set again"
+            )
+        rows: list[SampleRow] = []
+        damaged: dict[str, str] = {}
+        for number in range(table.num_rows):
+            name = f"in row {number + 1}"
+            try:
+                (record,) = table.slice(number, 1).to_pylist()
+                if record["id"] and record["id"] not in damaged:
+                    name = one_line(record["id"])
+                rows.append(_from_record(record))
+            except ValidationError as error:
+                damaged[name] = describe_validation(error)
+            except ValueError as error:  # bytes that are no text
+                damaged[name] = str(error)
+        return rows, damaged
 
     def samples(
         self,
@@ -345,9 +373,6 @@ def _to_record(row: SampleRow) -> dict[str, Any]:
 
 
 def _from_record(record: dict[str, Any]) -> SampleRow:
-    passport = record.pop("passport")
-    try:
-        parsed = None if passport is None else Passport.model_validate_json(passport)
-        return SampleRow(**record, passport=parsed)
-    except ValidationError as error:
-        raise ValueError(f"sample {record.get('id')}: {describe_validation(error)}") from error
+    passport = record["passport"]
+    parsed = None if passport is None else Passport.model_validate_json(passport)
+    return SampleRow.model_validate({**record, "passport": parsed})

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +24,7 @@ from longspan.harness.errors import LongspanError, describe
 
 PARENT_CHECK_SECONDS = 0.2
 LOCK_WAIT_SECONDS = 20.0
+LOCK_FILE = ".lock"
 
 
 @dataclass(frozen=True)
@@ -43,21 +44,29 @@ class JobError(LongspanError):
 def folder_lock(folder: Path, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator[Path]:
     """Holds the folder for one run; yields the lock file that workers share.
 
+    A folder that was made for the run and holds nothing in the end is removed. The run may also
+    remove the folder itself, with all that it holds.
+
     Raises:
         JobError: another run is still working in the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with path.open("a") as handle:
-        deadline = time.monotonic() + wait_seconds
-        while not _try_lock(handle, fcntl.LOCK_EX):
-            if time.monotonic() > deadline:
-                raise JobError(
-                    f"another run is working in {folder}; wait for it or choose another --out"
-                )
-            time.sleep(0.1)
+    is_new = not folder.exists()
+    path = folder / LOCK_FILE
+    deadline = time.monotonic() + wait_seconds
+    while (handle := _try_folder(path)) is None:
+        if time.monotonic() > deadline:
+            raise JobError(
+                f"another run is working in {folder}; wait for it or choose another --out"
+            )
+        time.sleep(0.1)
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_SH)
-        yield path
+        try:
+            yield path
+        finally:
+            if is_new and folder.exists() and os.listdir(folder) == [LOCK_FILE]:
+                path.unlink()
+                folder.rmdir()
 
 
 @contextmanager
@@ -137,6 +146,21 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_SECONDS)
     os._exit(1)
+
+
+def _try_folder(path: Path) -> IO[str] | None:
+    """Returns the lock file, made and held; None where another run holds it or removed it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = path.open("a")
+    except FileNotFoundError:  # the run before has just removed the folder
+        return None
+    if _try_lock(handle, fcntl.LOCK_EX):
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+                return handle
+    handle.close()
+    return None
 
 
 def _try_lock(handle: IO[str], kind: int) -> bool:

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from longspan.harness.datasets.documents import Document, Triple
+from longspan.harness.datasets.documents import Document
 from longspan.harness.passport import (
     AnyProof,
-    ProofStep,
     RepeatProof,
     SqlProof,
     TableProof,
@@ -225,7 +224,7 @@ class Corpus:
                 pair
                 for step in proof.steps
                 for pair in (
-                    ("relation", self.lexicon.canonical(_stated(step))),
+                    ("relation", self.lexicon.canonical(step.triple)),
                     ("entity", self.key(step.subject)),
                     ("entity", self.key(step.object)),
                 )
@@ -276,7 +275,3 @@ class Corpus:
         return all(map(self.is_entity, named)) and is_trusted(
             hop.edge, form, self.by_id[hop.edge.document]
         )
-
-
-def _stated(step: ProofStep) -> Triple:
-    return Triple(subject=step.subject, relation=step.relation, object=step.object)

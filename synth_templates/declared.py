@@ -1,7 +1,8 @@
 """What a task set says of its samples beside their proofs: ids, kinds, relations, lengths, counts.
 
 An id is a digest of what is asked over which documents, so a sample whose question, answer, context
-or split was changed no longer has its own.
+or split was changed no longer has its own. A sample's `seed` is not checked: it repeats the draw
+only in the version, and with the tokenizer and models, that made the sample; the proof needs none.
 """
 
 from __future__ import annotations
@@ -11,9 +12,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from longspan.harness.datasets.documents import Triple
 from longspan.harness.errors import DataError
-from longspan.harness.passport import ArithmeticProof, CompareProof, PathProof, SelectProof
+from longspan.harness.passport import (
+    AnyProof,
+    ArithmeticProof,
+    CompareProof,
+    MentionsProof,
+    PathProof,
+    RepeatProof,
+    SelectProof,
+    TranscriptProof,
+    num_hops,
+)
 from longspan.harness.taskset import SampleRow, TaskSet
 from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.corpus import Corpus
@@ -67,7 +77,7 @@ def check_declared(
         problems.append(
             "id is not that of its split, kind, question, target and documents: one was changed"
         )
-    return problems + _check_relations(row, corpus)
+    return problems + _check_parameters(row, kind) + _check_relations(row, corpus)
 
 
 def check_lengths(row: SampleRow, corpus: Corpus, *, is_estimated: bool) -> list[str]:
@@ -77,6 +87,8 @@ def check_lengths(row: SampleRow, corpus: Corpus, *, is_estimated: bool) -> list
     """
     evidence = [span.document for span in row.passport.evidence] if row.passport else []
     depths = row.passport.depths if row.passport else ()
+    if row.target_tokens is not None and (row.input_tokens or 0) > row.target_tokens:
+        return [f"input_tokens is {row.input_tokens}, above target_tokens {row.target_tokens}"]
     if len(depths) != len(evidence):
         return [f"{len(evidence)} evidence spans but {len(depths)} depths"]
     lengths = corpus.lengths(EstimatedTokens())
@@ -94,14 +106,48 @@ def check_lengths(row: SampleRow, corpus: Corpus, *, is_estimated: bool) -> list
     return [] if is_ordered else ["depths are in another order than the documents"]
 
 
-def check_counts(taskset: TaskSet, rows: Sequence[SampleRow]) -> list[str]:
+def check_counts(taskset: TaskSet, num_samples: int) -> list[str]:
     """Checks that no document is stored twice and that as many samples are there as were made."""
     stored = Counter(n for names in taskset.document_groups().values() for n in names)
     problems = [f"document {name} is stored {n} times" for name, n in stored.items() if n > 1]
     wanted = taskset.manifest.get("num_samples")
-    if len(rows) != wanted:
-        problems.append(f"has {len(rows)} samples, but the manifest says {wanted}")
+    if num_samples != wanted:
+        problems.append(f"has {num_samples} samples, but the manifest says {wanted}")
     return problems
+
+
+def _check_parameters(row: SampleRow, kind: Mapping[str, Any]) -> list[str]:
+    """Checks the proof against the parameters of its kind, and the sample's hops against it."""
+    if row.passport is None:
+        return []
+    problems = [
+        f"{name} of the proof is {found!r}, but kind {row.kind} says {kind[name]!r}"
+        for name, found in _parameters(row.passport.proof).items()
+        if name in kind and found != kind[name]
+    ]
+    hops = num_hops(row.passport.proof, row.passport.obfuscations)
+    if row.hops != hops:
+        problems.append(f"hops is {row.hops}, but the proof has {hops}")
+    return problems
+
+
+def _parameters(proof: AnyProof) -> dict[str, object]:
+    """Returns what a proof tells of the parameters that its kind declares."""
+    shape = "evolve" if isinstance(proof, TranscriptProof) else proof.type
+    shared = ("answer", "operation", "pick", "ranked")
+    found = {"shape": shape} | {n: getattr(proof, n) for n in shared if hasattr(proof, n)}
+    if isinstance(proof, PathProof):
+        found["hops"] = len(proof.steps)
+    elif isinstance(proof, SelectProof):
+        found |= {"hops": len(proof.path), "num_candidates": len(proof.candidates)}
+    elif isinstance(proof, CompareProof | ArithmeticProof):
+        found["num_sides"] = len(proof.sides)
+        found["num_bridged"] = sum(len(side) > 1 for side in proof.sides)
+    elif isinstance(proof, MentionsProof):
+        found["num_mentions"] = len(proof.steps)
+    elif isinstance(proof, RepeatProof):
+        found["prefixed"] = bool(proof.prefix)
+    return found
 
 
 def _check_relations(row: SampleRow, corpus: Corpus) -> list[str]:
@@ -109,7 +155,6 @@ def _check_relations(row: SampleRow, corpus: Corpus) -> list[str]:
     if not isinstance(proof, PathProof | CompareProof | ArithmeticProof | SelectProof):
         return []
     for step in proof.steps:
-        stated = Triple(subject=step.subject, relation=step.relation, object=step.object)
-        if family(corpus.lexicon.canonical(stated)) not in corpus.lexicon.forms:
+        if family(corpus.lexicon.canonical(step.triple)) not in corpus.lexicon.forms:
             return [f"relation {step.relation!r} is not in the lexicon"]
     return []

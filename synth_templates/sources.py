@@ -9,18 +9,23 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Protocol
 
 from longspan.harness.datasets.document_files import read_documents
-from longspan.harness.datasets.documents import Document
+from longspan.harness.datasets.documents import (
+    DOCUMENT_SEPARATOR,
+    Document,
+    render_document,
+)
 from longspan.harness.errors import SynthesisError
 from longspan.harness.files import by_reason
 from longspan.harness.taskset import SPLITS, Split
 from longspan.harness.tokens import TokenCounter
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.curation.filters import filter_documents
+from longspan.synth_templates.extend import LOOSE_TOLERANCE
 from longspan.synth_templates.kind_files import Kinds
 from longspan.synth_templates.models.model_steps import ModelSteps
 from longspan.synth_templates.plan import (
@@ -79,6 +84,7 @@ def open_source(plan: Plan, kinds: Kinds, counter: TokenCounter, steps: ModelSte
     corpora = DocumentCorpora(plan.seed, plan.source, kinds.lexicon(), steps)
     if plan.evolve is None:
         corpora.require_statements()
+    corpora.require_room(plan.splits, counter)
     return corpora
 
 
@@ -159,6 +165,39 @@ class DocumentCorpora:
         }
         self._path = source.path
 
+    def require_room(
+        self, splits: Mapping[Split, Mapping[int, int]], counter: TokenCounter
+    ) -> None:
+        """Checks that each split holds as many tokens as a context that is asked of it.
+
+        Args:
+            splits: Split -> target length -> number of samples.
+            counter: Counts lengths.
+
+        Raises:
+            SynthesisError: a split has too few documents.
+        """
+        every = [document for corpus in self._corpora.values() for document in corpus.documents]
+        for split, lengths in splits.items():
+            target = max((tokens for tokens, num in lengths.items() if num), default=0)
+            fewest = (1 - LOOSE_TOLERANCE) * target
+            documents = self._corpora[split].documents
+            room = _room(documents, target, counter)
+            if room >= fewest:
+                continue
+            whole = _room(every, target, counter)
+            remedy = "lower the target length (--tokens) or give more documents"
+            if whole >= fewest:
+                remedy += (
+                    "; or ask for one split only and give it all documents, in a plan: splits: "
+                    f"{{train: {{{target}: 200}}}}, source: {{type: documents, path: {self._path}, "
+                    "shares: {train: 1}}"
+                )
+            raise SynthesisError(
+                f"split {split} has {len(documents)} of the {len(every)} documents in "
+                f"{self._path}, {room} tokens in all: too few for a context of {target}; {remedy}"
+            )
+
     def require_statements(self) -> None:
         """Checks that something can be asked about the documents without models.
 
@@ -210,6 +249,16 @@ class DocumentCorpora:
             "shared_schemas": sum(len(index.clusters) for index in indexes),
             "left_out": dict(left_out.most_common()),
         }
+
+
+def _room(documents: Iterable[Document], limit: int, counter: TokenCounter) -> int:
+    """Returns the tokens of documents in a context, counted until they reach a limit."""
+    room = 0
+    for document in documents:
+        if room >= limit:
+            break
+        room += counter.count(render_document(document) + DOCUMENT_SEPARATOR)
+    return room
 
 
 def partition(

@@ -19,11 +19,12 @@ import typer
 from pydantic import ValidationError
 
 from longspan.harness.datasets.documents import Document
-from longspan.harness.errors import DataError
+from longspan.harness.datasets.parquet import read_table
+from longspan.harness.errors import DataError, one_line
 from longspan.harness.files import file_hash
 from longspan.harness.passport import EvidenceSpan
 from longspan.harness.scoring.rules import RULES
-from longspan.harness.taskset import SampleRow, TaskSet
+from longspan.harness.taskset import SAMPLES_FILE, SampleRow, TaskSet
 from longspan.harness.tokens import EstimatedTokens
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.declared import (
@@ -56,11 +57,11 @@ def check_command(
         for name, facts in opened.manifest["files"].items()
         if file_hash(taskset / name) != facts["sha256"]
     ]
-    num_samples = len(opened.rows())
+    num_samples = read_table(taskset / SAMPLES_FILE).num_rows
     problems = check_taskset(opened)
     num_failed = len(problems.keys() - {WHOLE})
     for name, found in problems.items():
-        print(f"{name}: {'; '.join(found)}")
+        print(one_line(f"{name}: {'; '.join(found)}"))
     print(f"{num_samples - num_failed} of {num_samples} passports hold")
     if problems:
         raise DataError(
@@ -85,12 +86,16 @@ def check_taskset(taskset: TaskSet, only: Container[str] | None = None) -> dict[
     kinds = declared_kinds(taskset)
     counter = taskset.manifest.get("counter")
     is_estimated = isinstance(counter, dict) and counter.get("name") == EstimatedTokens.name
-    every = taskset.rows()
+    every, damaged = taskset.sound_rows()
     by_group: dict[str, list[SampleRow]] = {}
     for row in every:
         if only is None or row.id in only:
             by_group.setdefault(row.document_group, []).append(row)
-    problems: dict[str, list[str]] = {}
+    problems = {
+        name: [f"cannot be read: {found}"]
+        for name, found in damaged.items()
+        if only is None or name in only
+    }
     for group, documents in taskset.groups():
         corpus = Corpus(group, documents, lexicon)
         for row in by_group.pop(group, ()):
@@ -101,7 +106,7 @@ def check_taskset(taskset: TaskSet, only: Container[str] | None = None) -> dict[
                 problems[row.id] = found
     for group, rows in by_group.items():
         problems |= {row.id: [f"group {group} has no documents"] for row in rows}
-    whole = _check_whole(every) + check_counts(taskset, every)
+    whole = _check_whole(every) + check_counts(taskset, len(every) + len(damaged))
     return {**problems, WHOLE: whole} if whole else problems
 
 
@@ -152,12 +157,10 @@ def _check_span(
 ) -> str | None:
     if span.document not in row.documents:
         return f"evidence document {span.document} is not in the context"
-    found = documents[span.document].text[span.start : span.end]
-    return (
-        None
-        if found == span.quote
-        else f"document {span.document} does not say {span.quote[:60]!r}"
-    )
+    text = documents[span.document].text
+    if span.end <= len(text) and text[span.start : span.end] == span.quote:
+        return None
+    return f"document {span.document} does not say {span.quote[:60]!r} at {span.start}-{span.end}"
 
 
 def _check_gold(row: SampleRow) -> list[str]:

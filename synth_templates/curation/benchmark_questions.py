@@ -69,13 +69,18 @@ def read_benchmarks(names: Sequence[str]) -> list[Benchmark]:
     """Returns the benchmarks of names: registered tasks, JSON lines files, folders of task sets.
 
     Raises:
-        DataError: a file is missing or holds no question.
+        DataError: a name is empty, or a file is missing or holds no question.
         SpecError: an unknown task.
     """
     return [_read(name) for name in dict.fromkeys(names)]
 
 
 def _read(name: str) -> Benchmark:
+    if not name.strip():
+        raise DataError(
+            f"a benchmark to compare with has the name {name!r}; name a registered task, a file of "
+            "JSON lines or the folder of a task set"
+        )
     path = Path(name).expanduser()
     num_left_out = 0
     if path.is_dir():

@@ -4,7 +4,8 @@ The journal sits inside a model's provider, below everything that asks it: extra
 evaluations alike. A call is known by what it is: model, weights, messages, settings, and which
 attempt at what it is. A reply that is in the journal is given again; so a killed run that is
 started anew repeats its replies and pays only for the rest. Failures are not kept: they cost
-nothing and may have gone the next time.
+nothing and may have gone the next time. A journal belongs to one run at a time: runs hold their
+work folder (`folder_lock`).
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from longspan.harness.resolve import parse_arguments, registered_task
 from longspan.harness.scoring.judge import ROLE as JUDGE_ROLE
 from longspan.harness.scoring.validity import is_scored
 from longspan.harness.taskset import SampleRow, TaskSet, to_sample
+from longspan.harness.workers import folder_lock
 from longspan.synth_templates.curation.derive import derive
 from longspan.synth_templates.models.calls import Journal, cost_of, open_caller
 from longspan.synth_templates.models.model_plan import ModelPlan, VerifyPlan, VotePlan
@@ -82,10 +83,10 @@ def verify_command(
     }
     plan = VerifyPlan(**plans, grader=ModelPlan(model=grader) if grader else None)
     work = out.with_name(f"{out.name}.work")
-    verified = verify_taskset(
-        TaskSet.open(taskset), plan, out, work, Journal(work / JOURNAL_FILE), quiet=quiet
-    )
-    shutil.rmtree(work, ignore_errors=True)
+    with folder_lock(work):
+        journal = Journal(work / JOURNAL_FILE)
+        verified = verify_taskset(TaskSet.open(taskset), plan, out, work, journal, quiet=quiet)
+        shutil.rmtree(work, ignore_errors=True)
     if not quiet:
         print(f"task set {verified.name} ({verified.hash}): {out}; see {out / 'card.md'}")
     return verified

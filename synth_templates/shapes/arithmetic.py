@@ -82,7 +82,6 @@ def draw(kind: ArithmeticKind, corpus: Corpus, rng: random.Random) -> Draft | Re
             "later": "later" if amount > 0 else "earlier",
             "more": "more" if amount > 0 else "fewer",
         },
-        hops=len(sides.hops),
         names_answer=kind.operation in _COUNTS or (names_subject and not kind.num_bridged),
     )
 

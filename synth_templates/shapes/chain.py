@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from longspan.harness.datasets.documents import Triple
 from longspan.harness.passport import EvidenceSpan, Obfuscation, ProofStep
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.code.source import CODE_FORMATS
@@ -57,11 +56,11 @@ def check_step(step: ProofStep, span: EvidenceSpan, corpus: Corpus) -> list[str]
         return [f"evidence for {where} is in another document"]
     if document.format in CODE_FORMATS:
         ends = corpus.key(step.subject), step.relation, corpus.key(step.object)
-        edge = Edge(*ends, stated(step), step.document, span.start, span.end)
+        edge = Edge(*ends, step.triple, step.document, span.start, span.end)
         if not corpus.graph.has_edge(edge):
             return [f"the source in document {step.document} does not say {where} there"]
         return []
-    if stated(step) not in document.triples:
+    if step.triple not in document.triples:
         return [f"document {step.document} does not state {where}"]
     is_page = is_page_of(document, step.subject)
     if not find_mentions(step.object, span.quote) or not (
@@ -73,23 +72,18 @@ def check_step(step: ProofStep, span: EvidenceSpan, corpus: Corpus) -> list[str]
 
 def reached(steps: Sequence[ProofStep], corpus: Corpus) -> set[str]:
     """Returns the keys of all that the relations of a chain lead to from its start."""
-    relations = [(corpus.lexicon.canonical(stated(step)), step.inverse) for step in steps]
+    relations = [(corpus.lexicon.canonical(step.triple), step.inverse) for step in steps]
     return corpus.graph.follow(corpus.key(steps[0].source), relations)
 
 
-def stated(step: ProofStep) -> Triple:
-    """Returns the statement of a step."""
-    return Triple(subject=step.subject, relation=step.relation, object=step.object)
-
-
 def _is_functional(step: ProofStep, corpus: Corpus) -> bool:
-    relation = corpus.lexicon.canonical(stated(step))
+    relation = corpus.lexicon.canonical(step.triple)
     return corpus.graph.is_functional(corpus.key(step.subject), relation)
 
 
 def _check_obfuscation(o: Obfuscation, row: SampleRow, corpus: Corpus) -> list[str]:
     """Returns what is wrong with a description: wording, subject, uniqueness."""
-    if any(corpus.lexicon.canonical(stated(c.statement))[:1] == "~" for c in o.constraints):
+    if any(corpus.lexicon.canonical(c.statement.triple)[:1] == "~" for c in o.constraints):
         return [f"description {o.text!r} uses a relation that is not in the lexicon"]
     problems = []
     if o.text != render_description(o.constraints, corpus) or o.text not in row.question:

@@ -64,7 +64,6 @@ def draw(kind: CompareKind, corpus: Corpus, rng: random.Random) -> Draft | Rejec
             "event": sides.form.event,
             "which": "Who" if sides.form.noun == "person" else "Which",
         },
-        hops=len(sides.hops),
         names_answer=not kind.num_bridged,
         is_common=kind.paradigm == "code",
     )

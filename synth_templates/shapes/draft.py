@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from longspan.harness.passport import Cost, EvidenceSpan, Obfuscation, Proof, ProofStep
+from longspan.harness.passport import (
+    Cost,
+    EvidenceSpan,
+    Obfuscation,
+    Proof,
+    ProofStep,
+    num_hops,
+)
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.triples.graph import Edge
@@ -25,7 +32,6 @@ class Draft:
         proof: How the answer follows.
         evidence: Spans that support the proof's steps, in order.
         variables: What the wording may use.
-        hops: Statements that the answer needs, one after the other; None where they are not steps.
         option_pool: Wrong options to choose from.
         names_answer: Whether the question may hold its answer ("Who is older, A or B?").
         is_common: Whether the answer stands in other documents for other reasons, as identifiers
@@ -40,7 +46,6 @@ class Draft:
     proof: Proof
     evidence: tuple[EvidenceSpan, ...]
     variables: dict[str, Any]
-    hops: int | None = None
     option_pool: tuple[str, ...] = ()
     names_answer: bool = False
     is_common: bool = False
@@ -54,6 +59,11 @@ class Draft:
         is_secret = not (self.names_answer or self.is_common)
         is_secret = is_secret and len(self.answer) >= MIN_SECRET_CHARS
         return self.answer if is_secret and object_class(self.answer) != "number" else None
+
+    @property
+    def hops(self) -> int | None:
+        """Statements that the answer needs; None where they are not steps."""
+        return num_hops(self.proof, self.obfuscations)
 
     @property
     def documents(self) -> tuple[str, ...]:

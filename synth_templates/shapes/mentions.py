@@ -8,7 +8,6 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from longspan.harness.datasets.documents import Triple
 from longspan.harness.passport import MentionsProof, ProofStep
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
@@ -97,12 +96,11 @@ def check_mentions(steps: Sequence[ProofStep], row: SampleRow, corpus: Corpus) -
     problems = check_sessions(row, corpus)
     for step, span in zip(steps, evidence, strict=True):
         document = corpus.by_id.get(step.document)
-        triple = Triple(subject=step.subject, relation=step.relation, object=step.object)
         if document is None or span.document != step.document:
             problems.append(f"evidence for {step.object!r} is in another session")
-        elif triple not in document.triples:
+        elif step.triple not in document.triples:
             problems.append(f"session {step.document} does not state {step.object!r}")
-        elif find_statement(document, triple) != (span.start, span.end):
+        elif find_statement(document, step.triple) != (span.start, span.end):
             problems.append(f"evidence is not where the user names {step.object!r}")
     return problems
 

@@ -83,7 +83,6 @@ def draw(kind: PathKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected
             "start": start,
             "hops": kind.hops,
         },
-        hops=kind.hops + bool(described),
         option_pool=_others(path, corpus) if kind.num_options else (),
         names_answer=is_sentence,
         is_common=kind.paradigm == "code",

@@ -16,7 +16,7 @@ from longspan.harness.passport import ProofStep, SelectProof
 from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind import KindBase
-from longspan.synth_templates.shapes.chain import check_chains, reached, stated
+from longspan.synth_templates.shapes.chain import check_chains, reached
 from longspan.synth_templates.shapes.draft import Draft, Rejected, edge_span, proof_step
 from longspan.synth_templates.shapes.path import describe_start, path_phrase
 from longspan.synth_templates.shapes.sides import listed
@@ -93,7 +93,6 @@ def draw(kind: SelectKind, corpus: Corpus, rng: random.Random) -> Draft | Reject
             "path": phrase,
             "start": start,
         },
-        hops=len(path) + 1 + bool(described),
         names_answer=True,
         obfuscations=(described[0],) if described else (),
         description_evidence=described[1] if described else (),
@@ -114,7 +113,7 @@ def check(proof: SelectProof, row: SampleRow, corpus: Corpus) -> tuple[list[str]
             right.append(step)
         elif not _surely_differs(step.object, step.document, end, corpus):
             problems.append(f"{step.subject!r} may be an answer too")
-    if len({corpus.lexicon.canonical(stated(step)) for step in proof.candidates}) != 1:
+    if len({corpus.lexicon.canonical(step.triple) for step in proof.candidates}) != 1:
         problems.append("candidates are selected by different relations")
     if len(right) != 1:
         return [*problems, f"{len(right)} candidates lead to {end!r}"], ""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from longspan.harness.datasets.documents import Triple
 from longspan.harness.passport import Constraint, Obfuscation
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.shapes.draft import proof_step
@@ -76,7 +75,7 @@ def form_of(constraint: Constraint, corpus: Corpus) -> RelationForm:
     Raises:
         KeyError: it is not one of the lexicon.
     """
-    return corpus.lexicon.forms[corpus.lexicon.canonical(_triple(constraint))]
+    return corpus.lexicon.forms[corpus.lexicon.canonical(constraint.statement.triple)]
 
 
 def period(years: tuple[int, int]) -> str:
@@ -131,18 +130,13 @@ def _clause(constraint: Constraint, form: RelationForm) -> str:
 
 
 def _subjects(constraint: Constraint, corpus: Corpus) -> set[str]:
-    relation = corpus.lexicon.canonical(_triple(constraint))
+    relation = corpus.lexicon.canonical(constraint.statement.triple)
     if constraint.years is None:
         object_ = corpus.key(constraint.statement.object)
         return corpus.graph.follow(object_, [(relation, True)])
     first, last = constraint.years
     years = corpus.years(relation)
     return {subject for subject, year in years if year is None or first <= year <= last}
-
-
-def _triple(constraint: Constraint) -> Triple:
-    step = constraint.statement
-    return Triple(subject=step.subject, relation=step.relation, object=step.object)
 
 
 def _ordinal(number: int) -> str:

@@ -1,14 +1,17 @@
 """Worker processes: one run per folder, errors in one line, nobody left behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
 import pytest
 
+from longspan.harness.errors import DataError
 from longspan.harness.workers import Job, JobError, folder_lock, run_job, worker_pool
 
 ORPHANS = """
@@ -37,6 +40,37 @@ def test_a_second_run_in_a_folder_is_refused(tmp_path):
     assert "another run is working in" in result.stdout
     with folder_lock(tmp_path, 0.1):
         pass
+
+
+def test_a_folder_made_for_a_run_that_left_nothing_is_removed(tmp_path):
+    with pytest.raises(DataError), folder_lock(tmp_path / "new"):
+        raise DataError("no documents")
+    assert list(tmp_path.iterdir()) == []
+    with folder_lock(tmp_path / "kept"):
+        (tmp_path / "kept" / "part").touch()
+    assert {file.name for file in (tmp_path / "kept").iterdir()} == {"part", ".lock"}
+
+
+def test_a_run_that_waited_for_a_removed_folder_holds_the_new_one(tmp_path):
+    """The lock of a removed file would be no lock."""
+    folder = tmp_path / "run"
+    entered, done = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        with folder_lock(folder, 20):
+            entered.set()
+            done.wait(20)
+
+    waiting = threading.Thread(target=wait)
+    with folder_lock(folder):
+        waiting.start()
+        assert not entered.wait(0.5)
+        shutil.rmtree(folder)
+    assert entered.wait(20)
+    with pytest.raises(JobError, match="another run is working in"), folder_lock(folder, 0.3):
+        pass
+    done.set()
+    waiting.join()
 
 
 def test_a_users_mistake_in_a_job_is_one_line_with_the_jobs_name(tmp_path):

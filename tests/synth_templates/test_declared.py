@@ -15,7 +15,7 @@ from longspan.harness.files import file_hash
 from longspan.harness.taskset import TaskSet
 from longspan.synth_templates.pipeline import synthesize
 from longspan.synth_templates.plan import parse_plan
-from longspan.synth_templates.verify import check_taskset
+from longspan.synth_templates.verify import check_command, check_taskset
 
 PLAN = {"name": "small", "splits": {"train": {300: 12}, "test": {300: 6}}}
 TABLES = ("samples.parquet", "documents.parquet")
@@ -54,6 +54,7 @@ def changed(
         ("task_type", "other", "task_type is 'other'"),
         ("instructions", "Say no.", "instructions is 'Say no.'"),
         ("input_tokens", 1, "input_tokens is 1"),
+        ("hops", 5, "hops is 5, but the proof has"),
     ],
 )
 def test_a_sample_that_is_not_as_declared_is_named(taskset, tmp_path, key, value, problem):
@@ -113,6 +114,17 @@ def test_samples_that_are_missing_and_documents_stored_twice_are_faults_of_the_w
     assert "has 17 samples, but the manifest says 18" in whole
 
 
+def test_a_proof_with_other_parameters_than_its_kind_is_named(taskset, tmp_path):
+    def change(rows, documents, manifest):
+        (kind,) = (kind for kind in manifest["kinds"] if kind["name"] == "world_hop2")
+        kind["hops"] = 3
+
+    problems = check_taskset(changed(taskset, tmp_path / "set", change))
+    assert list(problems) == [row.id for row in taskset.rows() if row.kind == "world_hop2"]
+    expected = "hops of the proof is 2, but kind world_hop2 says 3"
+    assert all(found == [expected] for found in problems.values()) and problems
+
+
 def test_a_damaged_sample_is_one_line_that_names_it(taskset, tmp_path):
     def change(rows, documents, manifest):
         rows[3]["passport"] = "{}"
@@ -121,6 +133,46 @@ def test_a_damaged_sample_is_one_line_that_names_it(taskset, tmp_path):
     with pytest.raises(DataError, match=f"sample {taskset.rows()[3].id}: key 'evidence'") as caught:
         made.rows()
     assert "\n" not in str(caught.value)
+
+
+def test_each_damaged_sample_is_a_problem_and_the_others_are_still_checked(taskset, tmp_path):
+    def change(rows, documents, manifest):
+        rows[1]["passport"] = '{"evidence": [{"document":'
+        rows[3]["split"] = "nowhere"
+        rows[5]["target"] = ["Nobody"]
+        rows[6]["id"] = None
+
+    folder = tmp_path / "set"
+    problems = check_taskset(changed(taskset, folder, change))
+    names = [row.id for row in taskset.rows()]
+    assert set(problems) == {names[1], names[3], names[5], "in row 7"}
+    assert "cannot be read: content: Invalid JSON" in problems[names[1]][0]
+    assert "cannot be read: split: Input should be" in problems[names[3]][0]
+    with pytest.raises(DataError, match="4 of 18 samples"):
+        check_command(folder)
+
+
+def test_text_that_is_no_text_damages_one_sample_only(taskset, tmp_path):
+    folder = tmp_path / "set"
+    shutil.copytree(taskset.folder, folder)
+    table = pq.read_table(folder / "samples.parquet")
+    questions = [one.encode() for one in table["question"].to_pylist()]
+    questions[4] = b"\xff\xfe"
+    raw = pa.array(questions, pa.binary()).buffers()[1:]
+    broken = pa.StringArray.from_buffers(len(questions), *raw)
+    place = table.column_names.index("question")
+    pq.write_table(table.set_column(place, "question", broken), folder / "samples.parquet")
+    rows, damaged = TaskSet.open(folder, check_sizes=False).sound_rows()
+    assert len(rows) == 17 and "can't decode byte" in damaged["in row 5"]
+
+
+def test_a_table_without_a_column_is_one_line(taskset, tmp_path):
+    folder = tmp_path / "set"
+    shutil.copytree(taskset.folder, folder)
+    table = pq.read_table(folder / "samples.parquet")
+    pq.write_table(table.drop_columns(["passport"]), folder / "samples.parquet")
+    with pytest.raises(DataError, match="column 'passport' is missing or unknown"):
+        check_command(folder)
 
 
 @pytest.mark.parametrize(

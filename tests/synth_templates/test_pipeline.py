@@ -274,7 +274,7 @@ def test_tables_in_documents_become_numeric_questions(tmp_path: Path):
         (docs / f"report {i}.md").write_text(
             f"# Report {i}\n\n| item | units |\n|---|---|\n{rows}\n"
         )
-    taskset = synth_command(docs=docs, out=tmp_path / "set", num_samples=20, tokens=100, quiet=True)
+    taskset = synth_command(docs=docs, out=tmp_path / "set", num_samples=20, tokens=90, quiet=True)
     assert {row.task_type for row in taskset.rows()} == {"corpus_numeric"}
     assert check_taskset(taskset) == {}
 

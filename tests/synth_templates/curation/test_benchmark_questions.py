@@ -74,3 +74,9 @@ def test_a_file_without_questions_is_one_line(tmp_path: Path):
     name = lines(tmp_path / "empty.jsonl", {"text": "nothing"})
     with pytest.raises(DataError, match="no questions in"):
         read_benchmarks([name])
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_no_folder(name: str):
+    with pytest.raises(DataError, match="has the name ' ?'; name a registered task"):
+        read_benchmarks([name])

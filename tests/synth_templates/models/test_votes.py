@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from longspan.harness.cli import load_command
 from longspan.harness.errors import ModelError, SynthesisError
 from longspan.harness.passport import Vote
 from longspan.harness.taskset import SampleRow, TaskSet
+from longspan.harness.workers import JobError, folder_lock
+from longspan.synth_templates.models import votes
 from longspan.synth_templates.models.vote_rules import NO_VOTE, check_votes, why_dropped
 from longspan.synth_templates.models.votes import verify_command
 from longspan.synth_templates.pipeline import synthesize
@@ -153,6 +156,14 @@ def test_a_killed_verification_pays_for_no_call_twice(built: TaskSet, tmp_path: 
     assert second.num_calls == 32 - 13
     assert resumed.hash == whole.hash
     assert not (tmp_path / "new.work").exists()
+
+
+def test_a_second_run_of_one_folder_asks_no_model(built: TaskSet, tmp_path: Path, monkeypatch):
+    script = make_voter(built, "second", lambda *_: True)
+    monkeypatch.setattr(votes, "folder_lock", partial(folder_lock, wait_seconds=0.1))
+    with folder_lock(tmp_path / "out.work"), pytest.raises(JobError, match="another run is"):
+        verify(built, script, tmp_path / "out")
+    assert script.num_calls == 0
 
 
 def test_a_finished_verification_is_returned_and_another_refused(built: TaskSet, tmp_path: Path):
