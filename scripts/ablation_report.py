@@ -6,6 +6,7 @@ are Student's over the seeds, so that they hold the noise of training as well as
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -198,26 +200,46 @@ def draw(
     seeds: Sequence[int],
     path: Path,
 ) -> None:
-    """Draws reward, entropy and gradient norm by step: a line per arm, the mean over seeds."""
-    figure, axes = plt.subplots(1, len(CURVES), figsize=(5 * len(CURVES), 4.2))
-    colours = plt.get_cmap("tab20")
-    for axis, (key, label) in zip(axes, CURVES.items(), strict=True):
-        for number, arm in enumerate(arms):
-            by_step: dict[int, list[float]] = defaultdict(list)
-            for seed in seeds:
-                for step, row in enumerate(curves[arm, seed], start=1):
-                    by_step[step].append(row[key])
-            mean = np.array([np.nanmean(by_step[step]) for step in sorted(by_step)])
-            width = max(1, len(mean) // 20)
-            smooth = np.convolve(mean, np.ones(width) / width, mode="valid")
-            axis.plot(range(width, len(mean) + 1), smooth, label=arm, color=colours(number % 20))
-        axis.set_xlabel("step")
-        axis.set_title(label)
+    """Draws reward, entropy and gradient norm by step: a line per arm, the mean over seeds.
+
+    Without a grid the three stand side by side; with one, each has a row and each point a column.
+    """
+    points = list(dict.fromkeys(arm.partition(" ")[2] for arm in arms))
+    names = list(dict.fromkeys(arm.partition(" ")[0] for arm in arms))
+    shape = (len(CURVES), len(points)) if len(points) > 1 else (1, len(CURVES))
+    size = (4.0 * shape[1], 2.8 * shape[0]) if len(points) > 1 else (5.0 * len(CURVES), 4.2)
+    sharey = "row" if len(points) > 1 else "none"
+    figure, grid = plt.subplots(*shape, figsize=size, squeeze=False, sharex=True, sharey=sharey)
+    colours = plt.get_cmap("tab10" if len(names) <= 10 else "tab20")
+    places = itertools.product(enumerate(CURVES.items()), enumerate(points))
+    for (row, (key, label)), (column, point) in places:
+        axis = grid[row, column] if len(points) > 1 else grid[0, row]
+        for arm in (arm for arm in arms if arm.partition(" ")[2] == point):
+            name = arm.partition(" ")[0]
+            steps, mean = _mean_curve([curves[arm, seed] for seed in seeds], key)
+            axis.plot(steps, mean, label=name, color=colours(names.index(name)))
+        axis.set_title(f"{label}, {point}" if point else label, fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[-1].legend(fontsize=7, frameon=False, bbox_to_anchor=(1.02, 1), loc="upper left")
+    for axis in grid[-1]:
+        axis.set_xlabel("step")
+    grid[0, -1].legend(fontsize=8, frameon=False, bbox_to_anchor=(1.02, 1), loc="upper left")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _mean_curve(
+    runs: Sequence[Sequence[Mapping[str, Any]]], key: str
+) -> tuple[range, NDArray[np.float64]]:
+    """Returns the steps and the mean over runs, smoothed over a twentieth of the steps."""
+    by_step: dict[int, list[float]] = defaultdict(list)
+    for rows in runs:
+        for step, row in enumerate(rows, start=1):
+            by_step[step].append(row[key])
+    mean = np.array([np.nanmean(by_step[step]) for step in sorted(by_step)])
+    width = max(1, len(mean) // 20)
+    smooth = np.convolve(mean, np.ones(width) / width, mode="valid")
+    return range(width, len(mean) + 1), smooth
 
 
 def _points(value: float) -> str:

@@ -54,6 +54,7 @@ from longspan.synth_templates.plan import (
     parse_plan,
 )
 from longspan.synth_templates.shapes.evolve import EvolveKind
+from longspan.synth_templates.shortfall import empty_splits
 from longspan.synth_templates.sources import open_source
 from longspan.synth_templates.spool import Spool
 from longspan.synth_templates.workers import Crew, num_cores
@@ -148,11 +149,9 @@ def synthesize(plan: Plan, out: Path, crew: Crew | None = None, *, quiet: bool =
         return _existing(plan, out, fingerprint)
     with folder_lock(work) as lock:
         inputs = _Inputs(plan, fingerprint, benchmarks, crew or Crew(), lock)
-        try:
-            return _synthesize(inputs, out, work, quiet=quiet)
-        finally:
-            if out.exists() or list(work.iterdir()) == [lock]:  # nothing that a later run needs
-                shutil.rmtree(work, ignore_errors=True)
+        taskset = _synthesize(inputs, out, work, quiet=quiet)
+        shutil.rmtree(work, ignore_errors=True)
+    return taskset
 
 
 @dataclass(frozen=True)
@@ -202,11 +201,9 @@ def _build(inputs: _Inputs, steps: ModelSteps, out: Path, *, quiet: bool) -> Tas
         for split in SPLITS:
             for length in plan.splits.get(split, {}):
                 _run(generator, split, length, result, quiet=quiet)
-    if not result.rows:
-        raise SynthesisError(
-            f"no sample could be built; most frequent reason: {result.main_reason()}; "
-            "choose another target length (--tokens) or give more documents"
-        )
+    for line in empty_splits(result.yields):
+        if not quiet:
+            print(line, file=sys.stderr)
     manifest = _manifest(plan, counter, result, source.report(), fingerprint)
     manifest["relations"] = [form.model_dump(mode="json") for form in kinds.relations]
     manifest["aliases"] = [list(names) for names in kinds.aliases]
@@ -248,12 +245,6 @@ class _Result:
 
     def kinds(self) -> set[str]:
         return {row.kind for row in self.rows}
-
-    def main_reason(self) -> str:
-        reasons: Counter[str] = Counter()
-        for step in self.yields.values():
-            reasons.update(step["rejected"])
-        return reasons.most_common(1)[0][0] if reasons else "no kinds"
 
 
 def _run(generator: Generator, split: Any, length: int, result: _Result, *, quiet: bool) -> None:

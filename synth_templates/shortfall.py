@@ -55,30 +55,28 @@ def explain(rejected: Mapping[str, int]) -> str:
     return f"{counts[cause]} of {counts.total()} draws: {cause}; {remedy}"
 
 
-def require_samples(yields: Mapping[str, Mapping[str, Any]]) -> None:
-    """Checks that every split that samples are asked for has at least one.
+def empty_splits(yields: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Returns a line for each split that samples are asked for and that has none.
 
     Args:
         yields: "split/length" -> what it gave: `wanted`, `accepted`, `rejected`.
 
     Raises:
-        SynthesisError: a split has none.
+        SynthesisError: all are empty.
     """
-    empty: dict[str, Counter[str]] = {}
+    rejected: dict[str, Counter[str]] = {}
     for split in SPLITS:
         parts = [facts for label, facts in yields.items() if label.startswith(f"{split}/")]
         if any(part["wanted"] for part in parts) and not any(part["accepted"] for part in parts):
-            empty[split] = sum((Counter(part["rejected"]) for part in parts), Counter[str]())
-    if not empty:
-        return
+            rejected[split] = sum((Counter(part["rejected"]) for part in parts), Counter[str]())
     if not any(facts["accepted"] for facts in yields.values()):
-        every = sum(empty.values(), Counter[str]())
+        every = sum(rejected.values(), Counter[str]())
         raise SynthesisError(f"no sample could be built: {explain(every)}")
-    split, rejected = next(iter(empty.items()))
-    raise SynthesisError(
-        f"no sample could be built for split {split}: {explain(rejected)}; or ask for none of it "
-        "in the plan (splits), and give its documents to the others (source.shares)"
-    )
+    return [
+        f"no sample could be built for split {split}: {explain(counts)}; or give its documents to "
+        "the other splits (source.shares in a plan)"
+        for split, counts in rejected.items()
+    ]
 
 
 def _remedy(reason: str) -> str | None:
