@@ -121,6 +121,10 @@ class HubTokens:
         self.name = name
         self._encode_short = functools.lru_cache(_CACHED_TEXTS)(self._encode)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Returns how another process makes it: with nothing remembered."""
+        return HubTokens, (self.tokenizer, self.name)
+
     def encode(self, text: str) -> list[int]:
         """Returns the token ids of a text, without special tokens added.
 

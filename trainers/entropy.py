@@ -112,11 +112,11 @@ class _Streamed(torch.autograd.Function):
         dtype = torch.promote_types(hidden.dtype, torch.float32)
         logprobs = torch.empty(len(hidden), dtype=dtype, device=hidden.device)
         entropies, partitions = torch.empty_like(logprobs), torch.empty_like(logprobs)
-        space = Workspace.of(hidden, weight, chunk, dtype)
+        space = Workspace.of(hidden, weight, bias, chunk, dtype)
         for start in range(0, len(hidden), chunk):
             part = slice(start, start + chunk)
             logits = chunk_logits(hidden[part], weight, bias, head, space).mul_(sharpness)
-            peaks, _, sums = space.softmax(logits, bias)
+            peaks, _, sums = space.softmax(logits)
             entropies[part] = space.entropies(logits, sums)
             logprobs[part] = logits.gather(-1, targets[part, None])[:, 0] - sums.log()
             partitions[part] = peaks + sums.log()
@@ -130,13 +130,13 @@ class _Streamed(torch.autograd.Function):
         hidden, weight, bias, targets, partitions, entropies = ctx.saved_tensors
         dtype = partitions.dtype
         hidden_grad, weight_grad, bias_grad = empty_grads(ctx, hidden, weight, bias, dtype)
-        space = Workspace.of(hidden, weight, ctx.chunk, dtype)
+        space = Workspace.of(hidden, weight, bias, ctx.chunk, dtype)
         by_entropy = bool(entropy_grads.any())  # else the loss has no entropy term
         for start in range(0, len(hidden), ctx.chunk):
             part = slice(start, start + ctx.chunk)
             logits = chunk_logits(hidden[part], weight, bias, ctx.head, space)
             slope = logit_slope(logits, ctx.head)
-            log_p = space.floored(logits.mul_(ctx.sharpness).sub_(partitions[part, None]), bias)
+            log_p = space.floored(logits.mul_(ctx.sharpness).sub_(partitions[part, None]))
             # d logprob / d z_v = [v = target] - p_v;   d entropy / d z_v = -p_v (log p_v + entropy)
             grad = torch.exp(log_p, out=space.second[: len(log_p)])
             to_logprob = ctx.sharpness * logprob_grads[part, None].to(dtype)
@@ -170,27 +170,33 @@ class Workspace:
     Attributes:
         first: For logits; None where the product is in another type.
         second: For probabilities and gradients.
+        has_banned: Whether the bias bans tokens, which have logits of -inf.
     """
 
     first: Tensor | None
     second: Tensor
+    has_banned: bool
 
     @classmethod
-    def of(cls, hidden: Tensor, weight: Tensor, chunk: int, dtype: torch.dtype) -> Workspace:
+    def of(
+        cls, hidden: Tensor, weight: Tensor, bias: Tensor | None, chunk: int, dtype: torch.dtype
+    ) -> Workspace:
         """Returns the space for chunks of at most `chunk` tokens."""
         shape = (min(chunk, len(hidden)), len(weight))
         is_exact = hidden.dtype == weight.dtype == dtype
         return cls(
-            hidden.new_empty(shape) if is_exact else None, hidden.new_empty(shape, dtype=dtype)
+            hidden.new_empty(shape) if is_exact else None,
+            hidden.new_empty(shape, dtype=dtype),
+            bias is not None and bool(bias.isinf().any()),
         )
 
-    def softmax(self, logits: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def softmax(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns [T] the largest logits, [T, V] exp(z - largest), [T] its sums.
 
         The logits are changed in place to z - largest.
         """
         peaks = logits.amax(-1)
-        self.floored(logits.sub_(peaks[:, None]), bias)
+        self.floored(logits.sub_(peaks[:, None]))
         exponentials = torch.exp(logits, out=self.second[: len(logits)])
         return peaks, exponentials, exponentials.sum(-1)
 
@@ -199,9 +205,9 @@ class Workspace:
         exponentials = self.second[: len(logits), None, :]
         return sums.log() - torch.bmm(exponentials, logits[:, :, None])[:, 0, 0] / sums
 
-    def floored(self, logits: Tensor, bias: Tensor | None) -> Tensor:
-        """Returns logits without -inf, in place; only a bias bans tokens."""
-        if bias is not None and bool(bias.isinf().any()):
+    def floored(self, logits: Tensor) -> Tensor:
+        """Returns logits without -inf, in place."""
+        if self.has_banned:
             logits.clamp_(min=_FLOOR)
         return logits
 

@@ -29,6 +29,7 @@ WORLD = {
     "kinds": {"world_hop1": 1, "world_choice2": 1},
     "splits": {"train": {150: 120}},
     "distinct": "near",
+    "tokenizer": "nano",
 }
 DOCUMENTS = {"splits": {"train": {200: 450}, "test": {200: 40}}, "max_statement_uses": 2}
 
