@@ -29,7 +29,7 @@ from longspan.synth_templates.verify import check_taskset
 TOKENS = 32_768
 NEAR = 0.8
 SUFFIXES = (".csv", ".tsv", ".html", ".htm", ".md")
-MAX_FILE_BYTES = 120_000
+MAX_FILE_BYTES = 1_000_000
 """Larger files do not fit into a context of this length."""
 
 

@@ -74,9 +74,9 @@ def require_samples(yields: Mapping[str, Mapping[str, Any]]) -> None:
     if not any(facts["accepted"] for facts in yields.values()):
         every = sum(empty.values(), Counter[str]())
         raise SynthesisError(f"no sample could be built: {explain(every)}")
-    split, rejected = next(iter(empty.items()))
+    first, rejected = next(iter(empty.items()))
     raise SynthesisError(
-        f"no sample could be built for split {split}: {explain(rejected)}; or ask for none of it "
+        f"no sample could be built for split {first}: {explain(rejected)}; or ask for none of it "
         "in the plan (splits), and give its documents to the others (source.shares)"
     )
 
