@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pypdf import PageObject
 
 _SPACE = re.compile(r"\s+")
+_AROUND_TITLE = " ¶#\uf0c1"
+"""Signs of links to a heading itself, which generators of documentation put after it."""
 _BLANK_LINES = re.compile(r"\n{3,}")
 _GAP = re.compile(r" {2,}")
 _NUMBER_CELL = re.compile(r"[($€£¥+-]*\d[\d.,]*[%)]*")
@@ -116,7 +118,7 @@ def _page_text(page: PageObject) -> str:
 def _title(tree: HtmlElement) -> str:
     """Returns the page's only main heading, else its title."""
     for path in ("//h1", "//title"):
-        found = [_SPACE.sub(" ", e.text_content()).strip() for e in tree.xpath(path)]
+        found = [_SPACE.sub(" ", e.text_content()).strip(_AROUND_TITLE) for e in tree.xpath(path)]
         if len(found) == 1 and found[0]:
             return found[0]
     return ""

@@ -33,7 +33,7 @@ _MIN_DISTINCT = 5
 _MIN_AMOUNTS = 8
 _NO_MEASURE = """id ids identifier code codes index idx no nr num obs observation row rank zip
 zipcode postcode phone lat lon long latitude longitude year years yr month months day days
-quarter week hour minute date version seed subject individual case person patient block key
+quarter week wk hour minute date version seed subject individual case person patient block key
 serial fips unnamed level constant dummy flag treatment class label cluster replicate rep sex
 gender race sector industry rk pick jersey status type category mode choice site plot trial run
 expt firm"""

@@ -47,6 +47,11 @@ def test_a_table_is_a_pipe_table_with_its_header_first_and_its_caption_before():
     assert text.index("Longest rivers") < text.index("| River")
 
 
+def test_the_sign_of_a_link_to_the_heading_is_no_part_of_the_title():
+    page = "<html><body><article><h1>Rivers<a href='#r'>\u00b6</a></h1><p>Text here.</p></article>"
+    assert html_text(page.encode())[0] == "Rivers"
+
+
 def test_no_header_of_a_table_is_lost():
     """The extraction of main text drops short texts of signs, and all later headers would shift."""
     cells = "".join(f"<tr><th>{t}</th><td>.6</td><td>3</td></tr>" for t in ("NYY", "BOS", "OAK"))
