@@ -3,8 +3,9 @@
     python benchmarks/real_tables.py [FOLDER ...] [--num-samples 900] [--read 40]
 
 Without folders the data sets that statsmodels installs are read (CSV); give folders of CSV, HTML
-or Markdown files for others. Prints what was left out and why, how many questions are verified, and
-the near-duplicates (Jaccard 0.8 over word 3-grams); `--out` keeps the task set, and beside it
+or Markdown files for others, such as a package of documentation that was unpacked (see
+docs/synthesis.md). Prints what was left out and why, how many questions are verified, and the
+near-duplicates (Jaccard 0.8 over word 3-grams); `--out` keeps the task set, and beside it
 `questions.txt` with a seeded sample to read.
 """
 
@@ -13,12 +14,12 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import random
-import re
 import shutil
 import tempfile
 import time
-from itertools import combinations
 from pathlib import Path
+
+from question_duplicates import count_duplicates
 
 from longspan.harness.taskset import SampleRow, TaskSet
 from longspan.synth_templates.kind_files import load_kinds
@@ -27,10 +28,10 @@ from longspan.synth_templates.plan import parse_plan
 from longspan.synth_templates.verify import check_taskset
 
 TOKENS = 32_768
-NEAR = 0.8
 SUFFIXES = (".csv", ".tsv", ".html", ".htm", ".md")
-MAX_FILE_BYTES = 120_000
-"""Larger files do not fit into a context of this length."""
+MAX_FILE_BYTES = {".html": 1_000_000, ".htm": 1_000_000}
+MAX_TEXT_BYTES = 120_000
+"""Larger files do not fit into a context of this length; of HTML most is no text."""
 
 
 def main() -> None:
@@ -67,8 +68,11 @@ def collect(folders: list[Path], docs: Path) -> Path:
     """Returns a folder with the files that hold tables and fit into a context."""
     docs.mkdir()
     for number, folder in enumerate(folders):
+        if not folder.is_dir():
+            raise SystemExit(f"no folder {folder}; give folders of CSV, HTML or Markdown files")
         for file in sorted(folder.rglob("*")):
-            if file.suffix in SUFFIXES and file.stat().st_size <= MAX_FILE_BYTES:
+            limit = MAX_FILE_BYTES.get(file.suffix, MAX_TEXT_BYTES)
+            if file.suffix in SUFFIXES and file.is_file() and file.stat().st_size <= limit:
                 place = docs / str(number) / file.relative_to(folder)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, place)
@@ -102,20 +106,8 @@ def report(
         f"verified: {len(rows) - len(problems)} of {len(rows)}, {len({r.kind for r in rows})} kinds"
     )
     print(f"built in {build_seconds:.1f} s, checked in {check_seconds:.1f} s")
-    grams = [word_grams(row.question) for row in rows]
-    near = {j for (_, a), (j, b) in combinations(enumerate(grams), 2) if jaccard(a, b) >= NEAR}
-    print(f"near-duplicates: {len(near)}; exact: {len(rows) - len({r.question for r in rows})}")
-
-
-def word_grams(text: str) -> set[tuple[str, ...]]:
-    """Returns the 3-grams of the words of a text."""
-    words = re.findall(r"[\w.-]+", text.lower())
-    return {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
-
-
-def jaccard(a: set[tuple[str, ...]], b: set[tuple[str, ...]]) -> float:
-    """Returns the share of two sets that they have in common."""
-    return len(a & b) / max(1, len(a | b))
+    exact, near, _ = count_duplicates([row.question for row in rows])
+    print(f"near-duplicates: {near}; exact: {exact}")
 
 
 if __name__ == "__main__":

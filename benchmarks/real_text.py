@@ -14,12 +14,12 @@ import random
 import tempfile
 import time
 from collections import Counter
-from itertools import combinations
 from pathlib import Path
+
+from question_duplicates import count_duplicates
 
 from longspan.harness.taskset import SampleRow, TaskSet
 from longspan.synth_templates.card import escape
-from longspan.synth_templates.curation.ngrams import jaccard, ngrams, words
 from longspan.synth_templates.pipeline import synthesize
 from longspan.synth_templates.plan import parse_plan
 from longspan.synth_templates.verify import check_taskset
@@ -36,7 +36,6 @@ KINDS = {
     "triples_years_between": 2,
 }
 """Questions over two documents or more, with their weights."""
-NEAR = 0.8
 
 
 def main() -> None:
@@ -60,11 +59,8 @@ def main() -> None:
         print(f"CPU seconds: {built:.1f} to build, {checked:.1f} to check")
         print(f"statements: {dict(sorted(Counter(row.hops for row in rows).items()))}")
         print(f"kinds: {dict(Counter(row.kind for row in rows).most_common())}")
-        grams = [frozenset(ngrams(words(row.question))) for row in rows]
-        near = {
-            b for a, b in combinations(range(len(rows)), 2) if jaccard(grams[a], grams[b]) >= NEAR
-        }
-        print(f"near-duplicates: {len(near)}; exact: {len(rows) - len({r.question for r in rows})}")
+        exact, near, _ = count_duplicates([row.question for row in rows])
+        print(f"near-duplicates: {near}; exact: {exact}")
         chosen = random.Random(options.seed).sample(rows, min(options.read, len(rows)))
         if options.out is not None:
             options.out.write_text(page(taskset, chosen, options), "utf-8")

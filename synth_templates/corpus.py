@@ -24,7 +24,7 @@ from longspan.synth_templates.lengths import Lengths
 from longspan.synth_templates.models.proposals import Accepted
 from longspan.synth_templates.readings import Readings
 from longspan.synth_templates.tables.corpus_tables import TableIndex
-from longspan.synth_templates.tables.one_column import Table, find_tables
+from longspan.synth_templates.tables.sentence_lists import Table, find_tables
 from longspan.synth_templates.triples.aliases import Aliases, find_aliases
 from longspan.synth_templates.triples.graph import Edge, Graph, normalise_entity
 from longspan.synth_templates.triples.paths import Hop, PathSampler
@@ -111,12 +111,12 @@ class Corpus:
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:
-        """The tables whose subject and column are unique in the corpus."""
+        """The tables in a sentence whose subject and column are unique in the corpus."""
         return tuple(found[0] for found in self.tables_by_key.values() if len(found) == 1)
 
     @cached_property
     def tables_by_key(self) -> dict[tuple[str, str], list[Table]]:
-        """All tables by what they are about."""
+        """All tables in a sentence by what they are about."""
         found: dict[tuple[str, str], list[Table]] = {}
         for document in self.documents:
             for table in find_tables(document):

@@ -6,11 +6,13 @@ own; this module knows nothing of that.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from longspan.harness.datasets.html_tables import data_tables, table_markdown
 from longspan.harness.datasets.input_files import UnreadableError
 
 if TYPE_CHECKING:
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
     from pypdf import PageObject
 
 _SPACE = re.compile(r"\s+")
-_RULE_CELL = re.compile(r"^[\s|:-]*$")
-_MIN_TABLE_ROWS = 2
+_AROUND_TITLE = " ¶#\uf0c1"
+"""Signs of links to a heading itself, which generators of documentation put after it."""
+_BLANK_LINES = re.compile(r"\n{3,}")
 _GAP = re.compile(r" {2,}")
 _NUMBER_CELL = re.compile(r"[($€£¥+-]*\d[\d.,]*[%)]*")
 _NUMBER_ENDS = frozenset("0123456789%)")
@@ -32,8 +35,8 @@ MAX_TEXT_CHARS = 20_000_000
 def html_text(data: bytes) -> tuple[str, str]:
     """Returns title and main text of an HTML page (Markdown; tables as pipe tables).
 
-    A caption stands in a line before its table. A data table that the extraction of the main text
-    loses is appended.
+    Data tables are kept from the extraction of the main text, which loses cells of them: a mark
+    stands in their place. Those whose mark is lost come after the text.
 
     Raises:
         ImportError: the `synth` extra is not installed.
@@ -45,14 +48,18 @@ def html_text(data: bytes) -> tuple[str, str]:
     if tree is None:
         raise UnreadableError("not an HTML page")
     title = _title(tree)
-    _move_captions(tree)
-    tables = _data_tables(tree)
+    tables = _take_tables(tree, hashlib.blake2b(data, digest_size=8).hexdigest())
     options: dict[str, Any] = {"output_format": "markdown", "include_comments": False}
-    text = trafilatura.extract(tree, favor_recall=True, **options) or trafilatura.html2txt(data)
-    text = "\n".join(line.rstrip() for line in text.splitlines())
-    rows = {_row_key(line) for line in text.splitlines() if "|" in line}
-    lost = [table for table in tables if not _row_keys(table) <= rows]
-    return title, "\n\n".join([text, *lost]).strip()
+    text = trafilatura.extract(tree, favor_recall=True, **options)
+    text = text or trafilatura.html2txt(tree)
+    lines = [line.rstrip() for line in text.splitlines()]
+    placed = {line.strip() for line in lines} & tables.keys()
+    lines = [f"\n{tables[mark]}\n" if (mark := line.strip()) in placed else line for line in lines]
+    text = "\n".join(lines)
+    for mark in tables.keys() - placed:
+        text = text.replace(mark, "")
+    lost = [table for mark, table in tables.items() if table and mark not in placed]
+    return title, _BLANK_LINES.sub("\n\n", "\n\n".join([text, *lost])).strip()
 
 
 def pdf_text(data: bytes, max_pages: int) -> tuple[str, str]:
@@ -111,42 +118,20 @@ def _page_text(page: PageObject) -> str:
 def _title(tree: HtmlElement) -> str:
     """Returns the page's only main heading, else its title."""
     for path in ("//h1", "//title"):
-        found = [_SPACE.sub(" ", e.text_content()).strip() for e in tree.xpath(path)]
+        found = [_SPACE.sub(" ", e.text_content()).strip(_AROUND_TITLE) for e in tree.xpath(path)]
         if len(found) == 1 and found[0]:
             return found[0]
     return ""
 
 
-def _move_captions(tree: HtmlElement) -> None:
-    """Puts each caption before its table: as a row of it, it would be taken for the header."""
-    for caption in tree.xpath("//table/caption"):
-        table = caption.getparent()
-        caption.drop_tag() if table.getparent() is None else table.addprevious(caption)
-        caption.tag = "p"
-        caption.tail = None
-
-
-def _data_tables(tree: HtmlElement) -> list[str]:
-    """Returns the tables that hold no other table and have rows and columns, as Markdown."""
-    from lxml import html  # optional: the `synth` extra
-    from markdownify import markdownify
-
-    tables = []
-    for table in tree.xpath("//table[not(.//table)]"):
-        widths = [len(row.xpath("./td|./th")) for row in table.xpath(".//tr")]
-        if len([width for width in widths if width > 1]) < _MIN_TABLE_ROWS:
-            continue
-        text = markdownify(html.tostring(table, encoding="unicode"), table_infer_header=True)
-        tables.append(text.strip())
+def _take_tables(tree: HtmlElement, name: str) -> dict[str, str]:
+    """Puts a mark in the place of each data table; returns the tables by their marks."""
+    tables: dict[str, str] = {}
+    for number, table in enumerate(data_tables(tree)):
+        mark = f"table-{name}-{number}-end"
+        tables[mark] = table_markdown(table)
+        place = table.makeelement("p")
+        place.text, place.tail = mark, table.tail
+        if table.getparent() is not None:
+            table.getparent().replace(table, place)
     return tables
-
-
-def _row_keys(table: str) -> set[str]:
-    return {key for line in table.splitlines() if (key := _row_key(line))}
-
-
-def _row_key(line: str) -> str:
-    """Returns the letters and digits of a row, so that two renderings of it agree."""
-    if _RULE_CELL.match(line):
-        return ""
-    return "".join(c for c in line.casefold() if c.isalnum())

@@ -23,7 +23,7 @@ from longspan.synth_templates.shapes.sides import (
     draw_sides,
     listed,
 )
-from longspan.synth_templates.tables.one_column import format_number
+from longspan.synth_templates.tables.cells import format_number
 from longspan.synth_templates.triples.graph import find_mentions
 from longspan.synth_templates.triples.relations import object_class
 

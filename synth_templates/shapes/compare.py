@@ -22,7 +22,7 @@ from longspan.synth_templates.shapes.sides import (
     draw_sides,
     listed,
 )
-from longspan.synth_templates.tables.one_column import format_number
+from longspan.synth_templates.tables.cells import format_number
 
 
 class CompareKind(SidesKind):

@@ -1,8 +1,9 @@
-"""Tables: an operation on one numeric column of one table."""
+"""Tables in a sentence: an operation on their numbers."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Literal
 
 from longspan.harness.passport import Operation, TableProof
@@ -10,7 +11,8 @@ from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.shapes.draft import Draft, Rejected, quote
-from longspan.synth_templates.tables.one_column import compute, find_tables, format_number
+from longspan.synth_templates.tables.cells import format_number
+from longspan.synth_templates.tables.sentence_lists import find_tables
 from longspan.synth_templates.triples.graph import find_mentions
 
 
@@ -76,3 +78,18 @@ def check(proof: TableProof, row: SampleRow, corpus: Corpus) -> tuple[list[str],
         if not find_mentions(name, row.question)
     ]
     return problems, format_number(compute(proof.rows, proof.operation, proof.threshold))
+
+
+def compute(
+    rows: Sequence[tuple[str, float]], operation: Operation, threshold: float | None = None
+) -> float:
+    """Returns the result of an operation on the values of a table."""
+    values = [value for _, value in rows]
+    if operation == "count_above":
+        limit = 0.0 if threshold is None else threshold
+        return sum(value > limit for value in values)
+    if operation == "difference":
+        return max(values) - min(values)
+    if operation == "sum":
+        return sum(values)
+    return max(values) if operation == "max" else min(values)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 
 ColumnType = Literal["number", "year", "date", "text"]
@@ -140,6 +141,16 @@ def parse_quantity(text: str) -> Quantity | None:
     if unit and match["unit"]:
         unit = f"{unit} {match['unit']}"
     return Quantity(value, unit or match["unit"] or "", min(decimals, _MAX_DECIMALS))
+
+
+def format_number(value: float) -> str:
+    """Returns a number as an answer shows it: without a trailing ".0", at most six decimals."""
+    return f"{value:.6f}".rstrip("0").rstrip(".") if value % 1 else str(int(value))
+
+
+def exact_number(value: float) -> str:
+    """Returns a number as it is written in a table: all its digits, no exponent."""
+    return format(Decimal(repr(float(value))), "f").removesuffix(".0")
 
 
 def parse_year(text: str) -> int | None:

@@ -33,9 +33,10 @@ _MIN_DISTINCT = 5
 _MIN_AMOUNTS = 8
 _NO_MEASURE = """id ids identifier code codes index idx no nr num obs observation row rank zip
 zipcode postcode phone lat lon long latitude longitude year years yr month months day days
-quarter week hour minute date version seed subject individual case person patient block key
+quarter week wk hour minute date version seed subject individual case person patient block key
 serial fips unnamed level constant dummy flag treatment class label cluster replicate rep sex
-gender race sector industry status type category mode choice site plot trial run expt firm"""
+gender race sector industry rk pick jersey status type category mode choice site plot trial run
+expt firm"""
 _NO_AMOUNT = """time times pos rowpos colpos stage rate rates ratio percent percentage pct per
 perc share index price prices avg average mean median temp temperature score scores grade gpa
 age log ln growth density weight height width length speed velocity pressure angle position
@@ -95,7 +96,7 @@ def _is_measure(column: CorpusColumn) -> bool:
     if len(set(values)) < min(_MIN_DISTINCT, len(values)):
         return False
     steps = {b - a for a, b in zip(values, values[1:], strict=False)}
-    return steps != {1.0}  # rows counted from above
+    return not steps <= {0.0, 1.0}  # rows, or what is true of some, counted from above
 
 
 def _is_amount(column: CorpusColumn) -> bool:
@@ -105,7 +106,9 @@ def _is_amount(column: CorpusColumn) -> bool:
 
 
 def _is_rate(column: CorpusColumn) -> bool:
-    return bool(_NO_AMOUNT_WORDS & _words(column))
+    """Whether adding up means nothing, by a word of the header or a sign: "PTS/G", "W-L%"."""
+    signs = "%/" if column.header.strip("%/") else ""
+    return bool(_NO_AMOUNT_WORDS & _words(column)) or any(s in column.header for s in signs)
 
 
 def _is_speakable(values: Sequence[Cell]) -> bool:

@@ -15,10 +15,9 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from longspan.synth_templates.tables.cells import Cell
+from longspan.synth_templates.tables.cells import Cell, exact_number
 from longspan.synth_templates.tables.column_roles import CorpusColumn, Role
 from longspan.synth_templates.tables.corpus_tables import CorpusTable
-from longspan.synth_templates.tables.one_column import format_number
 from longspan.synth_templates.tables.source_tables import LABELS_NAME, VALUE_NAME, YEAR_NAME
 from longspan.synth_templates.tables.sql import quote_name, quote_value
 
@@ -136,7 +135,7 @@ def _threshold(column: CorpusColumn, rng: random.Random) -> Filling | None:
     limit = round(drawn, min(digits, column.decimals))
     if not values[0] < limit < values[-1]:
         return None
-    return Filling(quote_value(limit), format_number(limit), column, limit)
+    return Filling(quote_value(limit), exact_number(limit), column, limit)
 
 
 def _value(
@@ -163,7 +162,7 @@ def _value(
     if not free:
         return None
     value = rng.choice(list(free))
-    wording = f'"{value}"' if isinstance(value, str) else format_number(float(value or 0))
+    wording = f'"{value}"' if isinstance(value, str) else exact_number(value or 0)
     return Filling(quote_value(value or 0), wording, column, value)
 
 

@@ -44,12 +44,18 @@ LABELS_NAME = "table_labels"
 """A first column without a header."""
 _DELIMITERS = {"csv": ",;|\t ", "tsv": "\t"}
 _MARKDOWN_RULE = re.compile(r"^[ >]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)+\|?[ \t]*$", re.M)
-_TOTALS = re.compile(r"(?:grand |sub-?)?(?:total|sum|average|mean|median|overall|all)\b", re.I)
+_TOTALS = re.compile(
+    r"(?:(?:grand |sub-?)?(?:totals?|sum|averages?|avg|mean|median|overall|all|career)\b"
+    r"|(?:\S+ ){1,2}(?:totals?|averages?|avg)\b\.?$)",
+    re.I,
+)
 _MARKS = re.compile(
     r"\\(?P<escaped>[^\sA-Za-z0-9])|\*\*|__|`|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|<br\s*/?>|¶"
 )
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*(?: \"[^\"]*\")?\)")
 _CAPTION = re.compile(r"(?:table|tab\.)\s*\w*\s*[.:]", re.I)
+_CAPTION_MARK = "Table: "
+"""What stands before the caption of an HTML table, which is no part of it."""
 _GAP = re.compile(r" {2,}|\t+")
 _SLUG = re.compile(r"[^a-z0-9]+")
 
@@ -180,7 +186,7 @@ def _markdown_grids(text: str) -> Iterator[_Grid]:
         if token.type in ("heading_open", "paragraph_open"):
             text_before = tokens[place + 1].content
             if token.markup.startswith("#") or _CAPTION.match(_plain(text_before)):
-                caption = _plain(text_before)
+                caption = _plain(text_before).removeprefix(_CAPTION_MARK)
         elif token.type == "table_open":
             rows = []
         elif token.type == "tr_open":

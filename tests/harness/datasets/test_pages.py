@@ -47,6 +47,19 @@ def test_a_table_is_a_pipe_table_with_its_header_first_and_its_caption_before():
     assert text.index("Longest rivers") < text.index("| River")
 
 
+def test_the_sign_of_a_link_to_the_heading_is_no_part_of_the_title():
+    page = "<html><body><article><h1>Rivers<a href='#r'>\u00b6</a></h1><p>Text here.</p></article>"
+    assert html_text(page.encode())[0] == "Rivers"
+
+
+def test_no_header_of_a_table_is_lost():
+    """The extraction of main text drops short texts of signs, and all later headers would shift."""
+    cells = "".join(f"<tr><th>{t}</th><td>.6</td><td>3</td></tr>" for t in ("NYY", "BOS", "OAK"))
+    table = f"<table><tr><th>Tm</th><th>W-L%</th><th>RS</th></tr>{cells}</table>"
+    _, text = html_text(RIVERS.format(more=table).encode())
+    assert "| Tm | W-L% | RS |\n| --- | --- | --- |\n| NYY | .6 | 3 |" in text
+
+
 def test_a_table_outside_the_main_text_is_appended_once():
     table = "<aside><table><tr><th>Year</th><th>Floods</th></tr><tr><td>1990</td><td>3</td></tr>"
     _, text = html_text(RIVERS.format(more=f"{table}</table></aside>").encode())

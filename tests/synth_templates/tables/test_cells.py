@@ -1,6 +1,14 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from longspan.synth_templates.tables.cells import Quantity, parse_quantity, type_column
+from longspan.synth_templates.tables.cells import (
+    Quantity,
+    exact_number,
+    format_number,
+    parse_quantity,
+    type_column,
+)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +86,21 @@ def test_missing_cells_stay_missing():
 def test_a_date_keeps_its_text_and_gives_its_year():
     column = type_column("when", ["Jan 1 2000", "Feb 1 2001"])
     assert column.values == ("Jan 1 2000", "Feb 1 2001") and column.years == (2000, 2001)
+
+
+def test_an_answer_is_written_without_noise():
+    assert [format_number(x) for x in (3.0, 2.50, 5.3 - 5.1)] == ["3", "2.5", "0.2"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0000051, "0.0000051"), (40.0, "40"), (1e16, "1" + "0" * 16), (-2.5, "-2.5")],
+)
+def test_a_limit_is_written_with_all_its_digits(value, text):
+    """A query compares with the limit itself; a rounded one would ask another question."""
+    assert exact_number(value) == text
+
+
+@given(st.floats(-(10**12), 10**12))
+def test_a_written_number_is_read_back(value):
+    assert float(exact_number(value)) == value

@@ -40,3 +40,15 @@ def test_labels_that_differ_by_case_alone_are_no_labels():
     text = "town,sales\nOrm,1\nORM,2\nPel,3\nTas,4\n"
     assert names(text, "key") == []
     assert names(text.replace("ORM", "Kuk"), "key") == ["town"]
+
+
+def test_a_sign_in_the_header_tells_a_rate():
+    text = "team,PTS/G,W-L%,PTS\n" + "\n".join(f"T{i},{i * 7},{i * 3},{i * 5}" for i in range(9))
+    assert names(text, "measure") == ["pts_g", "w_l", "pts"]
+    assert names(text, "amount") == ["pts"]
+
+
+def test_what_is_counted_up_from_row_to_row_is_no_measure():
+    wins = (0, 1, 1, 2, 3, 3, 4, 5, 5)
+    text = "date,W,Opp\n" + "\n".join(f"day {i},{w},{80 + i * i}" for i, w in enumerate(wins))
+    assert names(text, "measure") == ["opp"]

@@ -116,3 +116,16 @@ def test_any_header_is_a_name_or_nothing(header: str):
 
 def test_python_source_has_no_tables():
     assert read_tables(document("x = 1  # a | b\n", "python")).tables == []
+
+
+@pytest.mark.parametrize("label", ["Team Totals", "League Average", "Career", "Totals", "Lg Avg."])
+def test_a_row_that_sums_up_the_others_leaves_a_table_out(label: str):
+    text = f"name,sales\nA,5\nB,7\nC,9\nD,8\n{label},29\n"
+    assert read_tables(document(text, "csv")).left_out == {"a row of totals": 1}
+
+
+def test_the_caption_of_an_html_table_is_named_without_its_mark():
+    rows = "".join(f"| Town {i} | {i * i} |\n" for i in range(5))
+    text = f"## Sales\n\nTable: By town\n\n| Town | Sales |\n| --- | --- |\n{rows}"
+    (table,) = read_tables(document(text)).tables
+    assert table.caption == "By town"
