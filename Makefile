@@ -10,6 +10,7 @@ TORCH ?= torch==2.13.0
 OUT ?= out/quickstart
 KILLS ?= out/kills
 ABLATIONS ?= out/ablations
+AGENTS ?= out/agents
 ARGS ?=
 POLICY = $(VENV)/bin/python scripts/embedded_policy/train.py
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -20,7 +21,7 @@ export HF_HUB_OFFLINE ?= 1
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: quickstart test check format install install-dev policy test-kill test-kill-training clean help
-.PHONY: ablation ablation-regime ablation-components
+.PHONY: ablation ablation-regime ablation-components agents-by-length
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -37,7 +38,7 @@ $(VENV)/.base: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.base
 	@echo "== installing the development tools"
-	$(PIP) install --quiet --no-compile -c constraints.txt -e ".[dev,gguf,lm-eval,lora,ray,synth,tensorboard]"
+	$(PIP) install --quiet --no-compile -c constraints.txt -e ".[dev,gguf,lm-eval,lora,ray,retrieval,synth,tensorboard]"
 	@rm -rf longspan.egg-info
 	@touch $@
 
@@ -79,6 +80,10 @@ ablation-regime: $(VENV)/.base
 	$(ABLATE)/regime.yaml --out $(ABLATIONS)/regime $(ARGS)
 ablation-components: $(VENV)/.base
 	$(ABLATE)/components.yaml --out $(ABLATIONS)/components $(ARGS)
+
+# Every agent at 1x, 4x, 16x and 64x the embedded policy's window, with what it costs. AGENTS/agents.md
+agents-by-length: $(VENV)/.dev
+	$(VENV)/bin/python scripts/agents_by_length.py --out $(AGENTS) $(ARGS)
 
 # Kills a small training run ten times at random points and compares its final weights.
 test-kill-training: $(VENV)/.base

@@ -15,11 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from longspan.agents.memory_format import (
-    Layout,
     MemoryState,
+    ReadingProtocol,
+    recipe_protocol,
     render_final,
-    render_state,
-    render_turn,
 )
 from longspan.agents.query import Query
 from longspan.agents.room import template_tokens
@@ -42,7 +41,7 @@ class MemoryOptions:
     chunk_tokens: int | None = None
     memory_tokens: int | None = None
     max_turn_tokens: int | None = None
-    layout: Layout = "question_first"
+    protocol: ReadingProtocol = recipe_protocol("question_first")
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,13 @@ def memory_budget(
     """
     _require_positive(options)
     memory = options.memory_tokens or _share(window, 5 / 32, MAX_MEMORY_TOKENS)
-    plan = max(MIN_PLAN_TOKENS, memory // 4)
+    plan = max(MIN_PLAN_TOKENS, memory // 4) if options.protocol.has_plan else 0
     if window is None:
         chunk = options.chunk_tokens or MAX_CHUNK_TOKENS
         return MemoryBudget(chunk, memory, plan, options.max_turn_tokens, max_output_tokens)
     overhead = template_tokens(counter)
-    frame = counter.count(render_turn("", query.question, _BLANK, options.layout)) + overhead
-    written = counter.count(render_state(_BLANK)) + memory + plan + 1
+    frame = turn_frame(query, options.protocol, counter) + overhead
+    written = counter.count(options.protocol.written()) + memory + plan + 1
     output = options.max_turn_tokens or written
     room = window - frame - memory - plan - output
     chunk = options.chunk_tokens or min(_share(window, 1 / 2, MAX_CHUNK_TOKENS), room)
@@ -89,6 +88,12 @@ def memory_budget(
     answer = _answer_room(query, window, memory + overhead, counter)
     most = min(max_output_tokens, answer) if max_output_tokens else None
     return MemoryBudget(chunk, memory, plan, output, most)
+
+
+def turn_frame(query: Query, protocol: ReadingProtocol, counter: TokenCounter) -> int:
+    """Returns the tokens of a turn's prompt without chunk, memory and plan."""
+    asked = protocol.asked(query.question, query.instructions)
+    return counter.count(protocol.turn("", asked, _BLANK))
 
 
 def _share(window: int | None, share: float, most: int) -> int:

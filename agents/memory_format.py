@@ -1,15 +1,18 @@
 """The text of a memory turn: what the policy is shown and what it must write back.
 
-A turn shows the question, the memory and plan so far, and one chunk; the policy answers with a new
-memory and a new plan between tags (arXiv 2512.12967, section 2.3). Two layouts: `question_first` is
-the paper's order; `chunk_first` puts the chunk before the question, so that rollouts that read the
-same chunk share its prefix.
+Two protocols. The *recipe*: a turn shows the core question, the memory and plan so far, and one
+chunk; the policy answers with a new memory and a new plan between tags (arXiv 2512.12967, section
+2.3). Two layouts: `question_first` is the paper's order; `chunk_first` puts the chunk before the
+question, so that rollouts that read the same chunk share its prefix. *MemAgent* (arXiv 2507.02259):
+no plan, the whole problem with its format instructions at every turn, the memory before the
+section, and what the policy writes is the memory. The wording is ours in both.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from longspan.harness.prompts import render_question
@@ -27,6 +30,14 @@ TURN_INSTRUCTION = (
 )
 FINAL_INSTRUCTION = "Answer the question from the memory."
 
+SECTION_INSTRUCTION = (
+    "Rewrite the memory: keep what it holds and add what the text says about the question. "
+    "Write nothing but the memory."
+)
+MAX_BLOCKS = 32
+"""Memory blocks that are looked at in an output, from its end: parsing stays linear."""
+
+_TAG = re.compile(r"</?(?:memory|plan|text|think)>")
 _STATE = re.compile(r"<memory>(.*?)</memory>\s*<plan>(.*?)</plan>", re.DOTALL)
 _THINKING_END = "</think>"
 
@@ -69,11 +80,81 @@ def parse_state(completion: str) -> MemoryState | None:
 
     Thinking before `</think>` is ignored; of several well-formed states the last counts, because a
     model that quotes its old state does so before writing the new one. A memory or plan that is
-    blank reads as empty.
+    blank reads as empty. Takes linear time whatever the completion repeats; tags of ours within the
+    state, which a document may have put there, are removed, and a memory that quotes an earlier
+    memory block counts from its last opening tag.
     """
     text = completion.rpartition(_THINKING_END)[2]
-    found = _STATE.findall(text)
+    before, end, _ = text.rpartition("</plan>")
+    blocks = (before + end).rsplit("<memory>", MAX_BLOCKS)
+    if len(blocks) > MAX_BLOCKS:
+        blocks[0] = ""
+    found = _STATE.findall("<memory>".join(blocks))
     if not found:
         return None
-    memory, plan = (part.strip() for part in found[-1])
-    return MemoryState(memory or EMPTY_MEMORY, plan or EMPTY_PLAN)
+    memory, plan = found[-1]
+    return _without_tags(MemoryState(memory, plan))
+
+
+def parse_memory(completion: str) -> MemoryState | None:
+    """Returns the memory that a completion is, None where it is blank.
+
+    A policy that puts it between tags all the same is taken at its word.
+    """
+    text = completion.rpartition(_THINKING_END)[2]
+    before, closing, _ = text.rpartition("</memory>")
+    memory = (before if closing else text).rpartition("<memory>")[2]
+    if not memory.strip():
+        return None
+    return _without_tags(MemoryState(memory, ""))
+
+
+def _without_tags(state: MemoryState) -> MemoryState:
+    memory = _TAG.sub("", state.memory.rpartition("<memory>")[2]).strip()
+    plan = _TAG.sub("", state.plan.rpartition("<plan>")[2]).strip()
+    return replace(state, memory=memory or EMPTY_MEMORY, plan=plan or EMPTY_PLAN)
+
+
+def render_section_turn(chunk: str, problem: str, state: MemoryState) -> str:
+    """Returns the prompt of one turn of MemAgent's protocol."""
+    memory = f"<memory>\n{state.memory}\n</memory>"
+    text = f"<text>\n{chunk.strip()}\n</text>"
+    return "\n\n".join((f"Question: {problem.strip()}", memory, text, SECTION_INSTRUCTION))
+
+
+@dataclass(frozen=True)
+class ReadingProtocol:
+    """How turns are worded and read: what differs between agents that read with a memory."""
+
+    name: str
+    has_plan: bool
+    asked: Callable[[str, str], str]
+    """Question and instructions -> what every turn asks."""
+    turn: Callable[[str, str, MemoryState], str]
+    """Chunk, what is asked, state -> prompt of a turn."""
+    parse: Callable[[str], MemoryState | None]
+    """Output -> state, None where it declares none."""
+
+    def written(self) -> str:
+        """Returns the form that a turn's output has, without its content."""
+        return render_state(MemoryState("", "")) if self.has_plan else "<memory>\n\n</memory>"
+
+
+def recipe_protocol(layout: Layout) -> ReadingProtocol:
+    """Returns the recipe's protocol in a layout."""
+    return ReadingProtocol(
+        name="recipe",
+        has_plan=True,
+        asked=lambda question, _: question,
+        turn=lambda chunk, asked, state: render_turn(chunk, asked, state, layout),
+        parse=parse_state,
+    )
+
+
+MEMAGENT = ReadingProtocol(
+    name="memagent",
+    has_plan=False,
+    asked=render_question,
+    turn=render_section_turn,
+    parse=parse_memory,
+)

@@ -3,7 +3,8 @@
 The paper splits a query into a core question, shown at every step, and format instructions, shown
 at the last one (arXiv 2512.12967, section 2.3). Here the split is declared by the task in the
 sample's metadata. A sample of another harness declares nothing: its whole input is the question,
-it has no instructions and no separate context.
+it has no instructions and no separate context; a chat is one text, "role: content" by message.
+Agents that read piece by piece look for the parts of an input that is too long (`decompose`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Query:
     """The benchmark's own chat ({role, content}), which full context sends as it is."""
     frame: tuple[str, str] | None = None
     """What the benchmark's own prompt says before and after the context."""
+    declared_by: str = "task"
+    """Who said what is question and what is document: the task, or how it was found."""
 
     def prompt(self, context: str) -> str:
         """Returns the prompt that shows a context, whole or cut."""
@@ -54,7 +57,7 @@ def read_query(state: TaskState) -> Query:
     metadata: Mapping[str, Any] = state.metadata
     question, instructions = metadata.get("question"), metadata.get("instructions")
     if not isinstance(question, str) or not question.strip():
-        question, instructions = state.input_text, ""
+        question, instructions = _whole_input(state), ""
     if not isinstance(instructions, str):
         instructions = ""
     if not metadata.get("context"):
@@ -71,6 +74,12 @@ def read_query(state: TaskState) -> Query:
         messages=_messages(metadata.get("messages")),
         frame=_frame(metadata.get("frame")),
     )
+
+
+def _whole_input(state: TaskState) -> str:
+    if isinstance(state.input, str) or len(state.input) == 1:
+        return state.input_text
+    return "\n\n".join(f"{message.role}: {message.text}" for message in state.input)
 
 
 def _messages(value: Any) -> tuple[Mapping[str, str], ...]:

@@ -1,18 +1,21 @@
-"""What became of the evidence in a memory run: was it read, noted, and there at the end.
+"""What became of the evidence in a memory run: was it read, noted, there at the end, and used.
 
 For samples with a passport. `read` needs no judgement: a span was in a chunk. Whether a memory
 *notes* a statement is decided by its words: a sentence of the memory holds at least 70% of the
 content words of the statement, as the document quotes it or as the proof states it (subject,
 relation, object). A paraphrase in other words is missed, and a sentence that denies the statement
-counts; no model is asked.
+counts; no model is asked. An answer *uses* evidence that it notes, evidence whose end it names, and
+evidence that leads to the start of evidence that it uses: a short answer says only the end of a
+chain. A short answer that was computed from several statements (a comparison, a sum) names none of
+them; `used` is then too low.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
@@ -26,6 +29,10 @@ it."""
 LONG_STATEMENT_WORDS = 12
 """A statement with more content words (a table, a long sentence) is looked for in the whole
 memory."""
+
+Fate = Literal["never_read", "not_noted", "overwritten", "not_used", "used"]
+"""What became of one piece of evidence: where it was lost, or that it was used."""
+FATES: tuple[Fate, ...] = get_args(Fate)
 
 _WORD = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
@@ -43,20 +50,25 @@ class Evidence:
     start: int
     end: int
     statements: tuple[frozenset[str], ...]
+    source: frozenset[str] = frozenset()
+    """Content words of what the proof's step leaves; empty where the proof has no steps."""
+    target: frozenset[str] = frozenset()
+    """Content words of what the step reaches."""
 
 
-class Traced(Protocol):
+@dataclass(frozen=True)
+class Step:
     """One turn's trace: indices of the evidence in its chunk, and in the memory after it."""
 
-    @property
-    def in_chunk(self) -> tuple[int, ...]:
-        """Evidence wholly or partly in the chunk."""
-        ...
-
-    @property
-    def in_memory(self) -> tuple[int, ...]:
-        """Evidence noted in the memory after the turn."""
-        ...
+    in_chunk: tuple[int, ...] = ()
+    """Evidence wholly or partly in the chunk."""
+    in_memory: tuple[int, ...] = ()
+    """Evidence noted in the memory after the turn."""
+    start: int = 0
+    """First character of the chunk in the context."""
+    end: int = 0
+    memory_chars: int = 0
+    """Characters of the memory after the turn: what was above its budget is cut off."""
 
 
 def find_evidence(
@@ -78,11 +90,16 @@ def find_evidence(
             f"malformed passport in a sample's metadata: {error}; build it again"
         ) from error
     ranges = _ranges(checked, documents, context)
-    stated = _proof_statements(checked)
+    stated = stated_evidence(checked)
     return tuple(
-        Evidence(start, end, _statements(span.quote, stated.get(index)))
-        for index, (span, (start, end)) in enumerate(zip(checked.evidence, ranges, strict=True))
+        replace(one, start=start, end=end) for one, (start, end) in zip(stated, ranges, strict=True)
     )
+
+
+def stated_evidence(passport: Passport) -> tuple[Evidence, ...]:
+    """Returns what a passport's evidence says, without its place in a context."""
+    steps = dict(enumerate(getattr(passport.proof, "steps", ())))
+    return tuple(_evidence(span.quote, steps.get(i)) for i, span in enumerate(passport.evidence))
 
 
 def evidence_in(evidence: Sequence[Evidence], start: int, end: int) -> tuple[int, ...]:
@@ -103,22 +120,91 @@ def noted_in(evidence: Sequence[Evidence], memory: str) -> tuple[int, ...]:
     )
 
 
-def retention(trace: Iterable[Traced], num_evidence: int) -> dict[str, float]:
-    """Returns the fractions in [0, 1] of the evidence that was read, noted, and kept to the end.
+def noting_sentences(
+    evidence: Sequence[Evidence], memory: str
+) -> list[tuple[str, tuple[int, ...]]]:
+    """Returns the memory in pieces, each with the indices of the evidence that it notes by itself.
 
-    `kept` counts what the last memory notes among what was read; all three are 1.0 where there is
-    no evidence.
+    The pieces joined are the memory. Statements too long for a sentence are in none.
     """
-    read: set[int] = set()
-    noted: set[int] = set()
-    kept: set[int] = set()
-    for step in trace:
-        read |= set(step.in_chunk)
-        kept = read & set(step.in_memory)
-        noted |= kept
-    share = 1 / num_evidence if num_evidence else 1.0
-    sizes = {"read": len(read), "noted": len(noted), "kept": len(kept)}
-    return {name: size * share if num_evidence else 1.0 for name, size in sizes.items()}
+    pieces: list[tuple[str, tuple[int, ...]]] = []
+    start = 0
+    for end in [*(match.end() for match in _SENTENCE_END.finditer(memory)), len(memory)]:
+        words = content_words(memory[start:end])
+        noted = tuple(
+            i
+            for i, one in enumerate(evidence)
+            if any(
+                0 < len(statement) <= LONG_STATEMENT_WORDS and _holds(words, [words], statement)
+                for statement in one.statements
+            )
+        )
+        if end > start:
+            pieces.append((memory[start:end], noted))
+        start = end
+    return pieces
+
+
+def retention(
+    trace: Sequence[Step], evidence: Sequence[Evidence], answer: str | None
+) -> dict[str, float]:
+    """Returns the fractions in [0, 1] of the evidence by what became of it.
+
+    `read`, `noted`, `kept` (noted by the last memory) and `used` are each a part of the one before;
+    `lost_*` says where the rest was lost. Without evidence `read` to `used` are 1.0.
+
+    Args:
+        trace: The turns.
+        evidence: The sample's.
+        answer: Text of the last call; None where there was none.
+    """
+    found = fates(trace, evidence, answer)
+    if not found:
+        return dict.fromkeys(("read", "noted", "kept", "used"), 1.0)
+    share = 1 / len(found)
+    lost = {fate: found.count(fate) * share for fate in FATES[:-1]}
+    return {
+        "read": 1 - lost["never_read"],
+        "noted": (len(found) - found.count("never_read") - found.count("not_noted")) * share,
+        "kept": (found.count("not_used") + found.count("used")) * share,
+        "used": found.count("used") * share,
+        **{f"lost_{fate}": value for fate, value in lost.items()},
+    }
+
+
+def fates(
+    trace: Sequence[Step], evidence: Sequence[Evidence], answer: str | None
+) -> tuple[Fate, ...]:
+    """Returns what became of each piece of evidence, in the passport's order."""
+    used = _used_in(evidence, answer)
+    return tuple(_fate(i, trace, i in used) for i in range(len(evidence)))
+
+
+def _fate(index: int, trace: Sequence[Step], is_used: bool) -> Fate:
+    first = next((t for t, step in enumerate(trace) if index in step.in_chunk), None)
+    if first is None:
+        return "never_read"
+    # What a memory says before the evidence was read is no note of it.
+    noted = [index in step.in_memory for step in trace[first:]]
+    if not any(noted):
+        return "not_noted"
+    if not noted[-1]:
+        return "overwritten"
+    return "used" if is_used else "not_used"
+
+
+def _used_in(evidence: Sequence[Evidence], answer: str | None) -> set[int]:
+    if answer is None:
+        return set()
+    words = content_words(answer)
+    used = set(noted_in(evidence, answer))
+    used |= {i for i, one in enumerate(evidence) if one.target and one.target <= words}
+    while True:
+        needed = [evidence[i].source for i in used]
+        more = {i for i, one in enumerate(evidence) if one.target and one.target in needed} - used
+        if not more:
+            return used
+        used |= more
 
 
 def content_words(text: str) -> frozenset[str]:
@@ -156,10 +242,12 @@ def _ranges(
     return [(start, start + length) for start, length in found]
 
 
-def _proof_statements(passport: Passport) -> dict[int, str]:
-    """Returns the proof's own statement of evidence i, for proofs made of steps."""
-    steps = getattr(passport.proof, "steps", ())
-    return {i: f"{step.subject} {step.relation} {step.object}" for i, step in enumerate(steps)}
+def _evidence(quote: str, step: Any) -> Evidence:
+    if step is None:
+        return Evidence(0, 0, _statements(quote, None))
+    stated = f"{step.subject} {step.relation} {step.object}"
+    source, target = content_words(step.source), content_words(step.target)
+    return Evidence(0, 0, _statements(quote, stated), source, target)
 
 
 def _statements(quote: str, stated: str | None) -> tuple[frozenset[str], ...]:

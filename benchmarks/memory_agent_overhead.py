@@ -1,6 +1,6 @@
-"""CPU that the memory agent adds to every model call, and what a very long document costs.
+"""CPU that the memory agent adds to every model call.
 
-    python benchmarks/memory_agent_overhead.py [--samples 64] [--chunks 50] [--million-tokens 4]
+    python benchmarks/memory_agent_overhead.py [--samples 64] [--chunks 50]
 
 The model is scripted and instant, so what is measured is Inspect, the agent and counting tokens
 (four characters count as one, so counting is nearly free). The bare loop makes as many calls with
@@ -10,7 +10,6 @@ prompts of the same size from a solver that does nothing else; sample logs are k
 from __future__ import annotations
 
 import argparse
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -107,31 +106,13 @@ def measure_overhead(num_samples: int, num_chunks: int) -> None:
         )
 
 
-def measure_long_document(million_tokens: float) -> None:
-    """Prints what one very long document costs beside the model's own time."""
-    text = SENTENCE * int(million_tokens * 4e6 / len(SENTENCE))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    started = time.process_time()
-    chunks = split_chunks(text, 32_768, EstimatedTokens())
-    cutting = time.process_time() - started
-    seconds, size = cpu_seconds(memory_agent(chunk_tokens=32_768), text, 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{million_tokens:g}M tokens, {len(text) / 1e6:.0f} MB, {len(chunks)} chunks: "
-        f"{seconds:.1f} s CPU, of which cutting {cutting:.2f} s; "
-        f"peak memory {peak:.0f} MB (before: {before:.0f} MB); log {size / 1e6:.2f} MB"
-    )
-
-
 def main() -> None:
-    """Runs both measurements."""
+    """Runs the measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--chunks", type=int, default=50)
-    parser.add_argument("--million-tokens", type=float, default=4.0)
     arguments = parser.parse_args()
     measure_overhead(arguments.samples, arguments.chunks)
-    measure_long_document(arguments.million_tokens)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longspan.harness.eval_command:eval_command",
         "Evaluate a model on a task or a suite of tasks.",
     ),
+    "forecast eval": (
+        "longspan.agents.forecast:forecast_command",
+        "Say what an evaluation will cost in calls, tokens and time, before it runs.",
+    ),
+    "xray": (
+        "longspan.agents.xray:xray_command",
+        "Show what a memory agent noted, kept and lost: a page per sample of a log.",
+    ),
     "lm-eval": (
         "longspan.harness.lm_eval.command:lm_eval_command",
         "Run tasks of lm-eval on a checkpoint, for the same leaderboard.",
@@ -96,7 +104,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Convert a GGUF file to an ordinary checkpoint.",
     ),
 }
-"""Name of a command -> (where its function is, one line of help)."""
+"""Name of a command, of one word or two -> (where its function is, one line of help)."""
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -153,7 +161,8 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"longspan {version('longspan')}")
         return 0
-    name, *rest = arguments
+    length = 2 if " ".join(arguments[:2]) in COMMANDS else 1
+    name, rest = " ".join(arguments[:length]), arguments[length:]
     function = load_command(name)
     import typer  # only when a command runs: `longspan --help` stays instant
 

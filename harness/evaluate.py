@@ -22,7 +22,9 @@ from longspan.harness.environment import rare_garbage_collection
 from longspan.harness.errors import ModelError, one_line
 from longspan.harness.generation import GenerationSettings
 from longspan.harness.resolve import registered_task, resolve_model, with_settings
+from longspan.harness.resuming import resuming_in
 from longspan.harness.unit import (
+    CALLS_FOLDER,
     dataset_hash,
     finished_log,
     num_scored,
@@ -89,7 +91,8 @@ def evaluate(
         _raise_unless_scored(log)
         return log
     set_damaged_aside(folder)
-    log = _run(task, model, roles, settings, solver, labels, folder)
+    with resuming_in(folder / CALLS_FOLDER):
+        log = _run(task, model, roles, settings, solver, labels, folder)
     _raise_unless_scored(log)
     remove_leftovers(folder, log)
     return log

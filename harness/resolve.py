@@ -93,7 +93,10 @@ def resolve_solver(name: str, arguments: Mapping[str, Any] | None = None) -> Sol
     try:
         registry_create("solver", qualified, **given)
     except LookupError as error:
-        raise SpecError(f"unknown solver: {name}; use full_context or memory_agent") from error
+        raise SpecError(
+            f"unknown solver: {name}; use full_context, memory_agent, memagent, retrieval, "
+            "map_reduce, or package/solver"
+        ) from error
     except TypeError as error:
         raise SpecError(f"solver {name} does not take {given}: {error}") from error
     return SolverSpec(qualified, args=given, args_passed=given)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from inspect_ai.log import EvalLog, read_eval_log
 
 DAMAGED_SUFFIX = ".damaged"
 FAILED_SUFFIX = ".failed"
+CALLS_FOLDER = "calls"
+"""Folder in a unit's own with the calls of samples that are not in the log yet."""
 _HASH_CHARS = 12
 
 
@@ -72,7 +75,8 @@ def set_damaged_aside(folder: Path) -> list[Path]:
 
 
 def remove_leftovers(folder: Path, finished: EvalLog) -> None:
-    """Removes the logs that the finished one continued and replaced."""
+    """Removes the logs that the finished one continued and replaced, and kept calls."""
+    shutil.rmtree(folder / CALLS_FOLDER, ignore_errors=True)
     for path in _logs(folder):
         if path.name != Path(finished.location).name:
             path.unlink(missing_ok=True)

@@ -12,12 +12,21 @@ from pathlib import Path
 from inspect_ai.model import ModelAPI, modelapi
 
 from longspan.agents.full_context import full_context
-from longspan.agents.memory import memory_agent
+from longspan.agents.map_reduce import map_reduce
+from longspan.agents.memory import memagent, memory_agent
+from longspan.agents.retrieval import retrieval
 from longspan.harness.errors import show_errors_in_one_line
+from longspan.harness.references import ExpandingModelAPI
 from longspan.harness.registry import TASKS, register_folders
 from longspan.harness.scoring.scorers import SCORERS
 
-SOLVERS = {"full_context": full_context, "memory_agent": memory_agent}
+SOLVERS = {
+    "full_context": full_context,
+    "memory_agent": memory_agent,
+    "memagent": memagent,
+    "retrieval": retrieval,
+    "map_reduce": map_reduce,
+}
 """Solvers by name; importing them registered them, as importing the scorers did."""
 
 
@@ -37,7 +46,13 @@ def longspan_rl() -> type[ModelAPI]:
     return PolicyModelAPI
 
 
+@modelapi(name="longspan-ref")
+def longspan_ref() -> type[ModelAPI]:
+    """Serves any other provider's model, with references to documents expanded for it."""
+    return ExpandingModelAPI
+
+
 show_errors_in_one_line()
 register_folders(Path(__file__).parent)
 
-__all__ = ["SCORERS", "SOLVERS", "TASKS", "longspan_local", "longspan_rl"]
+__all__ = ["SCORERS", "SOLVERS", "TASKS", "longspan_local", "longspan_ref", "longspan_rl"]

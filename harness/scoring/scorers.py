@@ -39,7 +39,13 @@ from longspan.harness.scoring.judge import (
 )
 from longspan.harness.scoring.judge_prompts import Form, JudgeRequest, form_of, prompt_hash
 from longspan.harness.scoring.rules import RULES, Rule, is_abstention
-from longspan.harness.scoring.validity import JUDGED, Validity, stop_reason_of, validity_of
+from longspan.harness.scoring.validity import (
+    CUT_OFF_KEY,
+    JUDGED,
+    Validity,
+    stop_reason_of,
+    validity_of,
+)
 from longspan.harness.tokens import TRUNCATION_KEY
 
 MAX_CHARS_ON_LOOP = 20_000
@@ -82,7 +88,10 @@ async def score_state(state: TaskState, target: Target, name: str, options: Grad
         given = by_rule()
     if rule is not None:
         given = await _judged(state, target, rule, given, options, metadata)
-    metadata |= {"validity": given.validity, "strict": given.strict, "compat": given.compat}
+    validity = given.validity
+    if state.store.get(CUT_OFF_KEY) and validity in JUDGED:
+        validity = "cut_off"
+    metadata |= {"validity": validity, "strict": given.strict, "compat": given.compat}
     if given.value is None:
         judge_failed = given.validity == "judge_failed"
         return Score.unscored(

@@ -28,6 +28,10 @@ FAILURES: frozenset[Validity] = frozenset({"judge_failed", "scorer_failed", "eng
 JUDGED: frozenset[Validity] = frozenset({"answered", "unknown"})
 """Endings that a verdict may turn into a score of the strict form."""
 
+CUT_OFF_KEY = "longspan:cut_off"
+"""Key of a sample's store with the limit that ended an agent's reading before the document did. Its
+answer is scored as what it is, the best so far, and the sample recorded as cut off."""
+
 _CUT_OFF = ("max_tokens", "model_length", "length")  # the last is OpenAI's own word
 
 

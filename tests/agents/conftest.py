@@ -11,9 +11,10 @@ import pytest
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, EvalSample
+from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.solver import Solver
 
-from tests.harness.scripted import Request, scripted_model
+from tests.harness.scripted import SCRIPTS, Request
 from tests.harness.words import WordTokens
 
 
@@ -28,6 +29,10 @@ class Run:
     @property
     def memory(self) -> dict[str, Any]:
         return self.sample.store["longspan:memory"]
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        return self.sample.store["longspan:agent"]
 
     @property
     def truncation(self) -> dict[str, Any]:
@@ -56,17 +61,19 @@ def run(tmp_path: Path) -> Callable[..., Run]:
         window: int | None = None,
         die_at: int | None = None,
         max_tokens: int | None = None,
+        expands: bool = False,
         **settings: Any,
     ) -> Run:
-        """`die_at`: number of the call at which the process "dies"."""
+        """`die_at`: number of the call at which the process "dies"; `expands`: by reference."""
 
         def script(call: Request) -> str:
             return "!killed" if len(calls) == die_at else policy(call.prompt)
 
-        model = scripted_model(
-            script,
-            "policy",
-            max_tokens,
+        SCRIPTS["policy"] = script
+        config = GenerateConfig(max_tokens=max_tokens)
+        name = "longspan-ref/scripted/policy" if expands else "scripted/policy"
+        model = get_model(name, config=config, memoize=False)
+        vars(model.api).update(
             window=window,
             token_counter=WordTokens(),
             checkpoint_hash="policy",

@@ -231,8 +231,8 @@ def test_the_document_is_nowhere_in_the_store(run: Any, make_sample: Any) -> Non
     assert FILLER.strip() not in str(result.sample.store)
 
 
-def test_a_limit_of_the_run_leaves_a_record_of_how_far_it_came(run: Any, make_sample: Any) -> None:
-    solver, sample = memory_agent(), make_sample(document())
-    result = run(solver, sample, perfect_reader, window=256, token_limit=4_000)
-    assert result.sample.limit.type == "token"
-    assert 0 < result.memory["num_calls"] < result.memory["num_chunks"]
+def test_a_failing_model_leaves_a_record_of_how_far_it_came(run: Any, make_sample: Any) -> None:
+    result = run(memory_agent(), make_sample(document()), perfect_reader, window=256, die_at=5)
+    assert result.log.status == "error"
+    assert result.memory["num_calls"] == 4 < result.memory["num_chunks"]
+    assert result.cost["num_calls"] == 4

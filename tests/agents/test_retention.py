@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from longspan.agents.memory import memory_agent
-from longspan.agents.memory_state import Step
 from longspan.agents.retention import (
     Evidence,
+    Step,
     content_words,
     evidence_in,
+    fates,
     find_evidence,
     noted_in,
     retention,
@@ -93,12 +96,56 @@ def test_worked_example_of_retention() -> None:
         Step(in_chunk=(2,), in_memory=(0,)),
         Step(in_chunk=(), in_memory=(0, 3)),
     ]
-    assert retention(trace, 4) == {"read": 0.75, "noted": 0.5, "kept": 0.25}
+    evidence = [Evidence(i, i + 1, (frozenset({f"fact{i}"}),)) for i in range(4)]
+    assert fates(trace, evidence, "It is fact0.") == (
+        "used",
+        "overwritten",
+        "not_noted",
+        "never_read",
+    )
+    assert retention(trace, evidence, "It is fact0.") == {
+        "read": 0.75,
+        "noted": 0.5,
+        "kept": 0.25,
+        "used": 0.25,
+        "lost_never_read": 0.25,
+        "lost_not_noted": 0.25,
+        "lost_overwritten": 0.25,
+        "lost_not_used": 0.0,
+    }
+    assert fates(trace, evidence, "I do not know.")[0] == "not_used"
+    assert fates(trace, evidence, None)[0] == "not_used"
+
+
+@settings(max_examples=200)
+@given(
+    trace=st.lists(
+        st.builds(
+            Step,
+            in_chunk=st.lists(st.integers(0, 3)).map(tuple),
+            in_memory=st.lists(st.integers(0, 3)).map(tuple),
+        )
+    ),
+    words=st.lists(st.integers(0, 3)),
+)
+def test_every_piece_of_evidence_has_one_fate(trace: list[Step], words: list[int]) -> None:
+    evidence = [Evidence(i, i + 1, (frozenset({f"fact{i}"}),)) for i in range(4)]
+    shares = retention(trace, evidence, " ".join(f"fact{i}" for i in words))
+    assert shares["read"] >= shares["noted"] >= shares["kept"] >= shares["used"]
+    lost = sum(value for name, value in shares.items() if name.startswith("lost_"))
+    assert lost + shares["used"] == pytest.approx(1.0)
+
+
+def test_a_short_answer_uses_the_chain_that_leads_to_it() -> None:
+    evidence = find_evidence(passport(), DOCUMENTS, CONTEXT)
+    trace = [Step(in_chunk=(0, 1), in_memory=(0, 1))]
+    assert fates(trace, evidence, "Therefore, the answer is KaroCo.") == ("used", "used")
+    assert fates(trace, evidence, "Therefore, the answer is Tastal.") == ("used", "not_used")
+    assert fates(trace, evidence, "Therefore, the answer is Brem.") == ("not_used", "not_used")
 
 
 def test_without_evidence_nothing_can_be_lost() -> None:
-    assert retention([], 0) == {"read": 1.0, "noted": 1.0, "kept": 1.0}
-    assert retention([], 2) == {"read": 0.0, "noted": 0.0, "kept": 0.0}
+    assert retention([], [], "x") == {"read": 1.0, "noted": 1.0, "kept": 1.0, "used": 1.0}
 
 
 def test_overlap_counts_as_in_the_chunk() -> None:
@@ -138,6 +185,7 @@ def test_the_agent_records_the_trace(
     record = result.memory
     assert {name: record[name] for name in expected} == expected
     assert len(record["trace"]) == record["num_chunks"] > 1
+    assert record["fates"] == (["used"] if notes == FACT else ["not_noted"])
     assert record["trace"][0]["in_chunk"] == [0]
     assert all(not step["in_chunk"] for step in record["trace"][1:])
 

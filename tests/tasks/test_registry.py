@@ -56,7 +56,13 @@ def test_every_spec_loads_and_every_shipped_task_is_registered():
     names = {path.stem for path in (ROOT / "tasks").glob("*.yaml")}
     assert {*FROM_FILES, *GENERATORS, "taskset"} < names
     assert names <= {*SPECS, *EXTERNALS} and PROBLEMS == []
-    assert set(registry.SOLVERS) == {"full_context", "memory_agent"}
+    assert set(registry.SOLVERS) == {
+        "full_context",
+        "memory_agent",
+        "memagent",
+        "retrieval",
+        "map_reduce",
+    }
 
 
 def test_providers_are_declared_without_their_engine():

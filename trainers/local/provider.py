@@ -34,6 +34,7 @@ from inspect_ai.util import store
 
 from longspan.harness.errors import ModelError, WindowError
 from longspan.harness.prompts import identity_of
+from longspan.harness.references import expand
 from longspan.harness.rollout import Call, record_call
 from longspan.harness.tokens import HubTokens
 from longspan.trainers.local.chat import prompt_ids, split_thinking
@@ -63,6 +64,9 @@ def unregister_policy(name: str) -> None:
 
 class EmbeddedModelAPI(ModelAPI):
     """What both providers share: everything but where the engine comes from."""
+
+    expands_references = True
+    """Messages may refer to passages of a document (`harness.references`)."""
 
     def __init__(
         self,
@@ -118,6 +122,7 @@ class EmbeddedModelAPI(ModelAPI):
         """
         started = time.monotonic()
         _refuse_unsupported(self.model_name, tools, config)
+        input = expand(input)
         prompt = self._prompt_ids(input)
         request = GenerationRequest(
             prompt_ids=prompt,

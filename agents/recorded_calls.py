@@ -1,0 +1,121 @@
+"""The calls in a log: what a model was asked by an agent, what it said, and how long it took."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from inspect_ai.event import InfoEvent, ModelEvent
+from inspect_ai.log import (
+    EvalSample,
+    read_eval_log,
+    read_eval_log_samples,
+    resolve_sample_attachments,
+)
+
+from longspan.agents.run import REPLAY_SOURCE
+from longspan.harness.errors import DataError
+from longspan.harness.prompts import IDENTITY_KEY
+
+
+@dataclass(frozen=True)
+class RecordedCall:
+    """One call of an agent's run."""
+
+    turn: int
+    completion: str
+    input_tokens: int = 0
+    """0 for a call that an earlier process made."""
+    output_tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How fast a model reads and writes, one call by itself."""
+
+    prefill: float
+    """Prompt tokens per second."""
+    decode: float
+    """Sampled tokens per second."""
+    overhead: float = 0.0
+    """Seconds of a call beside its tokens."""
+
+    def seconds(self, input_tokens: int, output_tokens: int) -> float:
+        """Returns the seconds of one call."""
+        return self.overhead + input_tokens / self.prefill + output_tokens / self.decode
+
+
+def recorded_runs(path: Path) -> dict[str, list[RecordedCall]]:
+    """Returns the calls of each sample of a log (its first epoch), by the sample's id.
+
+    Raises:
+        DataError: the log cannot be read or holds no calls of an agent.
+    """
+    try:
+        header = read_eval_log(str(path), header_only=True)
+        samples = list(read_eval_log_samples(str(path), all_samples_required=False))
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise DataError(f"cannot read log {path} ({error}); give an .eval file") from error
+    runs = {str(one.id): calls_of(one) for one in samples if one.epoch == 1}
+    found = {name: calls for name, calls in runs.items() if calls}
+    if not found:
+        raise DataError(
+            f"log {path} of {header.eval.task} holds no calls; give one whose samples were logged"
+        )
+    return found
+
+
+def calls_of(sample: EvalSample) -> list[RecordedCall]:
+    """Returns the calls of a sample's run in order of their turns, those before a kill included."""
+    found: dict[int, RecordedCall] = {}
+    # Logs keep long texts apart.
+    for event in resolve_sample_attachments(sample).events:
+        if isinstance(event, ModelEvent) and event.role is None and event.input:
+            identity = (event.input[-1].metadata or {}).get(IDENTITY_KEY)
+            if isinstance(identity, dict) and event.output.choices:
+                call = _call(int(identity.get("turn", 0)), event)
+                found[call.turn] = call
+        elif isinstance(event, InfoEvent) and event.source == REPLAY_SOURCE:
+            data = event.data if isinstance(event.data, dict) else {}
+            turn, completion = data.get("turn"), data.get("completion")
+            if isinstance(turn, int) and isinstance(completion, str):
+                found[turn] = RecordedCall(turn, completion)
+    return [found[turn] for turn in sorted(found)]
+
+
+def measured_rates(runs: Iterable[Sequence[RecordedCall]]) -> Rates | None:
+    """Returns the rates that explain the calls' seconds best; None without measured calls.
+
+    Least squares with factors that are not negative; prompts of one length tell reading from
+    overhead only together with others.
+    """
+    from scipy.optimize import nnls  # heavy; importing the registry must not need it
+
+    by_kind: dict[str, list[list[float]]] = defaultdict(list)
+    for calls in runs:
+        for call in calls:
+            if call.seconds > 0 and call.input_tokens:
+                by_kind["tokens"].append([call.input_tokens, call.output_tokens, 1.0])
+                by_kind["seconds"].append([call.seconds])
+    if len(by_kind["tokens"]) < 2:
+        return None
+    tokens = np.array(by_kind["tokens"])
+    scale = tokens.max(axis=0)
+    factors, _ = nnls(tokens / scale, np.array(by_kind["seconds"])[:, 0])
+    read, write, overhead = (float(f) / float(s) for f, s in zip(factors, scale, strict=True))
+    return Rates(1 / max(read, 1e-12), 1 / max(write, 1e-12), overhead)
+
+
+def _call(turn: int, event: ModelEvent) -> RecordedCall:
+    usage = event.output.usage
+    return RecordedCall(
+        turn,
+        event.output.completion,
+        usage.input_tokens if usage else 0,
+        usage.output_tokens if usage else 0,
+        event.output.time or event.working_time or 0.0,
+    )
