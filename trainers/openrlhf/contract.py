@@ -24,6 +24,7 @@ TESTED: Mapping[str, tuple[tuple[str, ...], str]] = {
 
 INSTALL = "pip install 'longspan[openrlhf]' (make openrlhf-cpu on a machine without a GPU)"
 
+_ADDED_BY_RAY = "_ray_trace_ctx"
 _TRAINER = "openrlhf.trainer.ppo_trainer"
 _ACTOR = "openrlhf.trainer.ray.ppo_actor"
 _MAKER = "openrlhf.trainer.ppo_utils.experience_maker"
@@ -124,7 +125,7 @@ def parameters(place: str) -> str | None:
         if value is None:
             return None
     found = inspect.signature(value).parameters.values()
-    return " ".join(_bare(one) for one in found)
+    return " ".join(_bare(one) for one in found if one.name != _ADDED_BY_RAY)
 
 
 def plain(value: Any) -> Any:

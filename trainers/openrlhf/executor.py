@@ -19,8 +19,9 @@ from inspect_ai.dataset import Sample
 from openrlhf.utils.agent import AgentExecutorBase
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.exceptions import EngineDeadError
 
-from longspan.harness.errors import WindowError
+from longspan.harness.errors import ModelError, WindowError, one_line
 from longspan.harness.rollout import Rollout
 from longspan.trainers.local.checkpoint import load_tokenizer
 from longspan.trainers.local.provider import register_policy
@@ -64,19 +65,29 @@ class AgentExecutor(AgentExecutorBase):  # type: ignore[misc]
             engine: OpenRLHF's rollout actor, in whose event loop this runs.
             keys: of the samples.
             step: number of the training step; also the number of updates of the weights.
+
+        Raises:
+            ModelError: the engine died; its rollouts are no fault of the policy.
         """
         batch: dict[str, list[Sample]] = defaultdict(list)
         for key in keys:
             task, sample = self._samples[key]
             batch[task].append(sample)
         self._policy.serve(engine, asyncio.get_running_loop(), step)
-        return await asyncio.to_thread(
+        rollouts = await asyncio.to_thread(
             self._environment.rollouts,
             batch,
             self._sampling.group_size,
             step,
             require_reward=False,
         )
+        if self._policy.death is not None:
+            reason = one_line(str(self._policy.death), 200)
+            raise ModelError(
+                f"a vLLM engine died in step {step + 1} ({reason}); the last state is kept: see "
+                "the log, then run the same command again"
+            )
+        return rollouts
 
 
 class EnginePolicy:
@@ -95,6 +106,8 @@ class EnginePolicy:
                 temperature before top-p; otherwise results have nan.
         """
         self.tokenizer, self.window, self.policy_version = tokenizer, window, 0
+        self.death: EngineDeadError | None = None
+        """What a call said of an engine that died: calls that failed end as failed rollouts."""
         self._knows_logprobs = knows_logprobs
         self._engine: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -118,7 +131,11 @@ class EnginePolicy:
         if self._loop is None:
             raise RuntimeError("no engine serves this policy yet")
         call = self._engine.generate(list(request.prompt_ids), self._settings(request, room))
-        output = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._loop))
+        try:
+            output = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._loop))
+        except EngineDeadError as error:
+            self.death = error
+            raise
         return self._result(output.outputs[0])
 
     def _settings(self, request: GenerationRequest, room: int) -> SamplingParams:

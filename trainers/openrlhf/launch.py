@@ -95,12 +95,12 @@ class Launcher:
         _check_unchanged(folder / "run.json", file)
         write_run(folder / "run.json", file)
         places = Places(file.start, folder / "states", folder / "checkpoint.partial")
-        forget_unfinished(places.states / "_actor")
+        done = last_whole_state(places.states / "_actor")
         shutil.rmtree(places.checkpoint, ignore_errors=True)
         options = openrlhf_options(run, self._cluster, places, file.window)
         command = [*DRIVER, str(folder / "run.json"), *command_line(options)]
         (folder / "command.txt").write_text(shlex.join(command) + "\n", encoding="utf-8")
-        self._follow(run, folder, command)
+        self._follow(run, folder, command, done)
         places.checkpoint.rename(run.checkpoint)
         shutil.rmtree(places.states, ignore_errors=True)
         return run.checkpoint
@@ -126,19 +126,23 @@ class Launcher:
             cluster=self._cluster,
         )
 
-    def _follow(self, run: StageRun[TrainStage], folder: Path, command: list[str]) -> None:
-        """Runs the driver to its end and shows its steps."""
+    def _follow(
+        self, run: StageRun[TrainStage], folder: Path, command: list[str], done: int
+    ) -> None:
+        """Runs the driver to its end and shows the steps after the first `done`."""
         metrics = MetricsFile(run.folder / "metrics.jsonl")
         environment = dict(os.environ)
         environment.pop(ADDRESS_VARIABLE, None)
         if self._address:
             environment[ADDRESS_VARIABLE] = self._address
         log = folder / "log.txt"
-        with StageProgress(run.stage.name, run.stage.num_steps, 0, run.quiet) as progress:
+        with StageProgress(run.stage.name, run.stage.num_steps, done, run.quiet) as progress:
             progress.note(f"command: {shlex.join(command)}")
             progress.note(f"log: {log}")
+            if done:
+                progress.note(f"resuming after step {done} of {run.stage.num_steps}")
             with _driver(command, environment, log) as driver:
-                for row in _steps(driver, metrics):
+                for row in _steps(driver, metrics, done):
                     progress.show(row["step"], step_line(row))
                     if warning := alarm(row):
                         progress.note(f"ALARM step {row['step']}: {warning}")
@@ -176,17 +180,21 @@ def check_checkpoint(folder: Path, max_window_tokens: int | None) -> int:
     return int(window)
 
 
-def forget_unfinished(states: Path) -> None:
-    """Removes states that a kill left half-written: those behind the last whole one."""
+def last_whole_state(states: Path) -> int:
+    """Returns the number of steps behind the last whole state, 0 where there is none.
+
+    Later ones, which a kill or a full disk left half-written, are removed.
+    """
     latest = states / "latest"
-    whole = _number(latest.read_text(encoding="utf-8")) if latest.is_file() else -1
+    whole = _number(latest.read_text(encoding="utf-8")) if latest.is_file() else 0
     for place in states.glob("global_step*"):
         if _number(place.name) > whole:
             shutil.rmtree(place)
+    return whole
 
 
 def _number(tag: str) -> int:
-    return int(tag.strip().removeprefix("global_step") or -1)
+    return int(tag.strip().removeprefix("global_step") or 0)
 
 
 def _check_unchanged(path: Path, file: RunFile) -> None:
@@ -232,9 +240,10 @@ def _stop(driver: subprocess.Popen[Any]) -> None:
         driver.wait()
 
 
-def _steps(driver: subprocess.Popen[Any], metrics: MetricsFile) -> Iterator[dict[str, Any]]:
-    """Yields the metrics of the driver's steps as they come, until it ends."""
-    shown = 0
+def _steps(
+    driver: subprocess.Popen[Any], metrics: MetricsFile, shown: int
+) -> Iterator[dict[str, Any]]:
+    """Yields the metrics of the driver's steps after the first `shown`, until it ends."""
     while True:
         is_over = driver.poll() is not None
         for row in _whole_rows(metrics):

@@ -12,6 +12,9 @@ from longspan.trainers.openrlhf.contract import plain
 from longspan.trainers.openrlhf.cpu import WORKER_EXTENSION
 from longspan.trainers.openrlhf.run_file import read_run
 
+PREFILL_TOKENS = 4096
+"""Of prompts that are prefilled together on a CPU."""
+
 
 class RolloutActor(plain(vllm_engine.RolloutRayActor)):  # type: ignore[misc]
     """A vLLM engine that returns whole rollouts."""
@@ -25,6 +28,10 @@ class RolloutActor(plain(vllm_engine.RolloutRayActor)):  # type: ignore[misc]
         kwargs["trust_remote_code"] = False
         if run.cluster.device == "cpu":
             kwargs["worker_extension_cls"] = WORKER_EXTENSION
+            # A prompt that is prefilled in parts makes vLLM turn a call's generator of random
+            # numbers back, which those of a CPU cannot.
+            kwargs["enable_chunked_prefill"] = False
+            kwargs["max_num_batched_tokens"] = max(run.window, PREFILL_TOKENS)
         await super().__init__(*args, **kwargs)
 
     async def rollouts(self, keys: Sequence[str], step: int) -> list[Rollout]:

@@ -70,6 +70,8 @@ def _run(options: Sequence[str]) -> None:
     run = read_run()
     if run.cluster.device == "cpu":
         os.environ.update({**cpu.ENVIRONMENT, **os.environ})
+        # DeepSpeed builds its shared-memory group with the ninja of this environment.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         cpu.stand_in()
     # Imports OpenRLHF, for which the stand-ins must be there.
     from longspan.trainers.openrlhf.patch import install
@@ -115,7 +117,12 @@ def _cluster(settings: ClusterSettings) -> Iterator[None]:
 
 
 def _start_here(ray: Any, settings: ClusterSettings, environment: dict[str, Any]) -> None:
-    place: dict[str, Any] = {"include_dashboard": False, "runtime_env": environment}
+    # "local": without it Ray would join a cluster that someone else started on this machine.
+    place: dict[str, Any] = {
+        "address": "local",
+        "include_dashboard": False,
+        "runtime_env": environment,
+    }
     if settings.device == "cpu":  # processes in the place of GPUs, reachable from here only
         place |= {
             "num_gpus": settings.num_gpus,

@@ -16,6 +16,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.scorer import Score, Target, mean, scorer
 from inspect_ai.solver import TaskState, generate
 
+from longspan.harness.errors import ModelError
 from longspan.harness.rollout import Rollout
 from longspan.trainers.openrlhf import cpu
 from longspan.trainers.openrlhf.cluster import load_cluster
@@ -67,8 +68,8 @@ class Engine:
         return SimpleNamespace(outputs=[output])
 
 
-@pytest.fixture
-def rollouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Rollout], Engine]:
+def executor_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[str]]:
+    """Returns an executor over the provoking task, and the keys of its samples."""
     cpu.stand_in()
     from longspan.trainers.openrlhf.executor import AgentExecutor
 
@@ -88,8 +89,14 @@ def rollouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Roll
     )
     write_run(tmp_path / "run.json", file)
     monkeypatch.setenv(RUN_VARIABLE, str(tmp_path / "run.json"))
-    engine, executor = Engine(), AgentExecutor()
-    keys = list(executor._samples)
+    executor = AgentExecutor()
+    return executor, list(executor._samples)
+
+
+@pytest.fixture
+def rollouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Rollout], Engine]:
+    executor, keys = executor_of(tmp_path, monkeypatch)
+    engine = Engine()
     return asyncio.run(executor.rollouts(engine, keys, 3)), engine
 
 
@@ -122,6 +129,18 @@ def test_turns_are_the_sampled_ids_with_the_weights_version(
     assert one.policy_version == 3
     assert list(one.turns[0].prompt_ids) == engine.prompts[0]
     assert one.turns[0].logprobs == (-1.0,) * len(one.turns[0].sampled_ids)
+
+
+def test_an_engine_that_died_ends_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    async def die(self: Engine, ids: list[int], settings: Any) -> Any:
+        raise EngineDeadError()
+
+    executor, keys = executor_of(tmp_path, monkeypatch)
+    monkeypatch.setattr(Engine, "generate", die)
+    with pytest.raises(ModelError, match=r"a vLLM engine died in step 4 .*run the same command"):
+        asyncio.run(executor.rollouts(Engine(), keys, 3))
 
 
 def test_openrlhfs_own_executor_cuts_on_the_left_and_swallows_errors(tmp_path: Path) -> None:

@@ -67,12 +67,15 @@ def test_steps_and_alarms_are_shown(
 
 
 def test_what_a_driver_writes_down_is_the_error_and_the_run_goes_on(
-    run: StageRun[TrainStage],
+    run: StageRun[TrainStage], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(launch.StageError, match=r"loss is nan; lower the learning rate \[log: "):
         train(run, "fail")
     assert not run.checkpoint.exists()
-    train(run)
+    train(replace(run, quiet=False))
+    shown = capsys.readouterr().out
+    assert "resuming after step 2 of 3" in shown
+    assert "toy 3/3" in shown and "toy 2/3" not in shown
     steps = [json.loads(line)["step"] for line in (run.folder / "metrics.jsonl").open()]
     assert steps == [1, 2, 3]
 
@@ -118,10 +121,10 @@ def test_a_half_written_state_is_forgotten_and_the_last_whole_one_stays(tmp_path
     for step in (8, 9, 10):
         (tmp_path / f"global_step{step}").mkdir()
     (tmp_path / "latest").write_text("global_step9\n")
-    launch.forget_unfinished(tmp_path)
+    assert launch.last_whole_state(tmp_path) == 9
     assert {path.name for path in tmp_path.glob("global*")} == {"global_step8", "global_step9"}
     (tmp_path / "latest").unlink()
-    launch.forget_unfinished(tmp_path)
+    assert launch.last_whole_state(tmp_path) == 0
     assert list(tmp_path.glob("global*")) == []
 
 
