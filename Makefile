@@ -2,6 +2,8 @@
 #   make quickstart   the whole loop on this machine: tasks, evaluation, RL, memory agent, board
 #   make test         the test suite
 #   make check        ruff, mypy, layers
+#   make openrlhf-cpu   the distributed engine for a machine without a GPU (about 1.5 GB)
+#   make test-openrlhf  its tests against the installed packages, with real runs of minutes
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -20,6 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export HF_HUB_OFFLINE ?= 1
 export OMP_NUM_THREADS ?= 1
 
+.PHONY: openrlhf-cpu test-openrlhf
 .PHONY: quickstart test check format install install-dev policy test-kill test-kill-training clean help
 .PHONY: ablation ablation-regime ablation-components agents-by-length
 
@@ -42,7 +45,15 @@ $(VENV)/.dev: $(VENV)/.base
 	@rm -rf longspan.egg-info
 	@touch $@
 
+# DeepSpeed's source package builds in an environment of its own; its kernels are built when first used.
+$(VENV)/.openrlhf-cpu: $(VENV)/.dev constraints-openrlhf-cpu.txt
+	@echo "== installing Ray, vLLM's CPU build, DeepSpeed and OpenRLHF (1-2 minutes)"
+	DS_BUILD_OPS=0 PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PIP) install --quiet --no-compile --no-deps --use-pep517 \
+	  -r constraints-openrlhf-cpu.txt
+	@touch $@
+
 install: $(VENV)/.base
+openrlhf-cpu: $(VENV)/.openrlhf-cpu
 install-dev: $(VENV)/.dev
 
 quickstart: $(VENV)/.base
@@ -56,6 +67,9 @@ check: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest -q tests/test_policies.py
+
+test-openrlhf: $(VENV)/.openrlhf-cpu
+	LONGSPAN_TEST_OPENRLHF=1 $(VENV)/bin/python -m pytest -q tests/trainers/openrlhf
 
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .

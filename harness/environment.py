@@ -73,15 +73,7 @@ class Environment:
         self._solver = solver
         self._model_roles = dict(model_roles or {})
         self._reward_keys = dict(reward_keys or {})
-        self._tasks: dict[str, Task] = {}
-        for like in tasks:
-            name, task = resolve_task(like)
-            name = _unused(name, self._tasks)
-            if not task.scorer:
-                raise RecipeError(f"task {name!r} has no scorer, so no reward; add a scorer")
-            self._tasks[name] = task
-        if not self._tasks:
-            raise RecipeError("no task to train on: got an empty list; name at least one task")
+        self._tasks = named_tasks(tasks)
 
     @property
     def tasks(self) -> dict[str, Task]:
@@ -169,6 +161,25 @@ class Environment:
             acp_server=False,
             **self.generation.eval_arguments(step_seed(self.generation.seed, step)),
         )
+
+
+def named_tasks(tasks: Sequence[TaskLike]) -> dict[str, Task]:
+    """Returns tasks by the names that batches use; see `Environment`.
+
+    Raises:
+        RecipeError: no task, or a task without a scorer.
+        SpecError: an unknown task.
+    """
+    named: dict[str, Task] = {}
+    for like in tasks:
+        name, task = resolve_task(like)
+        name = _unused(name, named)
+        if not task.scorer:
+            raise RecipeError(f"task {name!r} has no scorer, so no reward; add a scorer")
+        named[name] = task
+    if not named:
+        raise RecipeError("no task to train on: got an empty list; name at least one task")
+    return named
 
 
 @solver

@@ -124,6 +124,11 @@ def run_job(job: Job) -> float:
     return time.monotonic() - started
 
 
+def end_with_parent(parent: int) -> None:
+    """Makes this process end soon after its parent, even one that was killed outright."""
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
 _held: list[IO[str]] = []
 
 
@@ -133,7 +138,7 @@ def _start_worker(
     handle = lock.open("a")
     fcntl.flock(handle, fcntl.LOCK_SH)
     _held.append(handle)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with_parent(parent)
     start(*arguments)
 
 
@@ -141,8 +146,7 @@ def _hide_display() -> None:
     os.environ.setdefault("INSPECT_DISPLAY", "none")
 
 
-def _end_with(parent: int) -> None:
-    """Ends this process soon after its parent, even one that was killed outright."""
+def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_SECONDS)
     os._exit(1)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +34,8 @@ from longspan.trainers.stages import START, TaskSource
 
 RECIPES = Path(__file__).parent / "recipes"
 """Folder of the shipped recipes."""
+TrainOneStage = Callable[[Any], Path]
+"""Trains a stage in some engine and returns its checkpoint."""
 FINAL = "final"
 """Name of the link to the last checkpoint."""
 RUN_FILE = "run.json"
@@ -43,7 +46,14 @@ def train_command(
         str | None, typer.Argument(help="A recipe file, or the name of a shipped one.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
-    engine: Annotated[str, typer.Option(help="Engine: local.")] = "local",
+    engine: Annotated[str, typer.Option(help="Engine: local or openrlhf.")] = "local",
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Machines of openrlhf: single_gpu, node_of_8, cpu, or a YAML file."),
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster to use instead of one on this machine.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option(help="Continue what is there; --no-resume starts over.")
     ] = True,
@@ -73,12 +83,19 @@ def train_command(
             "longspan train needs a recipe and a folder: longspan train laptop --out runs/laptop; "
             "or --replay with a saved batch"
         )
-    if engine != "local":
-        raise RecipeError(f"unknown engine: {engine}; use local")
+    train_stage = _stage_trainer(engine, cluster, ray_address)
     # What a run is does not depend on where its task sets lie; their contents are compared later.
     identity = recipe_hash(resolve_recipe(recipe, checkpoint, None, seed))
     resolved = resolve_recipe(recipe, checkpoint, tasks, seed)
-    final = train(resolved, out, identity, resume=resume, tensorboard=tensorboard, quiet=quiet)
+    final = train(
+        resolved,
+        out,
+        identity,
+        resume=resume,
+        tensorboard=tensorboard,
+        quiet=quiet,
+        train_stage=train_stage,
+    )
     if not quiet and final is not None:
         typer.echo(f"trained checkpoint: {final} (inspect eval ... --model longspan-local/{final})")
     return final
@@ -92,6 +109,7 @@ def train(
     resume: bool = True,
     tensorboard: bool = False,
     quiet: bool = False,
+    train_stage: TrainOneStage | None = None,
 ) -> Path | None:
     """Runs or resumes a recipe; returns the link to the last checkpoint that a stage made.
 
@@ -102,6 +120,7 @@ def train(
         resume: continues what is there; otherwise the run starts over.
         tensorboard: whether stages write TensorBoard events.
         quiet: shows nothing.
+        train_stage: of another engine; None is the embedded one's.
 
     Raises:
         RecipeError: the folder holds another run, or a stage does not fit its tasks.
@@ -112,7 +131,12 @@ def train(
         if not resume:
             _start_over(out)
         _claim(out, recipe, identity)
-        return _run_recipe(out, recipe, identity, lock, tensorboard, quiet)
+        tasksets = build_tasksets(recipe, out, quiet)
+        stages = StageRunner(out, recipe, tasksets, tensorboard, quiet, train_stage)
+        with Evaluations(out, recipe, tasksets, identity, lock, quiet) as evaluations:
+            _run_recipe(recipe, stages, evaluations)
+        evaluations.build_board()
+        return None if stages.last is None else _link(out / FINAL, stages.last)
 
 
 def resolve_recipe(
@@ -143,20 +167,34 @@ def resolve_recipe(
     return loaded.model_copy(update={k: v for k, v in changes.items() if v is not None})
 
 
-def _run_recipe(
-    out: Path, recipe: Recipe, identity: str, lock: Path, tensorboard: bool, quiet: bool
-) -> Path | None:
-    """Runs what is not done yet; returns the link to the last checkpoint that a stage made."""
-    tasksets = build_tasksets(recipe, out, quiet)
-    stages = StageRunner(out, recipe, tasksets, tensorboard, quiet)
-    with Evaluations(out, recipe, tasksets, identity, lock, quiet) as evaluations:
-        evaluations.start(START, recipe.checkpoint)
-        for stage in recipe.stages:
-            checkpoint = stages.run(stage)
-            if checkpoint is not None:
-                evaluations.start(stage.name, str(checkpoint), stages.num_steps)
-    evaluations.build_board()
-    return None if stages.last is None else _link(out / FINAL, stages.last)
+def _stage_trainer(
+    engine: str, cluster: str | None, ray_address: str | None
+) -> TrainOneStage | None:
+    """Returns what trains a stage in an engine; None for the embedded one.
+
+    Raises:
+        RecipeError: no such engine, or options that it does not have, or it is not installed.
+    """
+    if engine == "local":
+        if cluster or ray_address:
+            raise RecipeError("--cluster and --ray-address need --engine openrlhf; add it")
+        return None
+    if engine != "openrlhf":
+        raise RecipeError(f"unknown engine: {engine}; use local or openrlhf")
+    # Loads torch and transformers.
+    from longspan.trainers.openrlhf.cluster import load_cluster
+    from longspan.trainers.openrlhf.launch import Launcher
+
+    return Launcher(load_cluster(cluster or "single_gpu"), ray_address).train_stage
+
+
+def _run_recipe(recipe: Recipe, stages: StageRunner, evaluations: Evaluations) -> None:
+    """Runs what is not done yet."""
+    evaluations.start(START, recipe.checkpoint)
+    for stage in recipe.stages:
+        checkpoint = stages.run(stage)
+        if checkpoint is not None:
+            evaluations.start(stage.name, str(checkpoint), stages.num_steps)
 
 
 def _claim(out: Path, recipe: Recipe, identity: str) -> None:

@@ -131,3 +131,7 @@ class OptimizerSettings(Settings):
 
     micro_batch_tokens: int = Field(default=8192, ge=1)
     """Padded tokens of one forward; changes memory and speed, not the result beyond rounding."""
+
+    def rate_of(self, step: int) -> float:
+        """Returns the learning rate of a step (counted from 0): linear warm-up, then constant."""
+        return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class StageRunner:
         tasksets: Mapping[str, Path],
         tensorboard: bool = False,
         quiet: bool = False,
+        train_stage: Callable[[Any], Path] | None = None,
     ) -> None:
         """Prepares to run.
 
@@ -39,7 +40,9 @@ class StageRunner:
             tasksets: folders of the task sets that the recipe declares.
             tensorboard: whether stages write TensorBoard events, to OUT/tensorboard/<stage>.
             quiet: shows nothing.
+            train_stage: of another engine; None is the embedded one's.
         """
+        self._train_stage = train_stage
         self._out, self._recipe, self._tasksets = out, recipe, tasksets
         self._tensorboard, self._quiet = tensorboard, quiet
         self._checkpoints = {START: recipe.checkpoint}
@@ -74,7 +77,8 @@ class StageRunner:
             return None
         before = stage.start_from or self._last
         steps = self._steps[before] + stage.num_steps
-        return self._made(stage, train_stage(self._stage_run(stage)), steps)
+        train = self._train_stage or train_stage
+        return self._made(stage, train(self._stage_run(stage)), steps)
 
     def _stage_run(self, stage: TrainStage | FilterStage) -> Any:
         from longspan.trainers.local.stage import StageRun

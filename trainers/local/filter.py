@@ -65,9 +65,9 @@ def _measure(run: StageRun[FilterStage]) -> dict[str, float | None]:
     sampling = run.stage.sampling
     with registered(sampling_engine(run.start, run.model), run.stage.name) as name:
         environment = stage_environment(run, name)
-        samples = stage_samples(environment, run)
+        samples = stage_samples(environment.tasks, run)
         path = run.folder / DIFFICULTIES
-        found = _resume(path, task_versions(environment))
+        found = _resume(path, task_versions(environment.tasks))
         left = [key for key in samples if key not in found]
         with StageProgress(run.stage.name, len(samples), len(found), run.quiet) as progress:
             for start in range(0, len(left), sampling.batch_size):

@@ -24,41 +24,14 @@ from longspan.trainers.entropy import OutputHead, TokenStatistics, token_statist
 from longspan.trainers.local.compute import Compute
 from longspan.trainers.local.prefix import packed_target_hidden
 from longspan.trainers.loss import ClipRange, policy_loss
-from longspan.trainers.objective import Objective, StepWeights, mean_entropy
+from longspan.trainers.objective import Objective, mean_entropy
 from longspan.trainers.settings import OptimizerSettings
 from longspan.trainers.streamed_loss import ChunkLoss, streamed_loss
+from longspan.trainers.update import Update
 
 
 class NonFiniteError(LongspanError):
     """A loss or gradient is not finite; the step was not taken and the weights are unharmed."""
-
-
-@dataclass(frozen=True)
-class Update:
-    """What one update did.
-
-    Attributes:
-        advantages: [N].
-        step_weights: token weights, masks and AEPO's decision.
-        entropy: batch entropy (Eq. 11), nats.
-        loss: value of the loss.
-        gradient_norm: before clipping; 0 where there was nothing to learn.
-        learning_rate: of this step.
-        num_live_groups: groups with an advantage.
-        num_computed_tokens: tokens of packed rows, padding left out; a prompt that is computed for
-            several parts of its rollouts counts for each.
-        logprob_gap: mean absolute difference of log-probabilities to those at sampling, nats.
-    """
-
-    advantages: Tensor
-    step_weights: StepWeights
-    entropy: float
-    loss: float
-    gradient_norm: float
-    learning_rate: float
-    num_live_groups: int
-    num_computed_tokens: int
-    logprob_gap: float
 
 
 class Learner:
@@ -143,7 +116,7 @@ class Learner:
             entropy=mean_entropy(batch, measured.entropies),
             loss=loss,
             gradient_norm=float(norm),
-            learning_rate=self._learning_rate(step),
+            learning_rate=self.settings.rate_of(step),
             num_live_groups=len(live_ids),
             num_computed_tokens=sum(
                 item.num_tokens for piece in (*dead_pieces, *pieces) for item in piece
@@ -227,11 +200,6 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = update.learning_rate
         self.optimizer.step()
-
-    def _learning_rate(self, step: int) -> float:
-        """Returns the rate of a step (counted from 0): linear warm-up, then constant."""
-        warmup = self.settings.warmup_steps
-        return self.settings.learning_rate * min(1.0, (step + 1) / max(1, warmup))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from contextvars import Context
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakValueDictionary, finalize
 
 from inspect_ai.model import (
@@ -48,11 +48,23 @@ UNSUPPORTED = ("stop_seqs", "top_k", "frequency_penalty", "presence_penalty", "r
 NO_SAMPLE = Context().run(store)
 """The store that code sees outside of any sample."""
 
-_policies: dict[str, Engine] = {}
+
+class PolicyEngine(Protocol):
+    """What samples for a provider: the embedded engine, or one that reaches a server."""
+
+    tokenizer: Any
+    window: int
+    policy_version: int
+
+    async def submit(self, request: GenerationRequest) -> GenerationResult:
+        """Returns the completion of a request."""
+
+
+_policies: dict[str, PolicyEngine] = {}
 _engines: WeakValueDictionary[tuple[object, ...], Engine] = WeakValueDictionary()
 
 
-def register_policy(name: str, engine: Engine) -> None:
+def register_policy(name: str, engine: PolicyEngine) -> None:
     """Makes an engine available as `longspan-rl/<name>`, in place of one of that name."""
     _policies[name] = engine
 
@@ -85,7 +97,7 @@ class EmbeddedModelAPI(ModelAPI):
         self._token_counter: HubTokens | None = None
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> PolicyEngine:
         """The engine that generates."""
         raise NotImplementedError
 
@@ -289,11 +301,11 @@ class PolicyModelAPI(EmbeddedModelAPI):
         self._engine_now()  # fails here rather than in every sample
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> PolicyEngine:
         """The engine that is registered now: Inspect keeps providers beyond a training run."""
         return self._engine_now()
 
-    def _engine_now(self) -> Engine:
+    def _engine_now(self) -> PolicyEngine:
         if self.model_name not in _policies:
             raise ModelError(
                 f"no policy {self.model_name!r} is being trained in this process; evaluate a saved "

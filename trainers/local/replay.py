@@ -16,11 +16,12 @@ from torch import Tensor
 
 from longspan.trainers.batch import RolloutBatch
 from longspan.trainers.local.engine import default_threads
-from longspan.trainers.local.learner import Learner, Update
+from longspan.trainers.local.learner import Learner
 from longspan.trainers.local.policy import load_trainable
 from longspan.trainers.local.saved_batch import SavedBatch, StepRecord, read_batch
 from longspan.trainers.local.stage import stage_batch
 from longspan.trainers.objective import Objective
+from longspan.trainers.update import Update
 
 COLUMNS = ("task", "sample", "epoch", "reward", "validity", "advantage", "masked", "tokens")
 

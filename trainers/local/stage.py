@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from inspect_ai import Task
 from inspect_ai.dataset import Sample
 from inspect_ai.model import GenerateConfig, Model, get_model
 
-from longspan.harness.environment import Environment
+from longspan.harness.environment import Environment, named_tasks
 from longspan.harness.errors import RecipeError
 from longspan.harness.resolve import (
     registered_task,
@@ -23,8 +24,7 @@ from longspan.harness.resolve import (
 )
 from longspan.harness.rollout import Rollout
 from longspan.trainers.batch import RolloutBatch, build_batch
-from longspan.trainers.local.engine import Engine
-from longspan.trainers.local.provider import register_policy, unregister_policy
+from longspan.trainers.local.provider import PolicyEngine, register_policy, unregister_policy
 from longspan.trainers.model_settings import ModelSettings
 from longspan.trainers.sampler import BalancedSampler
 from longspan.trainers.settings import RoleModel
@@ -78,7 +78,7 @@ class StageRun(Generic[StageT]):
 
 
 @contextmanager
-def registered(engine: Engine, stage: str) -> Iterator[str]:
+def registered(engine: PolicyEngine, stage: str) -> Iterator[str]:
     """Yields the name that Inspect knows the engine of a stage's policy by, inside the block."""
     name = f"{stage}-{id(engine)}"
     register_policy(name, engine)
@@ -86,6 +86,17 @@ def registered(engine: Engine, stage: str) -> Iterator[str]:
         yield name
     finally:
         unregister_policy(name)
+
+
+def stage_tasks(run: StageRun[StageT]) -> dict[str, Task]:
+    """Returns the tasks of a stage by the names that its environment gives them.
+
+    Raises:
+        RecipeError: a task has no scorer.
+        SpecError: an unknown task, or arguments that it does not take.
+        DataError: a task's data cannot be used.
+    """
+    return named_tasks([_source_task(source) for source in run.sources])
 
 
 def stage_environment(run: StageRun[StageT], policy: str) -> Environment:
@@ -96,7 +107,7 @@ def stage_environment(run: StageRun[StageT], policy: str) -> Environment:
         SpecError: an unknown task or solver, or arguments that it does not take.
         DataError: a task's data cannot be used.
     """
-    tasks = [registered_task(source.task or "", **source.args) for source in run.sources]
+    tasks = [_source_task(source) for source in run.sources]
     keys = {
         task.name: source.reward_key
         for task, source in zip(tasks, run.sources, strict=True)
@@ -113,7 +124,9 @@ def stage_environment(run: StageRun[StageT], policy: str) -> Environment:
     )
 
 
-def stage_samples(environment: Environment, run: StageRun[StageT]) -> dict[str, tuple[str, Sample]]:
+def stage_samples(
+    tasks: Mapping[str, Task], run: StageRun[StageT]
+) -> dict[str, tuple[str, Sample]]:
     """Returns the samples that take part by key, with the name of their task.
 
     Raises:
@@ -121,7 +134,7 @@ def stage_samples(environment: Environment, run: StageRun[StageT]) -> dict[str, 
     """
     limit = run.stage.sampling.max_input_tokens
     found, num_long = {}, 0
-    for name, task in environment.tasks.items():
+    for name, task in tasks.items():
         for sample in task.dataset:
             key = sample_key(name, sample.id)
             if run.kept is not None and key not in run.kept:
@@ -144,6 +157,10 @@ def stage_samples(environment: Environment, run: StageRun[StageT]) -> dict[str, 
     return found
 
 
+def _source_task(source: TaskSource) -> Task:
+    return registered_task(source.task or "", **source.args)
+
+
 def _role_model(model: str | RoleModel) -> Model | str:
     if isinstance(model, str):
         return resolve_model(model)
@@ -154,15 +171,24 @@ def _role_model(model: str | RoleModel) -> Model | str:
     return with_settings(resolve_model(model.model, **model.args), settings)
 
 
-def stage_sampler(
+def stage_pools(
     samples: Mapping[str, tuple[str, Sample]], run: StageRun[TrainStage]
-) -> BalancedSampler:
-    """Returns a sampler over task types; samples without one count by their task."""
-    sampling = run.stage.sampling
+) -> dict[str, list[str]]:
+    """Returns the keys of samples by task type; samples without one count by their task."""
     pools: dict[str, list[str]] = defaultdict(list)
     for key, (task, sample) in samples.items():
         kind = (sample.metadata or {}).get("task_type") or task
-        pools[kind if sampling.balanced else "all"].append(key)
+        pools[kind if run.stage.sampling.balanced else "all"].append(key)
+    return dict(pools)
+
+
+def stage_sampler(pools: Mapping[str, Iterable[str]], run: StageRun[TrainStage]) -> BalancedSampler:
+    """Returns a sampler over pools of keys.
+
+    Raises:
+        RecipeError: they hold too few samples.
+    """
+    sampling = run.stage.sampling
     return BalancedSampler(pools, sampling.batch_size, run.stage_seed, sampling.short_types)
 
 
@@ -184,6 +210,6 @@ def sample_key(task: str, sample_id: object) -> str:
     return f"{task}\t{sample_id}"
 
 
-def task_versions(environment: Environment) -> dict[str, str]:
+def task_versions(tasks: Mapping[str, Task]) -> dict[str, str]:
     """Returns the version of every task, which tells whether its data have changed."""
-    return {name: str(task.version) for name, task in environment.tasks.items()}
+    return {name: str(task.version) for name, task in tasks.items()}

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from inspect_ai.dataset import Sample
 
-from longspan.harness.errors import LongspanError, ModelError, RecipeError
+from longspan.harness.errors import LongspanError, RecipeError
 from longspan.harness.rollout import Rollout
 from longspan.trainers.batch import RolloutBatch
 from longspan.trainers.local.engine import default_threads
-from longspan.trainers.local.learner import Learner, NonFiniteError, Update
+from longspan.trainers.local.learner import Learner, NonFiniteError
 from longspan.trainers.local.policy import Policy, load_trainable
 from longspan.trainers.local.saved_batch import StepRecord, save_batch
 from longspan.trainers.local.stage import (
@@ -31,6 +31,7 @@ from longspan.trainers.local.stage import (
     registered,
     stage_batch,
     stage_environment,
+    stage_pools,
     stage_sampler,
     stage_samples,
     task_versions,
@@ -43,18 +44,17 @@ from longspan.trainers.local.state import (
     save_state,
     state_folder,
 )
-from longspan.trainers.metrics import MetricsFile, aepo_metrics, alarm, rollout_metrics
-from longspan.trainers.objective import Objective, masked_share
+from longspan.trainers.metrics import MetricsFile, alarm
+from longspan.trainers.objective import Objective
 from longspan.trainers.progress import StageProgress, step_line
 from longspan.trainers.stages import TrainStage
 from longspan.trainers.tensorboard import TensorBoard
+from longspan.trainers.update import BarrenSteps, Update, step_metrics
 
 STATES = "states"
 """Folder of the states to resume from; it goes when the stage is done."""
 BATCHES = "batches"
 """Folder of the batches that are kept for a replay."""
-MAX_BARREN_STEPS = 3
-"""A step in which no rollout takes part is skipped with an alarm; so many in a row end the run."""
 
 
 def train_stage(run: StageRun[TrainStage]) -> Path:
@@ -89,13 +89,12 @@ class _Trainer:
             trainable.model, stage.optimizer, stage.sampling.temperature, trainable.compute
         )
         self.objective = Objective(stage.objective)
-        # A run whose very first step yields nothing is set up wrongly and stops at once.
-        self.barren_steps = MAX_BARREN_STEPS - 1
+        self.barren_steps = BarrenSteps()
         self.metrics = MetricsFile(run.folder / "metrics.jsonl")
         self.environment = stage_environment(run, name)
-        self.versions = task_versions(self.environment)
-        self.samples = stage_samples(self.environment, run)
-        self.sampler = stage_sampler(self.samples, run)
+        self.versions = task_versions(self.environment.tasks)
+        self.samples = stage_samples(self.environment.tasks, run)
+        self.sampler = stage_sampler(stage_pools(self.samples, run), run)
 
     def train(self) -> None:
         """Runs the steps that are left."""
@@ -140,13 +139,7 @@ class _Trainer:
             raise type(error)(f"{error} [{self._save_failed(record, rollouts)}]") from error
         self.policy.publish(step + 1)
         return {
-            "step": step + 1,
-            **rollout_metrics(rollouts),
-            **_update_metrics(update),
-            "num_trained": int(batch.valid.sum()),
-            "num_groups": len(set(batch.groups.tolist())),
-            "num_distinct_tokens": batch.num_unique,
-            "masked_share_by_type": masked_share(batch, update.step_weights.masked),
+            **step_metrics(step, rollouts, batch, update),
             **rollout_times,
             **watch.lap("train"),
         }
@@ -156,14 +149,7 @@ class _Trainer:
         if (divergence := self.policy.engine.divergence) is not None:
             raise NonFiniteError(str(divergence))
         batch = stage_batch(rollouts, self.run.stage)
-        self.barren_steps = 0 if batch.valid.any() else self.barren_steps + 1
-        if self.barren_steps >= MAX_BARREN_STEPS:
-            first = rollouts[0]
-            reason = f": {first.error}" if first.error else ""
-            raise ModelError(
-                f"no rollout of step {step + 1} takes part; the first of {len(rollouts)} ended as "
-                f"{first.validity}{reason}; mend that, then run the same command again"
-            )
+        self.barren_steps.note(step, batch, rollouts)
         return batch, self.learner.update(batch, self.objective, step)
 
     def _batch(self) -> dict[str, list[Sample]]:
@@ -205,7 +191,7 @@ class _Trainer:
         rest = {
             "sampler": self.sampler.state_dict(),
             "objective": self.objective.state_dict(),
-            "barren_steps": self.barren_steps,
+            "barren_steps": self.barren_steps.count,
             "metrics_bytes": self.metrics.size,
             "versions": self.versions,
         }
@@ -226,7 +212,7 @@ class _Trainer:
             )
         self.sampler.load_state_dict(state.rest["sampler"])
         self.objective.load_state_dict(state.rest["objective"])
-        self.barren_steps = state.rest.get("barren_steps", 0)
+        self.barren_steps.count = state.rest.get("barren_steps", 0)
         self.learner.load_weights(state.model)
         restore_optimizer(self.learner.optimizer, self.learner.parameters, state.optimizer)
         self.metrics.truncate(state.rest["metrics_bytes"])
@@ -248,24 +234,6 @@ class _Watch:
         return {f"{name}_seconds": wall, f"{name}_cpu_seconds": cpu}
 
 
-def _update_metrics(update: Update) -> dict[str, Any]:
-    return {
-        "entropy": update.entropy,
-        **aepo_metrics(update.step_weights.decision),
-        "masked_share": _mean(update.step_weights.masked),
-        "loss": update.loss,
-        "gradient_norm": update.gradient_norm,
-        "learning_rate": update.learning_rate,
-        "num_live_groups": update.num_live_groups,
-        "num_computed_tokens": update.num_computed_tokens,
-        "logprob_gap": update.logprob_gap,
-    }
-
-
 def _is_due(step: int, every: int) -> bool:
     """Returns whether something that happens every so many steps follows this one (from 0)."""
     return every > 0 and (step + 1) % every == 0
-
-
-def _mean(flags: torch.Tensor) -> float:
-    return float(flags.double().mean()) if len(flags) else 0.0

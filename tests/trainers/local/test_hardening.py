@@ -18,10 +18,11 @@ from safetensors.torch import load_file
 from longspan.harness.environment import Environment
 from longspan.harness.errors import DataError, ModelError
 from longspan.harness.rollout import Rollout
-from longspan.trainers.local.learner import Learner, NonFiniteError, Update
+from longspan.trainers.local.learner import Learner, NonFiniteError
 from longspan.trainers.local.replay import replay
 from longspan.trainers.local.saved_batch import read_batch
 from longspan.trainers.metrics import MetricsFile, alarm
+from longspan.trainers.update import Update
 from tests.harness.scripted import SCRIPTS
 from tests.trainers.toy import run_toy, toy_stage, words
 

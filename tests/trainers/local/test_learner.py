@@ -12,10 +12,11 @@ from longspan.harness.rollout import Rollout, Turn
 from longspan.trainers.aepo import AepoSettings
 from longspan.trainers.batch import RolloutBatch, build_batch
 from longspan.trainers.clipping import ClippingSettings
-from longspan.trainers.local.learner import Learner, NonFiniteError, Update, micro_batches
+from longspan.trainers.local.learner import Learner, NonFiniteError, micro_batches
 from longspan.trainers.loss import ClipRange
 from longspan.trainers.objective import Objective
 from longspan.trainers.settings import ObjectiveSettings, OptimizerSettings
+from longspan.trainers.update import Update
 from tests.trainers.tiny import tiny_model
 
 TEMPERATURE = 0.8
@@ -232,7 +233,7 @@ def test_a_batch_of_nothing_but_empty_completions_learns_nothing() -> None:
 def test_learning_rate_rises_linearly_and_stays() -> None:
     optimizer = OptimizerSettings(learning_rate=1.0, warmup_steps=4)
     trainee = Learner(tiny_model(), optimizer, 1.0)
-    rates = [trainee._learning_rate(step) for step in range(6)]
+    rates = [trainee.settings.rate_of(step) for step in range(6)]
     assert rates == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
 
 

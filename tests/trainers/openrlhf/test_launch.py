@@ -1,0 +1,168 @@
+"""A stage's driver is started, followed, ended and resumed; what stops it is one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from longspan.harness.errors import ModelError, RecipeError
+from longspan.trainers.local.stage import StageRun
+from longspan.trainers.openrlhf import contract, launch
+from longspan.trainers.openrlhf.cluster import load_cluster
+from longspan.trainers.openrlhf.run_file import read_run
+from longspan.trainers.pipeline import train_command
+from longspan.trainers.stages import TrainStage
+from tests.trainers.openrlhf import fake_driver
+from tests.trainers.tiny import save_tiny
+from tests.trainers.toy import toy_stage
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StageRun[TrainStage]:
+    monkeypatch.setattr(launch, "check_installed", lambda: None)
+    monkeypatch.setattr(launch, "DRIVER", (sys.executable, fake_driver.__file__))
+    monkeypatch.setattr(launch, "POLL_SECONDS", 0.02)
+    stage = toy_stage(num_steps=3)
+    folder = tmp_path / "stage"
+    (folder / "openrlhf").mkdir(parents=True)
+    return StageRun(
+        stage=stage,
+        folder=folder,
+        start=str(save_tiny(tmp_path / "start")),
+        sources=stage.tasks,
+        quiet=True,
+    )
+
+
+def train(run: StageRun[TrainStage], behaviour: str = "finish") -> Path:
+    (run.folder / "openrlhf" / "BEHAVIOUR").write_text(behaviour)
+    return launch.Launcher(load_cluster("cpu")).train_stage(run)
+
+
+def test_a_finished_stage_has_a_checkpoint_its_command_and_no_states(
+    run: StageRun[TrainStage],
+) -> None:
+    checkpoint = train(run)
+    assert (checkpoint / "config.json").is_file()
+    left = {path.name for path in (run.folder / "openrlhf").iterdir()}
+    assert left == {"BEHAVIOUR", "run.json", "command.txt", "log.txt"}
+    command = (run.folder / "openrlhf" / "command.txt").read_text()
+    assert "--rollout.n_samples_per_prompt 4" in command and "--vllm.sync_backend gloo" in command
+    assert train(run, "fail") == checkpoint  # done is done
+
+
+def test_steps_and_alarms_are_shown(
+    run: StageRun[TrainStage], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(replace(run, quiet=False))
+    shown = capsys.readouterr().out
+    assert "toy 3/3  reward 0.500" in shown
+    assert "ALARM step 1: 50% of rollouts have no score (scorer_failed 4)" in shown
+    assert "--actor.model_name_or_path" in shown
+
+
+def test_what_a_driver_writes_down_is_the_error_and_the_run_goes_on(
+    run: StageRun[TrainStage], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(launch.StageError, match=r"loss is nan; lower the learning rate \[log: "):
+        train(run, "fail")
+    assert not run.checkpoint.exists()
+    train(replace(run, quiet=False))
+    shown = capsys.readouterr().out
+    assert "resuming after step 2 of 3" in shown
+    assert "toy 3/3" in shown and "toy 2/3" not in shown
+    steps = [json.loads(line)["step"] for line in (run.folder / "metrics.jsonl").open()]
+    assert steps == [1, 2, 3]
+
+
+def test_a_crash_is_told_by_its_last_line(run: StageRun[TrainStage]) -> None:
+    with pytest.raises(launch.StageError, match=r"stopped with code 139: Segmentation fault"):
+        train(run, "crash")
+
+
+def test_an_interrupt_reaches_the_driver(
+    run: StageRun[TrainStage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        if (run.folder / "openrlhf" / "hanging").exists():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "time", SimpleNamespace(sleep=interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train(run, "hang")
+    assert (run.folder / "openrlhf" / "interrupted").exists()
+
+
+def test_changed_tasks_are_refused(run: StageRun[TrainStage]) -> None:
+    with pytest.raises(launch.StageError):
+        train(run, "fail")
+    path = run.folder / "openrlhf" / "run.json"
+    content = json.loads(path.read_text())
+    content["versions"] = {"toy_words": "0"}
+    path.write_text(json.dumps(content))
+    with pytest.raises(RecipeError, match="tasks have changed"):
+        train(run)
+
+
+def test_every_process_reads_the_same_run(run: StageRun[TrainStage]) -> None:
+    train(run)
+    found = read_run(run.folder / "openrlhf" / "run.json")
+    assert found.window == 256
+    assert {len(keys) for keys in found.pools.values()} == {4}
+    assert found.stage_run().stage_seed == run.stage_seed
+
+
+def test_a_half_written_state_is_forgotten_and_the_last_whole_one_stays(tmp_path: Path) -> None:
+    for step in (8, 9, 10):
+        (tmp_path / f"global_step{step}").mkdir()
+    (tmp_path / "latest").write_text("global_step9\n")
+    assert launch.last_whole_state(tmp_path) == 9
+    assert {path.name for path in tmp_path.glob("global*")} == {"global_step8", "global_step9"}
+    (tmp_path / "latest").unlink()
+    assert launch.last_whole_state(tmp_path) == 0
+    assert list(tmp_path.glob("global*")) == []
+
+
+def test_a_checkpoint_with_code_of_its_own_is_refused(tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "start")
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "auto_map": {"AutoModelForCausalLM": "evil.Model"}}))
+    with pytest.raises(ModelError, match="code of the checkpoint's own"):
+        launch.check_checkpoint(folder, None)
+
+
+def test_the_window_is_the_models_own_or_less(tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "start")
+    assert launch.check_checkpoint(folder, None) == 256
+    assert launch.check_checkpoint(folder, 128) == 128
+    with pytest.raises(ModelError, match="at most the model's own 256: got 300"):
+        launch.check_checkpoint(folder, 300)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "local", "cluster": "cpu"}, "need --engine openrlhf"),
+        ({"engine": "verl"}, "use local or openrlhf"),
+        ({"engine": "openrlhf", "cluster": "laptop"}, "no cluster 'laptop'"),
+    ],
+)
+def test_wrong_options_are_one_line(tmp_path: Path, options: dict[str, str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        train_command("quickstart", tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_openrlhf_is_said_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contract, "_installed", lambda names: None)
+    with pytest.raises(RecipeError, match="not installed; run: pip install"):
+        train_command("quickstart", tmp_path / "out", engine="openrlhf", cluster="cpu")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,1 @@
+"""The distributed engine: OpenRLHF (Ray, DeepSpeed, vLLM), patched through subclasses."""

@@ -1,0 +1,279 @@
+"""Runs a stage on a cluster from `longspan train`: starts its driver, follows it, ends it.
+
+STAGE/openrlhf/run.json      what every process of the run reads
+STAGE/openrlhf/command.txt   the command of the driver
+STAGE/openrlhf/log.txt       what the processes print
+STAGE/openrlhf/states/       to resume from, while the stage runs
+STAGE/metrics.jsonl          one line per step, as in the embedded engine
+STAGE/checkpoint/            of the finished stage
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+from longspan.harness.errors import LongspanError, ModelError, RecipeError, one_line
+from longspan.trainers.local.checkpoint import find_checkpoint, load_tokenizer, resolve_directory
+from longspan.trainers.local.stage import (
+    StageRun,
+    stage_pools,
+    stage_sampler,
+    stage_samples,
+    stage_tasks,
+    task_versions,
+)
+from longspan.trainers.metrics import MetricsFile, alarm
+from longspan.trainers.openrlhf.arguments import (
+    Places,
+    check_supported,
+    command_line,
+    openrlhf_options,
+)
+from longspan.trainers.openrlhf.cluster import ClusterSettings
+from longspan.trainers.openrlhf.contract import check_installed
+from longspan.trainers.openrlhf.run import ADDRESS_VARIABLE, ERROR_FILE
+from longspan.trainers.openrlhf.run_file import RunFile, read_run, write_run
+from longspan.trainers.progress import StageProgress, step_line
+from longspan.trainers.stages import TrainStage
+from longspan.trainers.tensorboard import TensorBoard
+
+FOLDER = "openrlhf"
+DRIVER = (sys.executable, "-m", "longspan.trainers.openrlhf.run")
+POLL_SECONDS = 0.5
+GRACE_SECONDS = 30.0
+"""That the driver has to end its processes after an interrupt."""
+_CODE_KEY = "auto_map"
+
+
+class StageError(LongspanError):
+    """The driver of a stage stopped."""
+
+
+class Launcher:
+    """Trains stages on a cluster."""
+
+    def __init__(self, cluster: ClusterSettings, ray_address: str | None = None) -> None:
+        """Checks what is installed.
+
+        Args:
+            cluster: the machines.
+            ray_address: of a Ray cluster that runs; None starts one on this machine.
+
+        Raises:
+            RecipeError: OpenRLHF is missing, or another version than the patch fits.
+        """
+        check_installed()
+        self._cluster, self._address = cluster, ray_address
+
+    def train_stage(self, run: StageRun[TrainStage]) -> Path:
+        """Runs or resumes a stage and returns the folder of its checkpoint.
+
+        Raises:
+            RecipeError: the stage asks for what the engine does not have, or its tasks have
+                changed since it began.
+            ModelError: the checkpoint cannot be used.
+            StageError: the run stopped; the last state is kept.
+        """
+        if run.checkpoint.exists():
+            return run.checkpoint
+        check_supported(run, self._cluster)
+        folder = run.folder.resolve() / FOLDER
+        file = self._run_file(run)
+        _check_unchanged(folder / "run.json", file)
+        write_run(folder / "run.json", file)
+        places = Places(file.start, folder / "states", folder / "checkpoint.partial")
+        done = last_whole_state(places.states / "_actor")
+        shutil.rmtree(places.checkpoint, ignore_errors=True)
+        options = openrlhf_options(run, self._cluster, places, file.window)
+        command = [*DRIVER, str(folder / "run.json"), *command_line(options)]
+        (folder / "command.txt").write_text(shlex.join(command) + "\n", encoding="utf-8")
+        self._follow(run, folder, command, done)
+        places.checkpoint.rename(run.checkpoint)
+        shutil.rmtree(places.states, ignore_errors=True)
+        return run.checkpoint
+
+    def _run_file(self, run: StageRun[TrainStage]) -> RunFile:
+        start = resolve_directory(find_checkpoint(run.start)).resolve()
+        window = check_checkpoint(start, self._cluster.max_window_tokens)
+        tasks = stage_tasks(run)
+        pools = stage_pools(stage_samples(tasks, run), run)
+        stage_sampler(pools, run)  # refuses what the run would refuse after minutes
+        return RunFile(
+            stage=run.stage,
+            folder=run.folder.resolve(),
+            model=run.model,
+            start=start,
+            window=window,
+            sources=run.sources,
+            kept=None if run.kept is None else tuple(sorted(run.kept)),
+            pools={kind: tuple(sorted(keys)) for kind, keys in pools.items()},
+            versions=task_versions(tasks),
+            seed=run.seed,
+            model_roles=dict(run.model_roles),
+            cluster=self._cluster,
+        )
+
+    def _follow(
+        self, run: StageRun[TrainStage], folder: Path, command: list[str], done: int
+    ) -> None:
+        """Runs the driver to its end and shows the steps after the first `done`."""
+        metrics = MetricsFile(run.folder / "metrics.jsonl")
+        environment = dict(os.environ)
+        environment.pop(ADDRESS_VARIABLE, None)
+        if self._address:
+            environment[ADDRESS_VARIABLE] = self._address
+        log = folder / "log.txt"
+        with StageProgress(run.stage.name, run.stage.num_steps, done, run.quiet) as progress:
+            progress.note(f"command: {shlex.join(command)}")
+            progress.note(f"log: {log}")
+            if done:
+                progress.note(f"resuming after step {done} of {run.stage.num_steps}")
+            with _driver(command, environment, log) as driver:
+                for row in _steps(driver, metrics, done):
+                    progress.show(row["step"], step_line(row))
+                    if warning := alarm(row):
+                        progress.note(f"ALARM step {row['step']}: {warning}")
+        if run.tensorboard is not None:
+            with closing(TensorBoard(run.tensorboard, metrics.rows())):
+                pass
+        if driver.returncode:
+            raise StageError(_why(folder, driver.returncode, log))
+
+
+def check_checkpoint(folder: Path, max_window_tokens: int | None) -> int:
+    """Returns the window to use with a checkpoint.
+
+    Raises:
+        ModelError: it brings code of its own, has no chat template, or no such window.
+    """
+    for name in ("config.json", "tokenizer_config.json"):
+        path = folder / name
+        if path.is_file() and _CODE_KEY in json.loads(path.read_text(encoding="utf-8")):
+            raise ModelError(
+                f"{path} names code of the checkpoint's own ({_CODE_KEY}), which OpenRLHF would "
+                "run; use a model that transformers has, or remove the entry"
+            )
+    load_tokenizer(folder)
+    own = getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", None)
+    window = max_window_tokens or own
+    if window is None:
+        raise ModelError(
+            f"{folder} declares no max_position_embeddings; set max_window_tokens of the cluster"
+        )
+    if own is not None and window > own:
+        raise ModelError(
+            f"max_window_tokens must be at most the model's own {own}: got {window}; lower it"
+        )
+    return int(window)
+
+
+def last_whole_state(states: Path) -> int:
+    """Returns the number of steps behind the last whole state, 0 where there is none.
+
+    Later ones, which a kill or a full disk left half-written, are removed.
+    """
+    latest = states / "latest"
+    whole = _number(latest.read_text(encoding="utf-8")) if latest.is_file() else 0
+    for place in states.glob("global_step*"):
+        if _number(place.name) > whole:
+            shutil.rmtree(place)
+    return whole
+
+
+def _number(tag: str) -> int:
+    return int(tag.strip().removeprefix("global_step") or 0)
+
+
+def _check_unchanged(path: Path, file: RunFile) -> None:
+    """Refuses to resume a stage whose tasks have changed."""
+    if not path.is_file():
+        return
+    before = read_run(path).versions
+    if before != file.versions:
+        raise RecipeError(
+            f"the tasks have changed since {path.parent} was started: {file.versions}, then "
+            f"{before}; restore them or train into another folder"
+        )
+
+
+@contextmanager
+def _driver(
+    command: list[str], environment: dict[str, str], log: Path
+) -> Iterator[subprocess.Popen[Any]]:
+    """Yields the driver process; an error or interrupt in the block ends it and its children."""
+    with log.open("a", encoding="utf-8") as output:
+        driver = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield driver
+    except BaseException:
+        _stop(driver)
+        raise
+
+
+def _stop(driver: subprocess.Popen[Any]) -> None:
+    """Lets the driver end its run, then ends what is left of it."""
+    driver.send_signal(signal.SIGINT)
+    try:
+        driver.wait(GRACE_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+
+
+def _steps(
+    driver: subprocess.Popen[Any], metrics: MetricsFile, shown: int
+) -> Iterator[dict[str, Any]]:
+    """Yields the metrics of the driver's steps after the first `shown`, until it ends."""
+    while True:
+        is_over = driver.poll() is not None
+        for row in _whole_rows(metrics):
+            if row["step"] > shown:
+                shown = row["step"]
+                yield row
+        if is_over:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _whole_rows(metrics: MetricsFile) -> list[dict[str, Any]]:
+    """Returns the lines that are written to their end; null stands for what is not finite."""
+    if not metrics.path.exists():
+        return []
+    text = metrics.path.read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    return [
+        {name: float("nan") if value is None else value for name, value in row.items()}
+        for row in rows
+    ]
+
+
+def _why(folder: Path, code: int, log: Path) -> str:
+    """Returns one line for a driver that stopped."""
+    error = folder / ERROR_FILE
+    if error.is_file() and (line := error.read_text(encoding="utf-8").strip()):
+        return f"{line} [log: {log}]"
+    lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    last = one_line(lines[-1], 200) if lines else "it printed nothing"
+    return (
+        f"the driver stopped with code {code}: {last}; see {log}, then run the same command again"
+    )

@@ -1,0 +1,157 @@
+"""The driver process of a stage: `python -m longspan.trainers.openrlhf.run FILE OPTIONS...`.
+
+FILE is the run file and OPTIONS are those of `openrlhf.cli.train_ppo_ray`, which runs here with the
+patched classes. What stopped the run is written beside FILE in one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import runpy
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from longspan.harness.errors import ModelError, describe, one_line
+from longspan.harness.workers import end_with_parent
+from longspan.trainers.openrlhf import cpu
+from longspan.trainers.openrlhf.cluster import ClusterSettings
+from longspan.trainers.openrlhf.run_file import RUN_VARIABLE, read_run
+
+ADDRESS_VARIABLE = "LONGSPAN_RAY_ADDRESS"
+"""Environment variable with the address of a Ray cluster; without it one is started here."""
+ERROR_FILE = "error.txt"
+OBJECT_STORE_BYTES = 512 << 20
+"""Of a Ray that is started here: prompts and micro-batches pass through it."""
+_PASSED_ON = ("PYTHONPATH", "HF_HUB_OFFLINE", "HF_HOME", "LONGSPAN_TASKS", "NCCL_DEBUG")
+_DISK_WORDS = ("No space left", "file write failed", "disk quota", "errno 28", "errno 27")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs a stage; returns 0, 2 for an error that is written down, or 130 interrupted."""
+    path = Path(arguments[0])
+    os.environ[RUN_VARIABLE] = str(path)
+    end_with_parent(os.getppid())
+    error_file = path.with_name(ERROR_FILE)
+    error_file.unlink(missing_ok=True)
+    try:
+        _run(arguments[1:])
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            error_file.write_text(explain(error) + "\n", encoding="utf-8")
+        raise
+    return 0
+
+
+def explain(error: BaseException) -> str:
+    """Returns one line for what stopped a run, in whichever process it happened."""
+    for cause in _causes(error):
+        name = type(cause).__name__
+        if (line := describe(cause)) is not None:
+            return line
+        if any(word in str(cause).lower() for word in map(str.lower, _DISK_WORDS)):
+            return (
+                "No space left on the device where the states go; the last whole state is kept: "
+                "free some space, then run the same command again"
+            )
+        if "Actor" in name and ("Died" in name or "Unavailable" in name):
+            return (
+                f"a process of the run died ({one_line(str(cause), 200)}); the last state is kept: "
+                "see the log, then run the same command again"
+            )
+    return one_line(f"{type(error).__name__}: {error}", 400)
+
+
+def _run(options: Sequence[str]) -> None:
+    run = read_run()
+    if run.cluster.device == "cpu":
+        os.environ.update({**cpu.ENVIRONMENT, **os.environ})
+        # DeepSpeed builds its shared-memory group with the ninja of this environment.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        cpu.stand_in()
+    # Imports OpenRLHF, for which the stand-ins must be there.
+    from longspan.trainers.openrlhf.patch import install
+
+    with _cluster(run.cluster):
+        install()
+        sys.argv = ["train_ppo_ray", *options]
+        runpy.run_module("openrlhf.cli.train_ppo_ray", run_name="__main__", alter_sys=True)
+
+
+@contextlib.contextmanager
+def _cluster(settings: ClusterSettings) -> Iterator[None]:
+    """Connects to a Ray cluster, or starts one on this machine, for the duration of the block.
+
+    Raises:
+        ModelError: there is none at the address, or it has too few GPUs.
+    """
+    ray: Any = __import__("ray")
+    address = os.environ.get(ADDRESS_VARIABLE)
+    environment: dict[str, Any] = {"env_vars": _environment(settings)}
+    if settings.device == "cpu":
+        environment["worker_process_setup_hook"] = f"{cpu.__name__}.{cpu.stand_in.__name__}"
+    try:
+        if address:
+            ray.init(address=address, runtime_env=environment)
+        else:
+            _start_here(ray, settings, environment)
+    except ConnectionError as error:
+        raise ModelError(
+            f"no Ray cluster at {address}: {one_line(str(error), 200)}; start one with ray start "
+            "--head, check the address, or leave out --ray-address"
+        ) from error
+    try:
+        there = int(ray.cluster_resources().get("GPU", 0))
+        if there < settings.num_gpus:
+            raise ModelError(
+                f"the cluster needs {settings.num_gpus} GPUs and Ray sees {there}; choose another "
+                "--cluster, or add machines"
+            )
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start_here(ray: Any, settings: ClusterSettings, environment: dict[str, Any]) -> None:
+    # "local": without it Ray would join a cluster that someone else started on this machine.
+    place: dict[str, Any] = {
+        "address": "local",
+        "include_dashboard": False,
+        "runtime_env": environment,
+    }
+    if settings.device == "cpu":  # processes in the place of GPUs, reachable from here only
+        place |= {
+            "num_gpus": settings.num_gpus,
+            "num_cpus": 2 * settings.num_gpus + 2,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "_node_ip_address": "127.0.0.1",
+        }
+    ray.init(**place)
+
+
+def _environment(settings: ClusterSettings) -> dict[str, str]:
+    """Returns the environment variables of Ray's processes."""
+    variables = {
+        "TOKENIZERS_PARALLELISM": "false",
+        "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1",
+        RUN_VARIABLE: os.environ[RUN_VARIABLE],
+    }
+    if settings.device == "cpu":
+        variables |= {name: os.environ[name] for name in cpu.ENVIRONMENT}
+    return variables | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yields an error and what Ray says caused it, the innermost first."""
+    inner = getattr(error, "cause", None)
+    if isinstance(inner, BaseException) and inner is not error:
+        yield from _causes(inner)
+    yield error
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
