@@ -119,11 +119,11 @@ def _add_text(element: HtmlElement, parts: list[str]) -> None:
     while stack:
         one = stack.pop()
         if isinstance(one, str):
-            parts.append(one)
+            parts += [one] if one else []
             continue
         below: list[HtmlElement | str] = []
         if isinstance(one.tag, str) and not _is_hidden(one):
-            if one.tag == "sup" and "".join(parts)[-1:].isdigit():
+            if one.tag == "sup" and parts and parts[-1][-1].isdigit():
                 below.append("^")
             if one.tag in ("br", "p", "div", "li"):
                 below.append(" ")

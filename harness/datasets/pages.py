@@ -47,8 +47,10 @@ def html_text(data: bytes) -> tuple[str, str]:
     tree = trafilatura.load_html(data)
     if tree is None:
         raise UnreadableError("not an HTML page")
+    tree = tree.getroottree().getroot()  # of a page that is one element, that one is given
     title = _title(tree)
-    tables = _take_tables(tree, hashlib.blake2b(data, digest_size=8).hexdigest())
+    name = f"table-{hashlib.blake2b(data, digest_size=8).hexdigest()}"
+    tables = _take_tables(tree, name)
     options: dict[str, Any] = {"output_format": "markdown", "include_comments": False}
     text = trafilatura.extract(tree, favor_recall=True, **options)
     text = text or trafilatura.html2txt(tree)
@@ -56,8 +58,7 @@ def html_text(data: bytes) -> tuple[str, str]:
     placed = {line.strip() for line in lines} & tables.keys()
     lines = [f"\n{tables[mark]}\n" if (mark := line.strip()) in placed else line for line in lines]
     text = "\n".join(lines)
-    for mark in tables.keys() - placed:
-        text = text.replace(mark, "")
+    text = re.sub(rf"{name}-\d+", "", text)
     lost = [table for mark, table in tables.items() if table and mark not in placed]
     return title, _BLANK_LINES.sub("\n\n", "\n\n".join([text, *lost])).strip()
 
@@ -128,10 +129,9 @@ def _take_tables(tree: HtmlElement, name: str) -> dict[str, str]:
     """Puts a mark in the place of each data table; returns the tables by their marks."""
     tables: dict[str, str] = {}
     for number, table in enumerate(data_tables(tree)):
-        mark = f"table-{name}-{number}-end"
+        mark = f"{name}-{number}"
         tables[mark] = table_markdown(table)
         place = table.makeelement("p")
         place.text, place.tail = mark, table.tail
-        if table.getparent() is not None:
-            table.getparent().replace(table, place)
+        table.getparent().replace(table, place)
     return tables

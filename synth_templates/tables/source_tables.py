@@ -53,7 +53,7 @@ _MARKS = re.compile(
     r"\\(?P<escaped>[^\sA-Za-z0-9])|\*\*|__|`|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|<br\s*/?>|¶"
 )
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*(?: \"[^\"]*\")?\)")
-_CAPTION = re.compile(r"(?:table|tab\.)\s*\w*\s*[.:]", re.I)
+_CAPTION = re.compile(r"(?:table\b|tab\.)\s*(?:[\w.-]*\d|[a-z]|[ivxlc]+)?\s*[.:]", re.I)
 _CAPTION_MARK = "Table: "
 """What stands before the caption of an HTML table, which is no part of it."""
 _GAP = re.compile(r" {2,}|\t+")

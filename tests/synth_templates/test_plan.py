@@ -18,6 +18,12 @@ from longspan.synth_templates.plan import (
 
 SPLITS = {"test": {100: 5}}
 DOCUMENTS = {"type": "documents", "path": "somewhere"}
+PLANS = sorted((Path(__file__).parents[2] / "benchmarks" / "plans").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_the_plans_of_documented_runs_can_be_read(path: Path):
+    assert load_plan(path).name.replace("-", "_") == path.stem
 
 
 @pytest.mark.parametrize(

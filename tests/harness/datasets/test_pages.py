@@ -52,6 +52,11 @@ def test_the_sign_of_a_link_to_the_heading_is_no_part_of_the_title():
     assert html_text(page.encode())[0] == "Rivers"
 
 
+def test_a_page_that_is_a_table_shows_it_once():
+    page = b"<table><tr><th>Year</th><th>Floods</th></tr><tr><td>1990</td><td>3</td></tr></table>"
+    assert html_text(page)[1] == "| Year | Floods |\n| --- | --- |\n| 1990 | 3 |"
+
+
 def test_no_header_of_a_table_is_lost():
     """The extraction of main text drops short texts of signs, and all later headers would shift."""
     cells = "".join(f"<tr><th>{t}</th><td>.6</td><td>3</td></tr>" for t in ("NYY", "BOS", "OAK"))

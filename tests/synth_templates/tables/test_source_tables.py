@@ -129,3 +129,21 @@ def test_the_caption_of_an_html_table_is_named_without_its_mark():
     text = f"## Sales\n\nTable: By town\n\n| Town | Sales |\n| --- | --- |\n{rows}"
     (table,) = read_tables(document(text)).tables
     assert table.caption == "By town"
+
+
+@pytest.mark.parametrize(
+    ("line", "is_caption"),
+    [
+        ("Table 3: Sales", True),
+        ("Table A. Sales", True),
+        ("TABLE IV. Sales", True),
+        ("Tab. 2.1: Sales", True),
+        ("Table name. The name of the table.", False),
+        ("Tables: many", False),
+    ],
+)
+def test_a_caption_is_numbered_or_marked(line: str, is_caption: bool):
+    rows = "".join(f"| Town {i} | {i * i} |\n" for i in range(5))
+    text = f"{line}\n\n| Town | Sales |\n| --- | --- |\n{rows}"
+    (table,) = read_tables(document(text)).tables
+    assert table.caption == (line if is_caption else "")
