@@ -32,11 +32,12 @@ NUM_SAMPLES = {1: 200, 4: 120, 16: 120, 64: 48}
 SAMPLES_PER_WORLD = 8
 OUTPUT_TOKENS = 48
 CHUNKS: dict[str, Any] = {"chunk_tokens": 64}
-"""The embedded policy finds facts more reliably in short texts than in half a window."""
+"""The embedded policy finds facts more reliably in short texts than in half a window. It knows few
+words, so MemAgent's turns end with few."""
 AGENTS: dict[str, dict[str, Any]] = {
     "full_context": {},
     "memory_agent": {"layout": "chunk_first", **CHUNKS},
-    "memagent": CHUNKS,
+    "memagent": {"instruction": "New memory:", **CHUNKS},
     "retrieval": {},
     "map_reduce": {"layout": "chunk_first", **CHUNKS},
 }
