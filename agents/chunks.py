@@ -5,8 +5,9 @@ character of the document except the white space between chunks is in exactly on
 in this order of preference, at the start of a document, a paragraph, a sentence or line, a word;
 text without any of these is cut hard.
 
-The text is tokenised piece by piece as it is cut: encoding four million tokens at once would take
-more memory than the text itself. Nothing here knows about models or prompts.
+The text is read and tokenised piece by piece as it is cut: encoding four million tokens at once, or
+joining the documents that hold them, would take more memory than the text itself. Nothing here
+knows about models or prompts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from longspan.harness.datasets.documents import ContextText
 from longspan.harness.errors import WindowError
 from longspan.harness.tokens import TokenCounter
 
@@ -25,6 +27,10 @@ MIN_FILL_SENTENCE = 0.25
 """The same for sentences and lines: cutting inside a sentence costs more than a short chunk."""
 SLACK = 64
 """A reach is good enough when at most 1/SLACK of the tokens asked for are unused."""
+
+VIEW_FACTOR = 2
+"""A chunk is cut in a view of so many times the characters that it should have."""
+MIN_VIEW_CHARS = 4096
 
 _SPACE = re.compile(r"\s*")
 _PARAGRAPH = re.compile(r"\n\s*\n\s*")
@@ -42,7 +48,10 @@ class Chunk:
 
 
 def split_chunks(
-    text: str, max_tokens: int, counter: TokenCounter, document_starts: Sequence[int] = ()
+    text: str | ContextText,
+    max_tokens: int,
+    counter: TokenCounter,
+    document_starts: Sequence[int] = (),
 ) -> list[Chunk]:
     """Returns the chunks of a text in reading order; none for a text of white space.
 
@@ -58,15 +67,61 @@ def split_chunks(
     """
     if max_tokens < 1:
         raise WindowError(f"chunk_tokens must be positive: got {max_tokens}; raise chunk_tokens")
+    splitter = _Splitter(text, max_tokens, counter, document_starts)
     chunks: list[Chunk] = []
-    start, characters_per_token = _skip_space(text, 0), 4.0
-    while start < len(text):
-        reach = _reach(text, start, max_tokens, counter, characters_per_token)
-        chunk = _fit(text, start, reach, max_tokens, counter, document_starts)
-        characters_per_token = (chunk.end - chunk.start) / max(1, chunk.num_tokens)
+    place, rate = 0, 4.0
+    while (chunk := splitter.next_chunk(place, rate)) is not None:
+        rate = (chunk.end - chunk.start) / max(1, chunk.num_tokens)
         chunks.append(chunk)
-        start = _skip_space(text, chunk.end)
+        place = chunk.end
     return chunks
+
+
+@dataclass(frozen=True)
+class _Splitter:
+    text: str | ContextText
+    max_tokens: int
+    counter: TokenCounter
+    document_starts: Sequence[int]
+
+    def next_chunk(self, place: int, rate: float) -> Chunk | None:
+        """Returns the first chunk after a place, None where only white space is left.
+
+        It is looked for in a view of the text, which grows until it holds all that decides where
+        to cut.
+
+        Args:
+            place: Character where the chunk before ends.
+            rate: Characters per token to be expected.
+        """
+        size = MIN_VIEW_CHARS + int(VIEW_FACTOR * self.max_tokens * rate)
+        while place < len(self.text):
+            view = self.text[place : place + size]
+            is_last = place + size >= len(self.text)
+            start = _skip_space(view, 0)
+            if start == len(view):
+                place += size
+                continue
+            reach = _reach(view, start, self.max_tokens, self.counter, rate)
+            if is_last or _skip_space(view, reach) < len(view):
+                starts = _Starts(self.document_starts, place)
+                found = _fit(view, start, reach, self.max_tokens, self.counter, starts)
+                return Chunk(place + found.start, place + found.end, found.num_tokens)
+            place, size = place + start, 2 * size
+        return None
+
+
+@dataclass(frozen=True)
+class _Starts:
+    """Where documents start, in the characters of a view of the text."""
+
+    of_text: Sequence[int]
+    offset: int
+
+    def last_until(self, end: int) -> int | None:
+        """Returns the last start in the view up to and at a character, None without one."""
+        index = bisect_right(self.of_text, end + self.offset) - 1
+        return self.of_text[index] - self.offset if index >= 0 else None
 
 
 def _skip_space(text: str, position: int) -> int:
@@ -109,7 +164,7 @@ def _fit(
     reach: int,
     max_tokens: int,
     counter: TokenCounter,
-    document_starts: Sequence[int],
+    starts: _Starts,
 ) -> Chunk:
     """Returns the chunk that ends at the best boundary before `reach` and surely fits.
 
@@ -117,7 +172,7 @@ def _fit(
     undone), so the count is checked on the final cut.
     """
     while True:
-        end = _cut(text, start, reach, document_starts)
+        end = _cut(text, start, reach, starts)
         end = start + len(text[start:end].rstrip())
         tokens = counter.count(text[start:end])
         if tokens <= max_tokens:
@@ -130,15 +185,15 @@ def _fit(
             )
 
 
-def _cut(text: str, start: int, reach: int, document_starts: Sequence[int]) -> int:
+def _cut(text: str, start: int, reach: int, starts: _Starts) -> int:
     """Returns where to cut: the last boundary of the strongest kind that fills the chunk."""
     after = _skip_space(text, reach)
     if after >= len(text):
         return len(text)
     half = start + int((reach - start) * MIN_FILL)
-    index = bisect_right(document_starts, after) - 1
-    if index >= 0 and document_starts[index] > half:
-        return document_starts[index]
+    document = starts.last_until(after)
+    if document is not None and document > half:
+        return document
     quarter = start + int((reach - start) * MIN_FILL_SENTENCE)
     for pattern, low in ((_PARAGRAPH, half), (_SENTENCE, quarter), (_WORD, half)):
         ends = [match.end() for match in pattern.finditer(text, low, after)]

@@ -145,13 +145,14 @@ def fit_prompt(
             f"the input is {room}; shorten the question, lower the output limit or use a larger "
             "window"
         )
-    if room is None or not query.context.strip():
-        size = counter.count(query.context)
-        cut = Truncated(query.context, size, size, 0, side, ((0, len(query.context)),))
+    context = query.whole()
+    if room is None or not context.strip():
+        size = counter.count(context)
+        cut = Truncated(context, size, size, 0, side, ((0, len(context)),))
         return query.prompt(cut.text), cut, size + frame
     budget = room - frame
     while True:
-        cut = truncate(query.context, budget, counter, side)
+        cut = truncate(context, budget, counter, side)
         prompt = query.prompt(cut.text)
         num_tokens = counter.count(prompt) + overhead
         if num_tokens <= room:
@@ -167,13 +168,14 @@ def cut_prompt(
 
     The reference's rule: `ids[:M//2] + ids[-M//2:]` of the prompt before the chat template.
     """
-    whole = query.prompt(query.context)
+    context = query.whole()
+    whole = query.prompt(context)
     found = truncate(
         whole, counter.count(whole) if max_tokens is None else max_tokens, counter, side
     )
-    text = query.context.strip()
-    start = whole.find(text) - query.context.find(text)
-    ranges = [(max(0, a - start), min(len(query.context), b - start)) for a, b in found.kept_ranges]
+    text = context.strip()
+    start = whole.find(text) - context.find(text)
+    ranges = [(max(0, a - start), min(len(context), b - start)) for a, b in found.kept_ranges]
     kept = tuple((a, b) for a, b in ranges if a < b)
     return found.text, replace(found, kept_ranges=kept)
 

@@ -94,13 +94,19 @@ def limit_reached(spent: Spent, need: Need, max_calls: int | None) -> str | None
 def clipped(
     max_tokens: int | None, prompt_tokens: int, reserve: Reserve | None, spent: Spent
 ) -> int | None:
-    """Returns an output limit that leaves the reserve within the sample's token limit."""
+    """Returns an output limit that leaves the reserve within the sample's token limit.
+
+    Where nothing else limits the output and there is much room, none is set: providers refuse
+    limits above their own.
+    """
     left = tokens_left(spent)
     if left is None:
         return max_tokens
     left -= prompt_tokens * spent.scale + (_reserved(reserve, spent) if reserve else 0)
     room = max(MIN_OUTPUT_TOKENS, int(left))
-    return room if max_tokens is None else min(max_tokens, room)
+    if max_tokens is None:
+        return None if room > DEFAULT_ANSWER_TOKENS else room
+    return min(max_tokens, room)
 
 
 def _reserved(reserve: Reserve, spent: Spent) -> float:

@@ -35,6 +35,7 @@ from longspan.agents.memory_format import (
 )
 from longspan.agents.room import input_room, template_tokens
 from longspan.agents.run import AgentRun, RunOptions, open_run
+from longspan.harness.datasets.documents import ContextText
 from longspan.harness.errors import SpecError, without_traceback
 
 STORE_KEY = "longspan:map_reduce"
@@ -124,18 +125,18 @@ class _Mapper:
         chunks = self.run.chunks(self.budget.chunk_tokens)
         self.counts.num_chunks = len(chunks)
         self.counts.document_tokens = sum(chunk.num_tokens for chunk in chunks)
-        text = self.run.query.context
+        text: str | ContextText = self.run.query.context
         for first in (True, *[False] * (MAX_ROUNDS - 1)):
-            text = await self._round(text, chunks, is_document=first)
-            if self.run.counter.count(text) <= self.room:
-                return text or EMPTY_MEMORY
+            text = notes = await self._round(text, chunks, is_document=first)
+            if self.run.counter.count(notes) <= self.room:
+                return notes or EMPTY_MEMORY
             if self.run.cut_off:
                 break
-            chunks = split_chunks(text, self.budget.chunk_tokens, self.run.counter)
+            chunks = split_chunks(notes, self.budget.chunk_tokens, self.run.counter)
         self.counts.num_final_cuts = 1
-        return self._cut(text, self.room)
+        return self._cut(notes, self.room)
 
-    async def _round(self, text: str, chunks: list[Chunk], is_document: bool) -> str:
+    async def _round(self, text: str | ContextText, chunks: list[Chunk], is_document: bool) -> str:
         """Returns the notes on each chunk of a text, a line or more each."""
         self.counts.num_rounds += 1
         notes: list[str] = []

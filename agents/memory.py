@@ -16,9 +16,10 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from longspan.agents.memory_budget import MemoryOptions, memory_budget
 from longspan.agents.memory_format import (
-    MEMAGENT,
+    SECTION_INSTRUCTION,
     Layout,
     ReadingProtocol,
+    memagent_protocol,
     recipe_protocol,
 )
 from longspan.agents.memory_reading import MemoryReader
@@ -63,7 +64,7 @@ def memory_agent(
         )
     protocol = recipe_protocol(layout)
     options = MemoryOptions(chunk_tokens, memory_tokens, max_turn_tokens, protocol)
-    return _reading_solver(options, RunOptions(tokenizer, state_dir, max_calls), layout)
+    return _reading_solver(options, RunOptions(tokenizer, state_dir, max_calls), layout, layout)
 
 
 @solver
@@ -72,6 +73,7 @@ def memagent(
     memory_tokens: int | None = None,
     max_turn_tokens: int | None = None,
     max_calls: int | None = None,
+    instruction: str = SECTION_INSTRUCTION,
     tokenizer: str | None = None,
     state_dir: str | None = None,
 ) -> Solver:
@@ -82,21 +84,24 @@ def memagent(
         memory_tokens: As of `memory_agent`; MemAgent's own figure is 1,024.
         max_turn_tokens: As of `memory_agent`.
         max_calls: As of `memory_agent`.
+        instruction: What stands at the end of a turn; a policy that was trained with other words,
+            or knows few, is given those.
         tokenizer: As of `memory_agent`.
         state_dir: As of `memory_agent`.
 
     Raises:
         WindowError: Chunk, memory or question do not fit the model's window.
     """
-    options = MemoryOptions(chunk_tokens, memory_tokens, max_turn_tokens, MEMAGENT)
-    return _reading_solver(options, RunOptions(tokenizer, state_dir, max_calls), None)
+    protocol = memagent_protocol(instruction)
+    options = MemoryOptions(chunk_tokens, memory_tokens, max_turn_tokens, protocol)
+    return _reading_solver(options, RunOptions(tokenizer, state_dir, max_calls), instruction)
 
 
 def _reading_solver(
-    options: MemoryOptions, run_options: RunOptions, layout: Layout | None
+    options: MemoryOptions, run_options: RunOptions, wording: str, layout: Layout | None = None
 ) -> Solver:
-    agent = "memagent" if options.protocol is MEMAGENT else "memory_agent"
-    asked = [options.chunk_tokens, options.memory_tokens, options.max_turn_tokens, layout]
+    agent = "memory_agent" if options.protocol.has_plan else "memagent"
+    asked = [options.chunk_tokens, options.memory_tokens, options.max_turn_tokens, wording]
 
     @without_traceback
     async def solve(state: TaskState, generate: Generate) -> TaskState:

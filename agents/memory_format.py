@@ -115,11 +115,13 @@ def _without_tags(state: MemoryState) -> MemoryState:
     return replace(state, memory=memory or EMPTY_MEMORY, plan=plan or EMPTY_PLAN)
 
 
-def render_section_turn(chunk: str, problem: str, state: MemoryState) -> str:
+def render_section_turn(
+    chunk: str, problem: str, state: MemoryState, instruction: str = SECTION_INSTRUCTION
+) -> str:
     """Returns the prompt of one turn of MemAgent's protocol."""
     memory = f"<memory>\n{state.memory}\n</memory>"
     text = f"<text>\n{chunk.strip()}\n</text>"
-    return "\n\n".join((f"Question: {problem.strip()}", memory, text, SECTION_INSTRUCTION))
+    return "\n\n".join((f"Question: {problem.strip()}", memory, text, instruction))
 
 
 @dataclass(frozen=True)
@@ -151,10 +153,12 @@ def recipe_protocol(layout: Layout) -> ReadingProtocol:
     )
 
 
-MEMAGENT = ReadingProtocol(
-    name="memagent",
-    has_plan=False,
-    asked=render_question,
-    turn=render_section_turn,
-    parse=parse_memory,
-)
+def memagent_protocol(instruction: str = SECTION_INSTRUCTION) -> ReadingProtocol:
+    """Returns MemAgent's protocol, with what stands at the end of a turn."""
+    return ReadingProtocol(
+        name="memagent",
+        has_plan=False,
+        asked=render_question,
+        turn=lambda chunk, asked, state: render_section_turn(chunk, asked, state, instruction),
+        parse=parse_memory,
+    )

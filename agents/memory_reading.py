@@ -15,7 +15,7 @@ from longspan.agents.chunks import Chunk, split_chunks
 from longspan.agents.limits import Reserve
 from longspan.agents.memory_budget import MemoryBudget, turn_frame
 from longspan.agents.memory_format import MemoryState, ReadingProtocol, render_final
-from longspan.agents.retention import Step, evidence_in, fates, noted_in, retention
+from longspan.agents.retention import Step, evidence_in, fates, in_words, noted_in, retention
 from longspan.agents.run import AgentRun
 
 
@@ -133,6 +133,7 @@ class MemoryReader:
             "token_counter": self.run.counter.name,
         }
         if evidence:
+            answer = answer and in_words(answer, self.run.state.metadata.get("passport"))
             record |= retention(self.trace, evidence, answer)
             record["fates"] = fates(self.trace, evidence, answer)
             record["trace"] = [asdict(step) for step in self.trace]

@@ -16,7 +16,7 @@ from typing import Any
 from inspect_ai.solver import TaskState
 
 from longspan.agents.retention import Evidence, find_evidence
-from longspan.harness.datasets.documents import context_offsets, render_context, resolve_documents
+from longspan.harness.datasets.documents import ContextText, context_offsets, resolve_documents
 from longspan.harness.errors import DataError
 from longspan.harness.prompts import render_prompt
 
@@ -27,7 +27,8 @@ class Query:
 
     question: str
     instructions: str
-    context: str
+    context: str | ContextText
+    """The text; joined only where it is read, see `whole`."""
     document_starts: tuple[int, ...]
     """Where documents start in the context (characters, sorted)."""
     evidence: tuple[Evidence, ...]
@@ -40,6 +41,10 @@ class Query:
     """What the benchmark's own prompt says before and after the context."""
     declared_by: str = "task"
     """Who said what is question and what is document: the task, or how it was found."""
+
+    def whole(self) -> str:
+        """Returns the text in one piece."""
+        return str(self.context)
 
     def prompt(self, context: str) -> str:
         """Returns the prompt that shows a context, whole or cut."""
@@ -63,7 +68,7 @@ def read_query(state: TaskState) -> Query:
     if not metadata.get("context"):
         return Query(question, instructions, "", (), (), is_plain=True)
     documents = resolve_documents(metadata)
-    context = render_context(documents)
+    context = ContextText(documents)
     return Query(
         question,
         instructions,

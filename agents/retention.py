@@ -13,15 +13,16 @@ them; `used` is then too low.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
-from longspan.harness.datasets.documents import Document, context_offsets
+from longspan.harness.datasets.documents import ContextText, Document, context_offsets
 from longspan.harness.errors import DataError
 from longspan.harness.passport import Passport, evidence_ranges
+from longspan.harness.scoring.answers import extract_answer
 
 MIN_WORD_SHARE = 0.7
 """Share of a statement's content words that a sentence of the memory must hold to count as noting
@@ -34,6 +35,7 @@ Fate = Literal["never_read", "not_noted", "overwritten", "not_used", "used"]
 """What became of one piece of evidence: where it was lost, or that it was used."""
 FATES: tuple[Fate, ...] = get_args(Fate)
 
+_LETTER = re.compile(r"\(?([A-Z])[).]*")
 _WORD = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 _STOP_WORDS = frozenset(
@@ -72,7 +74,7 @@ class Step:
 
 
 def find_evidence(
-    passport: Any, documents: Sequence[Document], context: str
+    passport: Any, documents: Sequence[Document], context: str | ContextText
 ) -> tuple[Evidence, ...]:
     """Returns the evidence of a passport within the rendered context; none without a passport.
 
@@ -207,6 +209,17 @@ def _used_in(evidence: Sequence[Evidence], answer: str | None) -> set[int]:
         used |= more
 
 
+def in_words(answer: str, passport: Any) -> str:
+    """Returns an answer with the text of the option whose letter it gives, where there are any."""
+    options = passport.get("options") if isinstance(passport, Mapping) else None
+    said = extract_answer(answer)
+    letter = _LETTER.fullmatch(said or "")
+    place = ord(letter.group(1)) - ord("A") if letter else -1
+    if not isinstance(options, list | tuple) or not 0 <= place < len(options):
+        return answer
+    return f"{answer} {options[place]}"
+
+
 def content_words(text: str) -> frozenset[str]:
     """Returns the words of a text in lower case, without function words."""
     return frozenset(_WORD.findall(text.casefold())) - _STOP_WORDS
@@ -224,14 +237,15 @@ def _holds(
 
 
 def _ranges(
-    passport: Passport, documents: Sequence[Document], context: str
+    passport: Passport, documents: Sequence[Document], context: str | ContextText
 ) -> list[tuple[int, int]]:
     ids = [document.id for document in documents]
     if {span.document for span in passport.evidence} <= set(ids):
         offsets = dict(zip(ids, context_offsets(documents), strict=True))
         lengths = {document.id: len(document.text) for document in documents}
         return evidence_ranges(passport, offsets, lengths)
-    found = [(context.find(span.quote), len(span.quote)) for span in passport.evidence]
+    whole = str(context)
+    found = [(whole.find(span.quote), len(span.quote)) for span in passport.evidence]
     for span, (start, _) in zip(passport.evidence, found, strict=True):
         if start < 0:
             raise DataError(

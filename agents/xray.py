@@ -21,7 +21,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ValidationError
 
 from longspan.agents.memory import STORE_KEY
-from longspan.agents.memory_format import MEMAGENT, MemoryState, recipe_protocol
+from longspan.agents.memory_format import (
+    EMPTY_MEMORY,
+    MemoryState,
+    parse_memory,
+    parse_state,
+)
 from longspan.agents.recorded_calls import calls_of
 from longspan.agents.retention import (
     FATES,
@@ -154,7 +159,7 @@ def turns_of(
     sample: EvalSample, record: Mapping[str, Any], evidence: Sequence[Evidence]
 ) -> list[Turn]:
     """Returns the memory's evolution, turns that change nothing drawn together."""
-    protocol = MEMAGENT if record.get("protocol") == "memagent" else recipe_protocol("chunk_first")
+    parse = parse_memory if record.get("protocol") == "memagent" else parse_state
     trace = list(record.get("trace", ()))
     num_chunks = int(record.get("num_chunks") or 0)
     state, shown = MemoryState(), [Piece(MemoryState().memory, ())]
@@ -162,7 +167,7 @@ def turns_of(
     for call in calls_of(sample):
         if not 0 <= call.turn < num_chunks:
             continue
-        parsed = protocol.parse(call.completion)
+        parsed = parse(call.completion)
         after = parsed or state
         step = trace[call.turn] if call.turn < len(trace) else {}
         memory = after.memory[: step.get("memory_chars") or None]
@@ -226,7 +231,11 @@ def _with_changes(before: Sequence[Piece], after: Sequence[Piece]) -> tuple[Piec
     """Returns the pieces after a turn, new ones marked, followed by those that are gone."""
     old, new = {p.text.strip() for p in before}, {p.text.strip() for p in after}
     marked = [Piece(p.text, p.noted, "" if p.text.strip() in old else "new") for p in after]
-    gone = [Piece(p.text, p.noted, "gone") for p in before if p.text.strip() not in new]
+    gone = [
+        Piece(p.text, p.noted, "gone")
+        for p in before
+        if p.text.strip() not in new and p.text != EMPTY_MEMORY
+    ]
     return (*marked, *gone)
 
 

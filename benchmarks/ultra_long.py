@@ -41,6 +41,7 @@ from longspan.harness.tokens import EstimatedTokens, TokenCounter, load_tokenize
 
 CHUNK_TOKENS = 32_768
 WINDOW = 131_072
+SMALL = "small"
 
 
 class TimedTokens:
@@ -141,12 +142,16 @@ def write_sample(folder: Path, num_chars: int) -> int:
 def child(folder: Path, log_dir: Path, tokenizer: str | None, die_at: int | None) -> None:
     """Evaluates the sample and prints what it took as one line of JSON."""
     counter = TimedTokens(load_tokenizer(tokenizer) if tokenizer else EstimatedTokens())
-    model = Model(DigestAPI(counter, die_at), GenerateConfig())
     solver = resolve_solver("memory_agent", {"chunk_tokens": CHUNK_TOKENS})
     settings = EvaluationSettings(generation=GenerationSettings(max_tokens=1024))
-    counter.count("warm")
-    task = registered_task("longspan/taskset", path=str(folder))
+    # A small sample first: what is imported on use belongs to the interpreter.
+    small = registered_task("longspan/taskset", path=str(folder.parent / SMALL))
+    with tempfile.TemporaryDirectory() as elsewhere:
+        first = Model(DigestAPI(counter, None), GenerateConfig())
+        evaluate(small, first, Path(elsewhere), settings, solver=solver)
     before, started, counter.seconds = _peak_bytes(), time.process_time(), 0.0
+    model = Model(DigestAPI(counter, die_at), GenerateConfig())
+    task = registered_task("longspan/taskset", path=str(folder))
     log = evaluate(task, model, log_dir, settings, solver=solver)
     seconds = time.process_time() - started
     peak = _peak_bytes()
@@ -187,6 +192,7 @@ def _peak_bytes() -> int:
 
 def measure(out: Path, million_tokens: float, tokenizer: str | None, seed: int) -> None:
     """Prints the three runs' figures beside their bounds."""
+    write_sample(out / SMALL, 50_000)
     size = write_sample(out / "taskset", int(million_tokens * 4e6))
     shared = ["--child", str(out / "taskset")] + (["--tokenizer", tokenizer] if tokenizer else [])
     whole = run_child([*shared, "--logs", str(out / "whole")])

@@ -26,6 +26,7 @@ from inspect_ai.model import (
     get_model,
 )
 
+from longspan.harness.datasets.documents import ContextText
 from longspan.harness.errors import DataError
 
 REFERENCES_KEY = "longspan:passages"
@@ -36,7 +37,7 @@ _BLOCK_CHARS = 1 << 20
 class StoredText:
     """A document that messages may refer to, for as long as someone holds this object."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str | ContextText) -> None:
         self.text = text
         self.sha256 = text_sha256(text)
         _TEXTS[self.sha256] = self
@@ -45,7 +46,7 @@ class StoredText:
 _TEXTS: WeakValueDictionary[str, StoredText] = WeakValueDictionary()
 
 
-def text_sha256(text: str) -> str:
+def text_sha256(text: str | ContextText) -> str:
     """Returns the sha256 of a text in UTF-8, encoded block by block."""
     digest = hashlib.sha256()
     for start in range(0, len(text), _BLOCK_CHARS):
@@ -93,7 +94,7 @@ def expand(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     return [_expanded(message) for message in messages]
 
 
-def original_text(message: ChatMessage, context: str) -> str:
+def original_text(message: ChatMessage, context: str | ContextText) -> str:
     """Returns what a logged message said to the model, given its sample's context.
 
     Raises:
@@ -195,7 +196,7 @@ def _expanded(message: ChatMessage) -> ChatMessage:
     return message.model_copy(update={"content": text, "metadata": metadata})
 
 
-def _restored(text: str, places: Sequence[Mapping[str, int]], context: str) -> str:
+def _restored(text: str, places: Sequence[Mapping[str, int]], context: str | ContextText) -> str:
     parts, done = [], 0
     for place in places:
         parts += [text[done : place["at"]], context[place["start"] : place["end"]]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from longspan.harness.files import Problem
 DOCUMENT_SEPARATOR = "\n\n"
 DOCUMENTS_FILE = "documents.parquet"
 _ID_CHARS = 16
-_BATCH_ROWS = 512
+_BATCH_ROWS = 64
 
 DocumentFormat = Literal["text", "csv", "tsv", "python", "python_package", "dialogue"]
 """What a text is: prose (also of HTML and PDF), a table, source code (of a module, or of the
@@ -66,6 +67,45 @@ class Reading:
 
     documents: tuple[Document, ...]
     problems: tuple[Problem, ...]
+
+
+class ContextText:
+    """The text of documents in a context, joined only where it is read.
+
+    Slices and length are those of `render_context`; joined as a whole a text of millions of tokens
+    would take up to four bytes a character beside the documents themselves.
+    """
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self.documents = tuple(documents)
+        self._starts = [start for start, _ in context_offsets(self.documents)]
+        last = self.documents[-1] if self.documents else None
+        self._length = self._starts[-1] + len(render_document(last)) if last else 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __str__(self) -> str:
+        return render_context(self.documents)
+
+    def __getitem__(self, place: slice) -> str:
+        """Returns the characters of a slice without a step."""
+        start, end, _ = place.indices(self._length)
+        first = max(0, bisect_right(self._starts, start) - 1)
+        parts: list[str] = []
+        for index in range(first, len(self.documents)):
+            offset = self._starts[index]
+            if offset >= end:
+                break
+            document, low, high = self.documents[index], max(0, start - offset), end - offset
+            title = f"{document.title}\n" if document.title else ""
+            parts.append(title[low:high])
+            body = max(0, low - len(title)), high - len(title)
+            parts.append(document.text[body[0] : max(0, body[1])])
+            size = len(title) + len(document.text)
+            if index + 1 < len(self.documents):
+                parts.append(DOCUMENT_SEPARATOR[max(0, low - size) : max(0, high - size)])
+        return "".join(parts)
 
 
 def render_document(document: Document) -> str:
@@ -206,7 +246,7 @@ def _load_documents(path: Path, _mtime_ns: int, _size: int) -> Mapping[str, Docu
 
 
 def stored_documents(folder: Path, *, triples: bool = True) -> Iterator[tuple[str, Document]]:
-    """Yields (group, document) of a task set in stored order, a few hundred in memory at a time.
+    """Yields (group, document) of a task set in stored order, a few dozen in memory at a time.
 
     Args:
         folder: Folder of the task set.
@@ -220,6 +260,9 @@ def stored_documents(folder: Path, *, triples: bool = True) -> Iterator[tuple[st
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     path = folder / DOCUMENTS_FILE
+    pool = pa.default_memory_pool()
+    # Arrow's own pool keeps several times the size of the texts when they have been read.
+    pa.set_memory_pool(pa.system_memory_pool())
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_BATCH_ROWS):
@@ -229,6 +272,8 @@ def stored_documents(folder: Path, *, triples: bool = True) -> Iterator[tuple[st
         raise DataError(
             f"damaged documents in {path} ({error}); build the task set again"
         ) from error
+    finally:
+        pa.set_memory_pool(pool)
 
 
 def _document(row: Mapping[str, Any], triples: bool) -> Document:

@@ -10,6 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longspan.agents.chunks import split_chunks
+from longspan.harness.datasets.documents import (
+    ContextText,
+    Document,
+    context_offsets,
+    render_context,
+)
 from longspan.harness.errors import WindowError
 from longspan.harness.tokens import EstimatedTokens
 from tests.harness.words import WordTokens
@@ -103,3 +109,24 @@ def test_a_monotonous_document_is_cut_in_time(unit: str) -> None:
     started = time.process_time()
     split_chunks(text, 30_000, EstimatedTokens())
     assert time.process_time() - started < 5
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    texts=st.lists(st.text(alphabet="ab .\n", max_size=400), min_size=1, max_size=5),
+    num_tokens=st.integers(1, 60),
+)
+def test_a_text_that_is_never_joined_is_cut_alike(texts: list[str], num_tokens: int) -> None:
+    documents = [Document(id=str(i), title="T", text=text) for i, text in enumerate(texts)]
+    starts = [start for start, _ in context_offsets(documents)]
+    whole, apart = render_context(documents), ContextText(documents)
+    assert split_chunks(apart, num_tokens, WordTokens(), starts) == split_chunks(
+        whole, num_tokens, WordTokens(), starts
+    )
+
+
+@pytest.mark.parametrize("space", [3_000, 50_000])
+def test_white_space_beyond_any_view_is_passed_over(space: int) -> None:
+    text = " " * space + "one two." + "\n" * space + "three."
+    chunks = split_chunks(text, 4, WordTokens())
+    assert [text[c.start : c.end] for c in chunks] == ["one two.", "three."]

@@ -88,6 +88,13 @@ def test_outside_of_a_sample_only_the_call_limit_holds() -> None:
     assert limit_reached(spent, Need(10, Reserve(10, 10)), 5) is None
 
 
+def test_an_output_is_limited_only_where_the_room_is_small(run: Any, make_sample: Any) -> None:
+    """A limit of a hundred thousand tokens would be refused by most providers."""
+    for token_limit, is_limited in ((1_000_000, False), (3_000, True)):
+        result = run(memory_agent(), make_sample("Brem won."), note_taker, token_limit=token_limit)
+        assert (result.calls[-1].config.max_tokens is not None) == is_limited
+
+
 def test_an_answer_under_a_limit_is_scored_and_recorded_as_cut_off(
     make_sample: Any, tmp_path: Any
 ) -> None:

@@ -16,6 +16,7 @@ from longspan.agents.retention import (
     evidence_in,
     fates,
     find_evidence,
+    in_words,
     noted_in,
     retention,
 )
@@ -142,6 +143,18 @@ def test_a_short_answer_uses_the_chain_that_leads_to_it() -> None:
     assert fates(trace, evidence, "Therefore, the answer is KaroCo.") == ("used", "used")
     assert fates(trace, evidence, "Therefore, the answer is Tastal.") == ("used", "not_used")
     assert fates(trace, evidence, "Therefore, the answer is Brem.") == ("not_used", "not_used")
+
+
+def test_a_letter_stands_for_its_option() -> None:
+    options = {"options": ["Brem", "KaroCo"]}
+    assert in_words("Therefore, the answer is B.", options).endswith(" KaroCo")
+    assert in_words("Therefore, the answer is (A)", options).endswith(" Brem")
+    for answer, passport in (
+        ("B", {}),
+        ("the answer is C", options),
+        ("the answer is Brem", options),
+    ):
+        assert in_words(answer, passport) == answer
 
 
 def test_without_evidence_nothing_can_be_lost() -> None:

@@ -21,6 +21,7 @@ from inspect_ai.tool import ToolInfo
 
 from longspan.harness.errors import ModelError, VocabularyError, WindowError
 from longspan.harness.prompts import user_message
+from longspan.harness.references import StoredText, refer
 from longspan.harness.rollout import CALLS, pop_call, recording
 from longspan.trainers.local.chat import split_thinking
 from longspan.trainers.local.engine import Engine
@@ -63,6 +64,19 @@ def test_output_has_text_usage_stop_reason_and_no_call_unless_recording(local):
     assert output.usage.input_tokens == len(local.tokenizer.encode(QUESTION)) + 3
     assert output.metadata == {"policy_version": 0}
     assert not CALLS
+
+
+def test_a_trainer_gets_the_text_and_the_seed_of_a_message_that_refers_to_it(local):
+    tag = {"sample": "s", "epoch": 1, "turn": 0}
+    document = StoredText(QUESTION)
+    plain = ChatMessageUser(content=QUESTION, metadata={"longspan": tag})
+    referring = refer(plain, document, [(0, len(QUESTION))])
+    assert QUESTION not in referring.text
+    config = GenerateConfig(max_tokens=8, temperature=1.0)
+    with recording():
+        outputs = [run(local.generate([m], [], "none", config)) for m in (plain, referring)]
+        calls = [pop_call(output.metadata) for output in outputs]
+    assert calls[0] == calls[1]
 
 
 def test_a_recorded_call_holds_the_exact_tokens(local):
