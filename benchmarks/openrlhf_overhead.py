@@ -39,7 +39,7 @@ from longspan.trainers.stages import TaskSource, TrainStage
 NANO = CHECKPOINTS / "nano"
 GROUP_SIZE = 8
 ANSWER = "the answer is A"
-REWARD = "def reward_func(queries, prompts, labels):\n    return [{'rewards': 1.0}]\n"
+REWARD = "def reward_func(queries, prompts, labels):\n    return {'rewards': 1.0}\n"
 
 
 class Engine:
@@ -70,10 +70,10 @@ def stage() -> TrainStage:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Returns the seconds that a call takes."""
-    started = time.perf_counter()
+    """Returns the CPU seconds of all threads that a call takes: other programs may run beside."""
+    started = time.process_time()
     call()
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def rollout_parts(taskset: Path, folder: Path) -> tuple[dict[str, Callable[[], object]], int]:
@@ -167,13 +167,13 @@ def statistics_parts(vocabulary: int) -> tuple[dict[str, Callable[[], object]], 
 
 
 def compared(parts: dict[str, Callable[[], object]], number: int, turns: int) -> dict[str, Any]:
-    """Returns milliseconds per item of each side; the first turn is not counted."""
+    """Returns CPU milliseconds per item of each side; the first turn is not counted."""
     times: dict[str, list[float]] = {name: [] for name in parts}
     for _ in range(turns + 1):
         for name, call in parts.items():
             times[name].append(seconds(call))
     per = {name: 1000 * statistics.median(found[1:]) / number for name, found in times.items()}
-    return {"items": number, "turns": turns, "ms_per_item": per}
+    return {"items": number, "turns": turns, "cpu_ms_per_item": per}
 
 
 def main() -> None:
