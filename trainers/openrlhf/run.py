@@ -26,7 +26,17 @@ ERROR_FILE = "error.txt"
 OBJECT_STORE_BYTES = 512 << 20
 """Of a Ray that is started here: prompts and micro-batches pass through it."""
 _PASSED_ON = ("PYTHONPATH", "HF_HUB_OFFLINE", "HF_HOME", "LONGSPAN_TASKS", "NCCL_DEBUG")
-_DISK_WORDS = ("No space left", "file write failed", "disk quota", "errno 28", "errno 27")
+_KNOWN = {
+    ("no space left", "file write failed", "disk quota", "errno 28", "errno 27"): (
+        "no space is left where the states go; the last whole state is kept: free some space, then "
+        "run the same command again"
+    ),
+    ("timed out during startup",): (
+        "Ray did not start in time on this machine, which is busy or out of memory; run the same "
+        "command again"
+    ),
+}
+"""Words of errors that have no type of their own, and what they mean."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,11 +63,9 @@ def explain(error: BaseException) -> str:
         name = type(cause).__name__
         if (line := describe(cause)) is not None:
             return line
-        if any(word in str(cause).lower() for word in map(str.lower, _DISK_WORDS)):
-            return (
-                "No space left on the device where the states go; the last whole state is kept: "
-                "free some space, then run the same command again"
-            )
+        for words, meaning in _KNOWN.items():
+            if any(word in str(cause).lower() for word in words):
+                return meaning
         if "Actor" in name and ("Died" in name or "Unavailable" in name):
             return (
                 f"a process of the run died ({one_line(str(cause), 200)}); the last state is kept: "

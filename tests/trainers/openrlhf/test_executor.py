@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import get_model
 from inspect_ai.scorer import Score, Target, mean, scorer
 from inspect_ai.solver import TaskState, generate
 
@@ -22,6 +23,7 @@ from longspan.trainers.openrlhf import cpu
 from longspan.trainers.openrlhf.cluster import load_cluster
 from longspan.trainers.openrlhf.run_file import RUN_VARIABLE, RunFile, write_run
 from longspan.trainers.stages import TaskSource
+from tests.harness.scripted import scripted_model
 from tests.trainers.openrlhf.test_contract import is_installed
 from tests.trainers.tiny import save_tiny, tiny_tokenizer
 from tests.trainers.toy import toy_stage
@@ -51,6 +53,24 @@ def provoking() -> Task:
     return Task(MemoryDataset(samples), solver=generate(), scorer=raises_on_long_answers())
 
 
+@scorer(metrics=[mean()])
+def asks_the_judge():
+    """Returns what the judge answers."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        verdict = await get_model(role="grader").generate("Is it right?")
+        return Score(value=verdict.completion, answer=state.output.completion)
+
+    return score
+
+
+@task(name="toy/judged")
+def judged() -> Task:
+    """Returns a task of one sample that a judge scores."""
+    sample = Sample(id="one", input="what is the red lamp?", metadata={"task_type": "multi_hop"})
+    return Task(MemoryDataset([sample]), solver=generate(), scorer=asks_the_judge())
+
+
 class Engine:
     """Notes prompts; answers with two words, or with four every other time."""
 
@@ -68,8 +88,10 @@ class Engine:
         return SimpleNamespace(outputs=[output])
 
 
-def executor_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[str]]:
-    """Returns an executor over the provoking task, and the keys of its samples."""
+def executor_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str = "toy/provoking", **roles: str
+) -> tuple[Any, list[str]]:
+    """Returns an executor over a task, and the keys of its samples."""
     cpu.stand_in()
     from longspan.trainers.openrlhf.executor import AgentExecutor
 
@@ -79,12 +101,12 @@ def executor_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, l
         model={},
         start=save_tiny(tmp_path / "start"),
         window=128,
-        sources=(TaskSource(task="toy/provoking"),),
+        sources=(TaskSource(task=name),),
         kept=None,
         pools={},
         versions={},
         seed=0,
-        model_roles={},
+        model_roles=roles,
         cluster=load_cluster("cpu"),
     )
     write_run(tmp_path / "run.json", file)
@@ -129,6 +151,15 @@ def test_turns_are_the_sampled_ids_with_the_weights_version(
     assert one.policy_version == 3
     assert list(one.turns[0].prompt_ids) == engine.prompts[0]
     assert one.turns[0].logprobs == (-1.0,) * len(one.turns[0].sampled_ids)
+
+
+def test_a_judge_scores_and_is_no_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = scripted_model("0.25", name="judge")
+    executor, keys = executor_of(tmp_path, monkeypatch, "toy/judged", grader="scripted/judge")
+    found = asyncio.run(executor.rollouts(Engine(), keys, 0))
+    assert [one.reward for one in found] == [0.25] * 4
+    assert all(len(one.turns) == 1 and one.role_tokens["grader"] > 0 for one in found)
+    del judge
 
 
 def test_an_engine_that_died_ends_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ class ActorDiedError(Exception):
             RayTaskError(RuntimeError("PytorchStreamWriter: file write failed")),
             "the last whole state is kept: free some space",
         ),
+        (Exception("The current node timed out during startup."), "Ray did not start in time"),
         (ActorDiedError("the worker was killed"), "a process of the run died"),
         (ValueError("a bug\nin two lines"), "ValueError: a bug in two lines"),
     ],

@@ -1,0 +1,203 @@
+"""What the patch of OpenRLHF costs: rollouts through Inspect, weighing, and statistics of tokens.
+
+    python benchmarks/openrlhf_overhead.py --taskset runs/two/tasksets/short --out overhead.json
+
+Each part is OpenRLHF's own code and ours on the same input, in turns, with an engine that answers
+at once; medians of the turns. Needs OpenRLHF's packages (make openrlhf-cpu).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from longspan.harness.rollout import Rollout, Turn
+from longspan.trainers.entropy import TokenStatistics
+from longspan.trainers.local.checkpoint import CHECKPOINTS, load_tokenizer
+from longspan.trainers.objective import Objective
+from longspan.trainers.openrlhf import cpu
+from longspan.trainers.openrlhf.cluster import load_cluster
+from longspan.trainers.openrlhf.run_file import RUN_VARIABLE, RunFile, write_run
+from longspan.trainers.openrlhf.sequences import MicroBatch, TurnSequence
+from longspan.trainers.openrlhf.step_batch import weigh_step
+from longspan.trainers.openrlhf.streamed_head import StreamedHead
+from longspan.trainers.stages import TaskSource, TrainStage
+
+NANO = CHECKPOINTS / "nano"
+GROUP_SIZE = 8
+ANSWER = "the answer is A"
+REWARD = "def reward_func(queries, prompts, labels):\n    return {'rewards': 1.0}\n"
+
+
+class Engine:
+    """Answers every prompt at once."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        ids = [*tokenizer.encode(ANSWER, add_special_tokens=False), tokenizer.eos_token_id]
+        logprobs = [{one: SimpleNamespace(logprob=-1.0)} for one in ids]
+        output = {"token_ids": ids, "logprobs": logprobs, "finish_reason": "stop", "text": ANSWER}
+        self._output = SimpleNamespace(outputs=[SimpleNamespace(**output)])
+
+    async def generate(self, ids: Any, settings: Any, multi_modal_data: Any = None) -> Any:
+        """Returns the same completion for any prompt."""
+        return self._output
+
+
+def stage() -> TrainStage:
+    """Returns a stage of the recipe's objective."""
+    return TrainStage.model_validate(
+        {
+            "name": "overhead",
+            "num_steps": 1,
+            "sampling": {"batch_size": 1, "group_size": GROUP_SIZE, "max_output_tokens": 32},
+            "objective": {"aepo": {"low": 0.1, "high": 0.3}},
+            "optimizer": {"learning_rate": 1e-6, "micro_batch_tokens": 4096},
+        }
+    )
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Returns the CPU seconds of all threads that a call takes: other programs may run beside."""
+    started = time.process_time()
+    call()
+    return time.process_time() - started
+
+
+def rollout_parts(taskset: Path, folder: Path) -> tuple[dict[str, Callable[[], object]], int]:
+    """Returns a batch of rollouts by either executor, and how many they are."""
+    from openrlhf.utils.agent import SingleTurnAgentExecutor
+
+    from longspan.trainers.openrlhf.executor import AgentExecutor
+
+    source = TaskSource(task="longspan/taskset", args={"path": str(taskset), "split": "train"})
+    file = RunFile(
+        stage=stage(), folder=folder, model={}, start=NANO, window=256, sources=(source,),
+        kept=None, pools={}, versions={}, seed=0, model_roles={}, cluster=load_cluster("cpu"),
+    )  # fmt: skip
+    write_run(folder / "run.json", file)
+    os.environ[RUN_VARIABLE] = str(folder / "run.json")
+    (folder / "reward.py").write_text(REWARD)
+    tokenizer = load_tokenizer(NANO)
+    engine, ours = Engine(tokenizer), AgentExecutor()
+    theirs = SingleTurnAgentExecutor(str(folder / "reward.py"))
+    keys = list(ours._samples)
+    prompts = [str(sample.input) for _, sample in ours._samples.values()]
+    settings = SimpleNamespace(max_tokens=32, logprobs=None)
+
+    async def unpatched() -> None:
+        await asyncio.gather(
+            *(
+                theirs.execute(prompt, "", settings, 256, tokenizer, engine)
+                for prompt in prompts
+                for _ in range(GROUP_SIZE)
+            )
+        )
+
+    return {
+        "openrlhf": lambda: asyncio.run(unpatched()),
+        "patched": lambda: asyncio.run(ours.rollouts(engine, keys, 0)),
+    }, len(keys) * GROUP_SIZE
+
+
+def weighing(
+    num_groups: int, num_turns: int, prompt_tokens: int
+) -> tuple[Callable[[], object], int]:
+    """Returns the weighing of a step's rollouts, forwards left out, and how many they are."""
+    from longspan.harness.rollout import Turn
+
+    draw = torch.Generator().manual_seed(0)
+
+    def turn() -> Turn:
+        ids = torch.randint(6, 400, (prompt_tokens + 32,), generator=draw).tolist()
+        return Turn(tuple(ids[:-32]), tuple(ids[-32:]), (-1.0,) * 32, "stop")
+
+    rollouts = [
+        Rollout("k", "t", "t/x", f"s{group}", epoch, tuple(turn() for _ in range(num_turns)),
+                float(epoch % 2), "answered", 0, 0.0, 0, 0)
+        for group in range(num_groups) for epoch in range(1, GROUP_SIZE + 1)
+    ]  # fmt: skip
+    of = stage()
+
+    def measure(parts: Any) -> list[TokenStatistics]:
+        sizes = (len(part.places) for part in parts)
+        return [TokenStatistics(torch.full((n,), -1.0), torch.full((n,), 0.2)) for n in sizes]
+
+    return lambda: weigh_step(rollouts, of, Objective(of.objective), 1, measure), len(rollouts)
+
+
+def statistics_parts(vocabulary: int) -> tuple[dict[str, Callable[[], object]], int]:
+    """Returns log-probabilities and entropies of responses by either forward, and their number."""
+    from openrlhf.models import Actor
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary, hidden_size=256, intermediate_size=512, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=2048,
+    )  # fmt: skip
+    plain, streamed = LlamaForCausalLM(config).eval(), LlamaForCausalLM(config).eval()
+    actor, head = Actor(plain), StreamedHead(streamed, 1.0)
+    actor.packing_samples = False
+    ids = torch.randint(0, vocabulary, (4, 1024)).tolist()
+    part = MicroBatch(tuple(TurnSequence(tuple(o[:896]), tuple(o[896:]), i, 128 * i)
+                            for i, o in enumerate(ids)))  # fmt: skip
+    sequences, attention, sampled = part.padded(0)
+
+    def theirs() -> None:
+        with torch.no_grad():
+            actor(sequences, sampled, attention, return_output=True, return_entropy=True)
+
+    def ours() -> None:
+        with torch.no_grad():
+            head.statistics(streamed, sequences, attention, sampled)
+
+    return {"openrlhf": theirs, "patched": ours}, len(ids)
+
+
+def compared(parts: dict[str, Callable[[], object]], number: int, turns: int) -> dict[str, Any]:
+    """Returns CPU milliseconds per item of each side; the first turn is not counted."""
+    times: dict[str, list[float]] = {name: [] for name in parts}
+    for _ in range(turns + 1):
+        for name, call in parts.items():
+            times[name].append(seconds(call))
+    per = {name: 1000 * statistics.median(found[1:]) / number for name, found in times.items()}
+    return {"items": number, "turns": turns, "cpu_ms_per_item": per}
+
+
+def main() -> None:
+    """Measures and writes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--taskset", type=Path, required=True)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("openrlhf_overhead.json"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+    cpu.stand_in()
+    found: dict[str, Any] = {"machine": platform.processor() or platform.machine()}
+    with tempfile.TemporaryDirectory() as folder:
+        parts, number = rollout_parts(arguments.taskset, Path(folder))
+        found["rollout"] = compared(parts, number, arguments.turns)
+    for name, shape in (("full_context", (16, 1, 4096)), ("memory_agent", (8, 16, 512))):
+        call, number = weighing(*shape)
+        found[f"weighing_{name}"] = compared({"patched": call}, number, arguments.turns)
+    parts, number = statistics_parts(32_000)
+    found["statistics"] = compared(parts, number, arguments.turns)
+    arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
