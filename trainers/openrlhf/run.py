@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import runpy
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     path = Path(arguments[0])
     os.environ[RUN_VARIABLE] = str(path)
     end_with_parent(os.getppid())
+    # Jobs in the background of a shell begin deaf to it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     error_file = path.with_name(ERROR_FILE)
     error_file.unlink(missing_ok=True)
     try:

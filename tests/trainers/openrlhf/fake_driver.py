@@ -6,6 +6,7 @@ Run as `python fake_driver.py RUN_FILE OPTIONS...`; `BEHAVIOUR` beside the run f
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -27,6 +28,7 @@ STEP = {
 
 
 def main() -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as the real one
     path, *options = sys.argv[1:]
     folder = Path(path).parent
     run = json.loads(Path(path).read_text())
