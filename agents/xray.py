@@ -46,6 +46,11 @@ FATE_WORDS = {
     "not_used": "kept, not used",
     "used": "used in the answer",
 }
+SHOWN = (
+    *("num_calls", "num_chunks", "num_malformed", "num_memory_cuts"),
+    *("document_tokens", "memory_tokens", "resumed_at", "cut_off"),
+)
+"""What a page shows of a reading's record."""
 MAX_MEMORY_CHARS = 20_000
 NUM_COLOURS = 6
 
@@ -197,6 +202,12 @@ def _memory_samples(log: Path) -> tuple[str, Iterable[EvalSample]]:
         raise DataError(
             f"log {log} of {header.eval.solver or header.eval.task} has no memory agent's samples; "
             "give one that was made with --solver longspan/memory_agent or longspan/memagent"
+        )
+    missing = [key for one in found for key in SHOWN if key not in one.store[STORE_KEY]]
+    if missing:
+        raise DataError(
+            f"log {log} lacks {missing[0]!r} of its reading, as logs of an earlier longspan do; "
+            "evaluate again"
         )
     return f"{header.eval.task} · {header.eval.model}", found
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from longspan.agents import xray
 from longspan.agents.memory import memagent, memory_agent
 from longspan.agents.xray import sample_view, xray_command
 from longspan.harness.cli import main
@@ -163,3 +164,11 @@ def test_a_log_of_another_solver_is_refused(tmp_path: Path, run: Any, make_sampl
         xray_command(Path(result.log.location), tmp_path / "pages")
     with pytest.raises(DataError, match="cannot read log"):
         xray_command(tmp_path / "none.eval", tmp_path / "pages")
+
+
+def test_a_log_that_lacks_what_pages_show_is_one_line(
+    forgot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xray, "SHOWN", (*xray.SHOWN, "num_dreams"))
+    with pytest.raises(DataError, match="lacks 'num_dreams' of its reading.*evaluate again"):
+        xray_command(Path(forgot.log.location), tmp_path / "pages")
