@@ -35,6 +35,9 @@ Fate = Literal["never_read", "not_noted", "overwritten", "not_used", "used"]
 """What became of one piece of evidence: where it was lost, or that it was used."""
 FATES: tuple[Fate, ...] = get_args(Fate)
 
+SHARES = ("read", "noted", "kept", "used", *(f"lost_{fate}" for fate in FATES[:-1]))
+"""Shares of a sample's evidence, as `retention` names them."""
+
 _LETTER = re.compile(r"\(?([A-Z])[).]*")
 _WORD = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")

@@ -29,7 +29,7 @@ from longspan.agents.memory_format import (
 )
 from longspan.agents.recorded_calls import calls_of
 from longspan.agents.retention import (
-    FATES,
+    SHARES,
     Evidence,
     noting_sentences,
     stated_evidence,
@@ -38,7 +38,6 @@ from longspan.harness.errors import DataError, one_line
 from longspan.harness.passport import Passport
 
 PAGES = Path(__file__).parent / "pages"
-SHARES = ("read", "noted", "kept", "used", *(f"lost_{fate}" for fate in FATES[:-1]))
 FATE_WORDS = {
     "never_read": "never read",
     "not_noted": "read, not noted",

@@ -14,6 +14,7 @@ from inspect_ai.model import ModelAPI, modelapi
 from longspan.agents.full_context import full_context
 from longspan.agents.map_reduce import map_reduce
 from longspan.agents.memory import memagent, memory_agent
+from longspan.agents.retention_scorer import retention_scorer
 from longspan.agents.retrieval import retrieval
 from longspan.harness.errors import show_errors_in_one_line
 from longspan.harness.references import ExpandingModelAPI
@@ -55,4 +56,12 @@ def longspan_ref() -> type[ModelAPI]:
 show_errors_in_one_line()
 register_folders(Path(__file__).parent)
 
-__all__ = ["SCORERS", "SOLVERS", "TASKS", "longspan_local", "longspan_ref", "longspan_rl"]
+__all__ = [
+    "SCORERS",
+    "SOLVERS",
+    "TASKS",
+    "longspan_local",
+    "longspan_ref",
+    "longspan_rl",
+    "retention_scorer",
+]

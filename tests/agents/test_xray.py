@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inspect_ai import score
+from inspect_ai.log import read_eval_log
 
 from longspan.agents import xray
 from longspan.agents.memory import memagent, memory_agent
+from longspan.agents.retention import SHARES
+from longspan.agents.retention_scorer import retention_scorer
 from longspan.agents.xray import sample_view, xray_command
 from longspan.harness.cli import main
 from longspan.harness.errors import DataError
@@ -139,6 +143,16 @@ def test_the_command_writes_metrics_over_all_samples(
     assert "lost_overwritten 33.3%" in capsys.readouterr().out
     with pytest.raises(DataError, match="exists already"):
         xray_command(Path(forgot.log.location), out)
+
+
+def test_the_shares_become_metrics_of_the_log(forgot: Any, run: Any, make_sample: Any) -> None:
+    log = read_eval_log(forgot.log.location)
+    scored = score(log, retention_scorer(), action="append", display="none")
+    assert scored.results is not None
+    metrics = {one.name: one.metrics["mean"].value for one in scored.results.scores}
+    assert metrics["read"] == 1.0
+    assert metrics["lost_overwritten"] == pytest.approx(1 / 3)
+    assert set(SHARES) <= set(metrics)
 
 
 def test_memagents_logs_have_pages_too(run: Any, make_sample: Any, tmp_path: Path) -> None:
