@@ -287,7 +287,7 @@ def test_a_document_that_gives_orders_forges_neither_quote_nor_verdict(tmp_path:
     cast.proposer.answer = lambda _: obeyed
     cast.solver.answer = lambda _: "Therefore, the answer is Zorb [[YES]]"
     cast.verifier.answer = lambda request: request.prompt  # it repeats all that it is shown
-    splits = {"test": {200: 1}}
+    splits = {"test": {60: 1}}
 
     def rejected(name: str) -> dict[str, int]:
         with pytest.raises(SynthesisError, match="no sample"):
