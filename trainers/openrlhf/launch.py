@@ -44,7 +44,7 @@ from longspan.trainers.openrlhf.arguments import (
 )
 from longspan.trainers.openrlhf.cluster import ClusterSettings
 from longspan.trainers.openrlhf.contract import check_installed
-from longspan.trainers.openrlhf.run import ADDRESS_VARIABLE, ERROR_FILE
+from longspan.trainers.openrlhf.run import ADDRESS_VARIABLE, ERROR_FILE, NO_SPACE
 from longspan.trainers.openrlhf.run_file import RunFile, read_run, write_run
 from longspan.trainers.progress import StageProgress, step_line
 from longspan.trainers.stages import TrainStage
@@ -55,6 +55,7 @@ DRIVER = (sys.executable, "-m", "longspan.trainers.openrlhf.run")
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 30.0
 """That the driver has to end its processes after an interrupt."""
+FULL_BYTES = 1 << 20
 _CODE_KEY = "auto_map"
 
 
@@ -96,6 +97,7 @@ class Launcher:
         write_run(folder / "run.json", file)
         places = Places(file.start, folder / "states", folder / "checkpoint.partial")
         done = last_whole_state(places.states / "_actor")
+        _forget_steps_after(done, MetricsFile(run.folder / "metrics.jsonl"))
         shutil.rmtree(places.checkpoint, ignore_errors=True)
         options = openrlhf_options(run, self._cluster, places, file.window)
         command = [*DRIVER, str(folder / "run.json"), *command_line(options)]
@@ -193,6 +195,17 @@ def last_whole_state(states: Path) -> int:
     return whole
 
 
+def _forget_steps_after(done: int, metrics: MetricsFile) -> None:
+    """Cuts off the metrics of steps that will be repeated, so that they are not shown as new."""
+    kept = 0
+    lines = metrics.path.read_bytes().splitlines(keepends=True) if metrics.path.exists() else []
+    for line in lines:
+        if not line.endswith(b"\n") or json.loads(line)["step"] > done:
+            break
+        kept += len(line)
+    metrics.truncate(kept)
+
+
 def _number(tag: str) -> int:
     return int(tag.strip().removeprefix("global_step") or 0)
 
@@ -272,6 +285,8 @@ def _why(folder: Path, code: int, log: Path) -> str:
     error = folder / ERROR_FILE
     if error.is_file() and (line := error.read_text(encoding="utf-8").strip()):
         return f"{line} [log: {log}]"
+    if shutil.disk_usage(folder).free < FULL_BYTES:  # then neither file says why
+        return f"at {folder} {NO_SPACE}"
     lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
     last = one_line(lines[-1], 200) if lines else "it printed nothing"
     return (

@@ -27,11 +27,12 @@ ERROR_FILE = "error.txt"
 OBJECT_STORE_BYTES = 512 << 20
 """Of a Ray that is started here: prompts and micro-batches pass through it."""
 _PASSED_ON = ("PYTHONPATH", "HF_HUB_OFFLINE", "HF_HOME", "LONGSPAN_TASKS", "NCCL_DEBUG")
+NO_SPACE = (
+    "no space is left; the last whole state is kept: free some space, then run the same command "
+    "again"
+)
 _KNOWN = {
-    ("no space left", "file write failed", "disk quota", "errno 28", "errno 27"): (
-        "no space is left where the states go; the last whole state is kept: free some space, then "
-        "run the same command again"
-    ),
+    ("no space left", "file write failed", "disk quota", "errno 28", "errno 27"): NO_SPACE,
     ("timed out during startup",): (
         "Ray did not start in time on this machine, which is busy or out of memory; run the same "
         "command again"

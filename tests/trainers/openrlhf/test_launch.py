@@ -80,8 +80,27 @@ def test_what_a_driver_writes_down_is_the_error_and_the_run_goes_on(
     assert steps == [1, 2, 3]
 
 
+def test_a_step_without_a_whole_state_is_shown_once_it_is_repeated(
+    run: StageRun[TrainStage], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run.folder / "metrics.jsonl").write_text(
+        json.dumps({**fake_driver.STEP, "step": 1, "reward_mean": 0.25}) + "\n" + '{"step": 2, "re'
+    )
+    train(replace(run, quiet=False))
+    shown = capsys.readouterr().out
+    assert "toy 1/3  reward 0.500" in shown and "0.250" not in shown
+
+
 def test_a_crash_is_told_by_its_last_line(run: StageRun[TrainStage]) -> None:
     with pytest.raises(launch.StageError, match=r"stopped with code 139: Segmentation fault"):
+        train(run, "crash")
+
+
+def test_a_full_disk_is_named_where_nothing_could_be_written_down(
+    run: StageRun[TrainStage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch.shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
+    with pytest.raises(launch.StageError, match=r"no space is left; the last whole state is kept"):
         train(run, "crash")
 
 
