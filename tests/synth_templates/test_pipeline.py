@@ -210,7 +210,7 @@ def test_parts_of_another_plan_are_refused_but_an_empty_work_folder_is_not(tmp_p
     out, work = tmp_path / "set", tmp_path / "set.work"
     with pytest.raises(SynthesisError, match="exceeds a world"):
         synthesize(plan_of(splits={"test": {90000: 1}}), out, quiet=True)
-    assert list(work.iterdir()) == [work / "plan.json"]
+    assert {file.name for file in work.iterdir()} - {".lock"} == {"plan.json"}
     part = work / "test-300-00000.part.json"
     part.write_text(Part().to_json())
     with pytest.raises(SynthesisError, match="another plan"):
@@ -268,7 +268,7 @@ def test_an_empty_or_missing_folder_is_one_line(tmp_path: Path):
 def test_tables_in_documents_become_numeric_questions(tmp_path: Path):
     docs = tmp_path / "docs"
     docs.mkdir()
-    for i in range(30):
+    for i in range(60):
         rows = "\n".join(f"| row {j} | {(i * 7 + j * 3) % 50} |" for j in range(6))
         (docs / f"report {i}.md").write_text(
             f"# Report {i}\n\n| item | units |\n|---|---|\n{rows}\n"
