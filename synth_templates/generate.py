@@ -67,7 +67,9 @@ class Generator:
         weights = kind_weights(plan, self.materials.kinds)
         waiting = deque(quotas(weights, num_samples, rng))
         num_empty: Counter[str] = Counter()
-        for number in range(-(-num_samples // source.samples_per_part) + MAX_EXTRA_PARTS):
+        # Where documents stay the same, a further part may only find one more kind used up.
+        num_extra = MAX_EXTRA_PARTS if source.renews else max(MAX_EXTRA_PARTS, len(weights))
+        for number in range(-(-num_samples // source.samples_per_part) + num_extra):
             coming = self._cut(PartTask(split, tokens, number, tuple(waiting)))
             part = self._part(coming)
             yield part

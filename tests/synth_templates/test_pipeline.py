@@ -269,7 +269,7 @@ def test_an_empty_or_missing_folder_is_one_line(tmp_path: Path):
 def test_tables_in_documents_become_numeric_questions(tmp_path: Path):
     docs = tmp_path / "docs"
     docs.mkdir()
-    for i in range(30):
+    for i in range(60):
         rows = "\n".join(f"| row {j} | {(i * 7 + j * 3) % 50} |" for j in range(6))
         (docs / f"report {i}.md").write_text(
             f"# Report {i}\n\n| item | units |\n|---|---|\n{rows}\n"
