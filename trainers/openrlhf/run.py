@@ -50,7 +50,10 @@ _KNOWN = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs a stage; returns 0, 2 for an error that is written down, or 130 interrupted."""
+    """Runs a stage; returns 0, or 130 interrupted.
+
+    Any error is written down in one line and raised on, so that the log has its traceback.
+    """
     path = Path(arguments[0])
     os.environ[RUN_VARIABLE] = str(path)
     end_with_parent(os.getppid())
