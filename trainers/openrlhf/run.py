@@ -26,7 +26,16 @@ ADDRESS_VARIABLE = "LONGSPAN_RAY_ADDRESS"
 ERROR_FILE = "error.txt"
 OBJECT_STORE_BYTES = 512 << 20
 """Of a Ray that is started here: prompts and micro-batches pass through it."""
-_PASSED_ON = ("PYTHONPATH", "HF_HUB_OFFLINE", "HF_HOME", "LONGSPAN_TASKS", "NCCL_DEBUG")
+_LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's switch that makes its servers listen on 127.0.0.1 only, where it is 0; on Linux, too."""
+_PASSED_ON = (
+    _LOOPBACK_ONLY,
+    "PYTHONPATH",
+    "HF_HUB_OFFLINE",
+    "HF_HOME",
+    "LONGSPAN_TASKS",
+    "NCCL_DEBUG",
+)
 NO_SPACE = (
     "no space is left; the last whole state is kept: free some space, then run the same command "
     "again"
@@ -42,7 +51,10 @@ _KNOWN = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs a stage; returns 0, 2 for an error that is written down, or 130 interrupted."""
+    """Runs a stage; returns 0, or 130 interrupted.
+
+    Any error is written down in one line and raised on, so that the log has its traceback.
+    """
     path = Path(arguments[0])
     os.environ[RUN_VARIABLE] = str(path)
     end_with_parent(os.getppid())
@@ -84,6 +96,8 @@ def _run(options: Sequence[str]) -> None:
         os.environ.update({**cpu.ENVIRONMENT, **os.environ})
         # DeepSpeed builds its shared-memory group with the ninja of this environment.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        if ADDRESS_VARIABLE not in os.environ:
+            os.environ[_LOOPBACK_ONLY] = "0"
         cpu.stand_in()
     # Imports OpenRLHF, for which the stand-ins must be there.
     from longspan.trainers.openrlhf.patch import install
@@ -101,7 +115,8 @@ def _cluster(settings: ClusterSettings) -> Iterator[None]:
     Raises:
         ModelError: there is none at the address, or it has too few GPUs.
     """
-    ray: Any = __import__("ray")
+    import ray  # heavy, and reads the environment when it is imported
+
     address = os.environ.get(ADDRESS_VARIABLE)
     environment: dict[str, Any] = {"env_vars": _environment(settings)}
     if settings.device == "cpu":
@@ -110,7 +125,7 @@ def _cluster(settings: ClusterSettings) -> Iterator[None]:
         if address:
             ray.init(address=address, runtime_env=environment)
         else:
-            _start_here(ray, settings, environment)
+            _start_here(settings, environment)
     except ConnectionError as error:
         raise ModelError(
             f"no Ray cluster at {address}: {one_line(str(error), 200)}; start one with ray start "
@@ -128,19 +143,20 @@ def _cluster(settings: ClusterSettings) -> Iterator[None]:
         ray.shutdown()
 
 
-def _start_here(ray: Any, settings: ClusterSettings, environment: dict[str, Any]) -> None:
+def _start_here(settings: ClusterSettings, environment: dict[str, Any]) -> None:
+    import ray
+
     # "local": without it Ray would join a cluster that someone else started on this machine.
     place: dict[str, Any] = {
         "address": "local",
         "include_dashboard": False,
         "runtime_env": environment,
     }
-    if settings.device == "cpu":  # processes in the place of GPUs, reachable from here only
+    if settings.device == "cpu":  # processes in the place of GPUs
         place |= {
             "num_gpus": settings.num_gpus,
             "num_cpus": 2 * settings.num_gpus + 2,
             "object_store_memory": OBJECT_STORE_BYTES,
-            "_node_ip_address": "127.0.0.1",
         }
     ray.init(**place)
 

@@ -89,7 +89,7 @@ def test_the_checkpoint_is_an_ordinary_one(run: Path) -> None:
     before = load_checkpoint(RECIPE.parents[2] / "trainers" / "checkpoints" / "nano")
     after = load_checkpoint(run / "final")
     moved = max(
-        float((a.double() - b.double()).abs().max())
+        float((a.detach().double() - b.detach().double()).abs().max())
         for a, b in zip(before.model.parameters(), after.model.parameters(), strict=True)
     )
     assert 0 < moved < 0.1
