@@ -85,7 +85,13 @@ def run_unit(folder: Path, agent: str, checkpoint: str, log_dir: Path) -> dict[s
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     (path,) = log_dir.rglob("*.eval")
     samples = read_eval_log(str(path)).samples or []
-    return {"seconds": seconds, "peak_bytes": peak, "samples": [_facts(one) for one in samples]}
+    return {
+        "seconds": seconds,
+        "peak_bytes": peak,
+        "num_asked": len(samples),
+        # Without a score: the policy refused a prompt, for words that it does not know.
+        "samples": [_facts(one) for one in samples if one.scores],
+    }
 
 
 def _facts(sample: EvalSample) -> dict[str, Any]:
@@ -143,6 +149,7 @@ def table_rows(results: dict[tuple[int, str], dict[str, Any]]) -> list[dict[str,
                 "windows": windows,
                 "agent": agent,
                 "num_samples": count,
+                "num_asked": result["num_asked"],
                 "accuracy": estimate.mean,
                 "interval": [estimate.low, estimate.high],
                 "memory_agent_leads_by": lead and [lead.mean, lead.low, lead.high],
@@ -150,7 +157,7 @@ def table_rows(results: dict[tuple[int, str], dict[str, Any]]) -> list[dict[str,
                     name: sum(one[name] for one in samples) / count
                     for name in ("calls", "depth", "input_tokens", "output_tokens")
                 },
-                "seconds": result["seconds"] / count,
+                "seconds": result["seconds"] / result["num_asked"],
                 "peak_bytes": result["peak_bytes"],
             }
         )
@@ -173,7 +180,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         lead = row["memory_agent_leads_by"]
         shown = f"{_points(lead[0])} [{_points(lead[1])}, {_points(lead[2])}]" if lead else ""
         lines.append(
-            f"| {row['windows']}x | {NAMES[row['agent']]} | {row['num_samples']} "
+            f"| {row['windows']}x | {NAMES[row['agent']]} "
+            f"| {row['num_samples']} of {row['num_asked']} "
             f"| {100 * row['accuracy']:.1f} [{100 * low:.1f}, {100 * high:.1f}] | {shown} "
             f"| {row['calls']:.1f} | {row['depth']:.1f} | {row['input_tokens']:,.0f} "
             f"| {row['output_tokens']:,.0f} | {row['seconds']:.2f} "
