@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ LOCAL = "local"
 
 
 CONNECT_SECONDS = 10.0
+_ERROR_LINE = re.compile(r"^[\w.]*(?:Error|Exception): (.*)$", re.MULTILINE)
+"""The first error in a traceback, which is the cause of the others."""
 
 
 class _Actor:
@@ -53,15 +56,23 @@ class RayWorkers:
         """Yields the parts in order, made ahead as Ray Data has room for them."""
         import ray
 
-        rows = [{"task": pickle.dumps(task)} for task in tasks]
-        most = max(1, min(len(rows), int(ray.cluster_resources().get("CPU", 1))))
-        parts = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        items = [{"task": pickle.dumps(task)} for task in tasks]
+        most = max(1, min(len(items), int(ray.cluster_resources().get("CPU", 1))))
+        parts = ray.data.from_items(items, override_num_blocks=len(items)).map(
             _Actor,
             fn_constructor_args=(self.worker,),
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
         )
-        for row in parts.iter_rows():
-            yield pickle.loads(row["part"])
+        try:
+            for row in parts.iter_rows():
+                yield pickle.loads(row["part"])
+        except Exception as error:  # of many classes, and with whole tracebacks as their texts
+            said = _ERROR_LINE.search(str(error))
+            reason = one_line(said.group(1) if said else str(error), 300)
+            raise SynthesisError(
+                f"a worker on Ray failed ({reason}); run the command again: parts that are "
+                "finished are kept"
+            ) from error
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 
 from longspan.harness.errors import SynthesisError
@@ -156,6 +157,7 @@ def prepare_work(work: Path, plan: Plan, kinds: Kinds, fingerprint: str) -> bool
         "plan": plan.model_dump(mode="json"),
         "kinds": kinds.model_dump(mode="json"),
         "input": fingerprint,
+        "versions": versions(),
     }
     text = json.dumps(record, sort_keys=True, ensure_ascii=False)
     path = work / "plan.json"
@@ -163,12 +165,19 @@ def prepare_work(work: Path, plan: Plan, kinds: Kinds, fingerprint: str) -> bool
         return True
     if any(work.glob(f"*-*{_PART_SUFFIX}")):
         raise SynthesisError(
-            f"{work} holds the beginnings of another plan or of changed documents; "
-            f"remove its *{_PART_SUFFIX} files or choose another --out"
+            f"{work} holds the beginnings of another plan, of changed documents or of another "
+            f"version; remove its *{_PART_SUFFIX} files or choose another --out"
         )
     work.mkdir(parents=True, exist_ok=True)
+    # Groups of another plan have the same names. Replies of models, which were paid for, stay.
+    Spool.in_work_folder(work).clear()
     write_whole(path, text)
     return False
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions that what is generated depends on."""
+    return {name: version(name) for name in ("longspan", "pyarrow")}
 
 
 def write_whole(path: Path, text: str) -> None:

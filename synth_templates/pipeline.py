@@ -13,7 +13,6 @@ import shutil
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,7 +36,7 @@ from longspan.synth_templates.curation.contamination import (
 from longspan.synth_templates.curation.contamination_report import render_reports
 from longspan.synth_templates.curation.deduplicate import count_duplicates
 from longspan.synth_templates.curation.derive import count_kinds
-from longspan.synth_templates.generate import Generator, prepare_work
+from longspan.synth_templates.generate import Generator, prepare_work, versions
 from longspan.synth_templates.kind_files import load_kinds
 from longspan.synth_templates.models.model_steps import ModelSteps
 from longspan.synth_templates.models.votes import verify_taskset
@@ -302,7 +301,7 @@ def _manifest(
         "plan": plan.model_dump(mode="json"),
         "input": fingerprint,
         "seed": plan.seed,
-        "versions": {name: version(name) for name in ("longspan", "pyarrow")},
+        "versions": versions(),
         "counter": {"name": plan.tokenizer or counter.name, "exact": counter.exact},
         "counts": count_kinds(result.rows),
         "num_samples": len(result.rows),

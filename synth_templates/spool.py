@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +37,7 @@ class Spool:
     @classmethod
     def in_work_folder(cls, work: Path) -> Spool:
         """Returns the spool of a work folder, with what is there."""
-        return cls(work / SPOOL_FOLDER)
+        return cls((work / SPOOL_FOLDER).absolute())  # workers may run elsewhere
 
     def __contains__(self, group: str) -> bool:
         """Whether a group's documents are there."""
@@ -49,11 +48,17 @@ class Spool:
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=".partial-"))
         write_documents(partial, ((corpus.group, document) for document in corpus.documents))
-        with suppress(OSError):  # another process was first
+        try:
             partial.rename(self.folder / corpus.group)
-        shutil.rmtree(partial, ignore_errors=True)
-        if corpus.group not in self:
-            raise OSError(f"documents of {corpus.group} cannot be kept in {self.folder}")
+        except OSError:
+            if corpus.group not in self:  # no other process was first
+                raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Removes all groups."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def use(self, group: str) -> None:
         """Takes a group into the task set, after those that were taken before."""

@@ -52,8 +52,9 @@ def test_what_a_killed_run_left_whole_is_used_and_the_rest_is_not(tmp_path: Path
 def test_a_group_that_cannot_be_kept_is_an_error(tmp_path: Path, monkeypatch):
     spool = Spool.in_work_folder(tmp_path)
     monkeypatch.setattr(Path, "rename", raise_full)
-    with pytest.raises(OSError, match="documents of b cannot be kept"):
+    with pytest.raises(OSError, match="No space left"):
         spool.write(corpora()[0])
+    assert list(spool.folder.iterdir()) == []
 
 
 def raise_full(*arguments: object) -> None:

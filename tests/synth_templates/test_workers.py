@@ -134,6 +134,39 @@ def test_a_killed_parallel_run_goes_on_alone(tmp_path: Path, at_once, monkeypatc
     assert synthesize(plan, tmp_path / "set", quiet=True).hash == whole.hash
 
 
+def test_documents_that_another_plan_left_are_not_used(tmp_path: Path, monkeypatch):
+    plans = [plan_of({**FICTION, "seed": seed}, tmp_path) for seed in (5, 6)]
+    whole = synthesize(plans[1], tmp_path / "whole", quiet=True)
+
+    def die(path: Path, text: str) -> None:
+        if path.name != "plan.json":
+            raise KeyboardInterrupt  # the documents are there, the part is not
+        path.write_text(text, "utf-8")
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(generate, "write_whole", die)
+        synthesize(plans[0], tmp_path / "set", quiet=True)
+    assert any((tmp_path / "set.work" / "documents").iterdir())
+    assert synthesize(plans[1], tmp_path / "set", quiet=True).hash == whole.hash
+
+
+def test_a_failure_on_ray_is_one_line(tmp_path: Path, monkeypatch):
+    pytest.importorskip("ray")
+    from longspan.synth_templates import distributed
+
+    monkeypatch.setattr(distributed, "_Actor", Failing)
+    with pytest.raises(SynthesisError, match="a worker on Ray failed .*no luck.*run the command"):
+        synthesize(plan_of(WORLD, tmp_path), tmp_path / "set", Crew(ray="local"), quiet=True)
+
+
+class Failing:
+    def __init__(self, worker: object) -> None:
+        pass
+
+    def __call__(self, row: dict) -> dict:
+        raise ValueError("no luck")
+
+
 def test_books_judge_what_others_let_through_and_leave_open_what_others_cut_short(tmp_path: Path):
     rows = synthesize(plan_of(WORLD, tmp_path), tmp_path / "set", quiet=True).rows()
     first, second = (
