@@ -74,6 +74,19 @@ def test_it_is_mergekits_sce(density):
         )
 
 
+def test_it_is_mergekits_sce_on_trained_checkpoints():
+    kit = pytest.importorskip("mergekit.merge_methods.sce", reason="mergekit is not installed")
+    base, trained = (
+        load_file(Path(find_checkpoint(name)) / "model.safetensors")
+        for name in ("nano", "nano-ceiling")
+    )
+    for name, tensor in base.items():
+        # Between the two: a second model with differences of another size.
+        models = [trained[name].float(), (0.7 * tensor + 0.3 * trained[name]).float()]
+        ours = sce(tensor.float(), models, 0.6)
+        assert torch.allclose(ours, theirs(kit, tensor.float(), models, 0.6), atol=1e-6), name
+
+
 def theirs(
     kit: Any, base: torch.Tensor, models: list[torch.Tensor], density: float
 ) -> torch.Tensor:
