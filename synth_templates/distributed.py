@@ -22,8 +22,6 @@ from longspan.synth_templates.workers import PartAhead, PartWorker
 
 LOCAL = "local"
 """Address of a cluster of this machine alone, which ends with the command."""
-
-
 CONNECT_SECONDS = 10.0
 _ERROR_LINE = re.compile(r"^[\w.]*(?:Error|Exception): (.*)$", re.MULTILINE)
 """The first error in a traceback, which is the cause of the others."""

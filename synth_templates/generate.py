@@ -15,10 +15,11 @@ import json
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 from longspan.harness.errors import SynthesisError
@@ -71,10 +72,10 @@ class Generator:
         # Where documents stay the same, a further part may only find one more kind used up.
         num_extra = MAX_EXTRA_PARTS if source.renews else max(MAX_EXTRA_PARTS, len(weights))
         for number in range(-(-num_samples // source.samples_per_part) + num_extra):
-            coming = self._cut(PartTask(split, tokens, number, tuple(waiting)))
-            part = self._part(coming)
+            wanted = tuple(islice(waiting, source.samples_per_part))
+            part = self._part(PartTask(split, tokens, number, wanted), waiting)
             yield part
-            for _ in coming[0].wanted:
+            for _ in wanted:
                 waiting.popleft()
             waiting.extend(part.owed)
             num_empty.update(set(part.owed))
@@ -89,14 +90,6 @@ class Generator:
             if not waiting:
                 break
 
-    def _cut(self, whole: PartTask) -> list[PartTask]:
-        """Returns the parts that all that is wanted makes, the next one first."""
-        size = self.materials.source.samples_per_part
-        return [
-            replace(whole, number=whole.number + i, wanted=whole.wanted[start : start + size])
-            for i, start in enumerate(range(0, len(whole.wanted), size))
-        ]
-
     def _reassign(
         self, waiting: deque[str], weights: dict[str, float], rng: random.Random
     ) -> deque[str]:
@@ -106,16 +99,15 @@ class Generator:
             kept.extend(quotas(weights, len(waiting) - len(kept), rng))
         return kept
 
-    def _part(self, coming: Sequence[PartTask]) -> Part:
-        """Returns the first of some parts."""
-        task = coming[0]
+    def _part(self, task: PartTask, waiting: Iterable[str]) -> Part:
+        """Returns a part; `waiting` are the kinds of this one and of all that follow it."""
         maker = PartMaker(self.materials, self._books, task)
         part = self._found(task)
         if part is not None:
             for row in part.rows:
                 self._books.note(row)
         else:
-            maker.ahead = self._attempts_ahead(coming)
+            maker.ahead = self._attempts_ahead(task, waiting)
             part = maker.make()
         if any(row.document_group not in self.spool for row in part.rows):
             self.spool.write(maker.corpus)
@@ -132,19 +124,31 @@ class Generator:
             return Part.from_json(self._path(task).read_text("utf-8"))
         return None
 
-    def _attempts_ahead(self, coming: Sequence[PartTask]) -> Sequence[Sequence[Attempt]]:
-        """Returns what workers made of the first of some parts, nothing where nobody did."""
+    def _attempts_ahead(
+        self, task: PartTask, waiting: Iterable[str]
+    ) -> Sequence[Sequence[Attempt]]:
+        """Returns what workers made of a part, nothing where nobody did."""
         if self.workers is None:
             return ()
         made = next(self._ahead, None)
-        if made is None or made.task != coming[0]:  # what is wanted has changed since
-            missing = [task for task in coming[1:] if not self._path(task).exists()]
-            elapsed = time.monotonic() - self._started
-            if not missing or elapsed < self.workers.head_start_seconds:
+        if made is None or made.task != task:  # what is wanted has changed since
+            if time.monotonic() - self._started < self.workers.head_start_seconds:
                 return ()
-            self._ahead = self.workers.make([coming[0], *missing])
+            following = self._following(task, tuple(waiting))
+            if not following:
+                return ()
+            self._ahead = self.workers.make([task, *following])
             made = next(self._ahead)
         return made.attempts
+
+    def _following(self, task: PartTask, waiting: tuple[str, ...]) -> list[PartTask]:
+        """Returns the parts after one that are still to be made, as far as is known now."""
+        size = self.materials.source.samples_per_part
+        parts = (
+            replace(task, number=task.number + start // size, wanted=waiting[start : start + size])
+            for start in range(size, len(waiting), size)
+        )
+        return [part for part in parts if not self._path(part).exists()]
 
 
 def prepare_work(work: Path, plan: Plan, kinds: Kinds, fingerprint: str) -> bool:

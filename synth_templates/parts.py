@@ -1,6 +1,6 @@
 """A part of a task set: samples that are drawn from one corpus, one after the other.
 
-Each sample is a kind and a seed: draw, extend, word, verify (`attempt`). A draw that gives none is
+Each sample is a kind and a seed: draw, extend, word, verify. A draw that gives none is
 repeated with another seed, until the kind counts as used up.
 """
 
