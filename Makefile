@@ -24,7 +24,7 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: openrlhf-cpu test-openrlhf
 .PHONY: quickstart test check format install install-dev policy test-kill test-kill-training clean help
-.PHONY: ablation ablation-regime ablation-components agents-by-length
+.PHONY: ablation ablation-regime ablation-conditions ablation-components agents-by-length
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -92,6 +92,8 @@ ablation: $(VENV)/.base
 	$(ABLATE)/algorithms.yaml --out $(ABLATIONS)/algorithms $(ARGS)
 ablation-regime: $(VENV)/.base
 	$(ABLATE)/regime.yaml --out $(ABLATIONS)/regime $(ARGS)
+ablation-conditions: $(VENV)/.base
+	$(ABLATE)/conditions.yaml --out $(ABLATIONS)/conditions $(ARGS)
 ablation-components: $(VENV)/.base
 	$(ABLATE)/components.yaml --out $(ABLATIONS)/components $(ARGS)
 

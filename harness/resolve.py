@@ -1,14 +1,17 @@
 """Names and arguments from users -> tasks, solvers and models, or one line that says what is wrong.
 
 Everything goes through Inspect's registry, so tasks and solvers of any installed package are found;
-a name without a package is one of ours.
+a name without a package is one of ours. Tasks can be in a file, too: `my_tasks.py@my_task`.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
@@ -25,6 +28,7 @@ LOCAL_IN_FLIGHT = 256
 """Samples at once for a model in this process: its engine batches them, nothing is rate limited."""
 
 _PATH_STARTS = (".", "/", "~")
+_TASK_FILE = re.compile(r"(?P<file>.+\.py)@(?P<task>\w+)")
 _MARKUP = re.compile(r"\[/?(?:bold|italic)\b[^\]]*\]")
 """Rich's tags, with which Inspect words its errors for a terminal."""
 
@@ -44,17 +48,25 @@ def resolve_task(like: TaskLike) -> tuple[str, Task]:
 
 
 def registered_task(name: str, **arguments: Any) -> Task:
-    """Returns a task of the registry; a name without a package is one of ours.
+    """Returns a task of the registry, or of a file; a name without a package is one of ours.
+
+    Args:
+        name: `package/task`, or `file.py@task` as Inspect writes it; the file is run.
+        arguments: of the task.
 
     Raises:
-        SpecError: an unknown task, or arguments that it does not take.
+        SpecError: an unknown task, a file that cannot be run, or arguments that it does not take.
         DataError: the task's data are missing or cannot be used.
     """
-    if "/" not in name or name.startswith(f"{PACKAGE}/"):
+    in_file = _TASK_FILE.fullmatch(name)
+    if in_file is None and ("/" not in name or name.startswith(f"{PACKAGE}/")):
         return find_task(name, **arguments)
     try:
-        task = registry_create("task", name, **arguments)
-    except LookupError as error:
+        if in_file is not None:
+            task = getattr(_module(Path(in_file["file"]).resolve()), in_file["task"])(**arguments)
+        else:
+            task = registry_create("task", name, **arguments)
+    except (LookupError, AttributeError) as error:
         raise SpecError(f"unknown task: {name}; check its name and that it is installed") from error
     except TypeError as error:
         if not arguments:
@@ -63,6 +75,21 @@ def registered_task(name: str, **arguments: Any) -> Task:
     if not isinstance(task, Task):
         raise SpecError(f"not a task but a {type(task).__name__}: {name}; name a task")
     return task
+
+
+@functools.cache
+def _module(file: Path) -> ModuleType:
+    """Returns a file of tasks as a module, run once."""
+    spec = importlib.util.spec_from_file_location(f"{PACKAGE}_tasks_{file.stem}", file)
+    assert spec is not None and spec.loader is not None  # the name ends in .py
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise SpecError(
+            f"cannot load tasks of {file}: {type(error).__name__}: {error}; mend the file"
+        ) from error
+    return module
 
 
 def named_task(name: str, split: str | None, arguments: Mapping[str, Any]) -> Task:

@@ -2,7 +2,8 @@
 
     python scripts/ablation.py scripts/ablations/algorithms.yaml --out out/ablation
 
-A plan is a recipe with arms: each arm changes something of it. All arms and seeds start from the
+A plan is a recipe with arms: each arm changes something of it. Where the plan has conditions, which
+change the recipe likewise, every arm runs under each of them. All arms and seeds start from the
 same checkpoint, train on the same task sets, and are evaluated on the same held-out samples. Runs
 that are finished are kept, so that the same command continues after a kill. OUT then holds
 `results.json`, `report.md` and `curves.png`.
@@ -11,7 +12,6 @@ that are finished are kept, so that the same command continues after a kill. OUT
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Iterator, Mapping
 from concurrent.futures import as_completed
 from copy import deepcopy
@@ -28,7 +28,7 @@ from longspan.trainers.evaluations import build_tasksets
 from longspan.trainers.pipeline import RECIPES
 from longspan.trainers.recipe import parse_recipe
 
-KEYS = {"name", "title", "baseline", "seeds", "recipe", "arms", "grid"}
+KEYS = {"name", "title", "baseline", "seeds", "recipe", "arms", "conditions"}
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
     if isinstance(plan["recipe"], str):  # one that is shipped
         plan["recipe"] = read_mapping(RECIPES / f"{plan['recipe']}.yaml", "recipe")
     seeds = plan["seeds"][: options.seeds]
-    arms = dict(expanded(plan["arms"], plan.get("grid", {})))
+    arms = dict(crossed(plan["arms"], plan.get("conditions")))
     with folder_lock(options.out) as lock, worker_pool(options.workers, lock) as submit:
         recipes = write_recipes(plan, arms, seeds, options.out)
         futures = {submit(job): job for job in jobs(recipes, options.out)}
@@ -56,28 +56,22 @@ def main() -> None:
     print(write_report(plan, runs, options.out))
 
 
-def expanded(
-    arms: Mapping[str, Mapping[str, Any]], grid: Mapping[str, list[Any]]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields the arms, each at every point of the grid (dotted key of a stage -> values)."""
+def crossed(
+    arms: Mapping[str, Mapping[str, Any]], conditions: Mapping[str, Mapping[str, Any]] | None
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields the arms, each under every condition ("arm condition") where there are some."""
     for name, arm in arms.items():
-        for point in itertools.product(*grid.values()):
-            settings = dict(zip(grid, point, strict=True))
-            label = "".join(f" {key.rpartition('.')[2]}={value}" for key, value in settings.items())
-            changed = deepcopy(dict(arm))
-            for key, value in settings.items():
-                place = changed.setdefault("stage", {})
-                *path, last = key.split(".")
-                for part in path:
-                    place = place.setdefault(part, {})
-                place[last] = value
-            yield name + label, changed
+        if conditions is None:
+            yield name, arm
+            continue
+        for label, condition in conditions.items():
+            yield f"{name} {label}", merged(arm, condition)
 
 
 def arm_recipe(recipe: Mapping[str, Any], arm: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Returns a recipe as an arm changes it.
+    """Returns a recipe as an arm, or a condition, changes it.
 
-    An arm's keys: `recipe` is merged into the recipe, `stage` into every stage of RL, `stages` into
+    Its keys: `recipe` is merged into the recipe, `stage` into every stage of RL, `stages` into
     those it names; `drop` leaves stages out ("all": the start is evaluated). Only the last
     checkpoint is evaluated.
 

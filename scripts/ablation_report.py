@@ -83,7 +83,7 @@ def run_curves(folder: Path) -> list[dict[str, Any]]:
 def compare(values: Mapping[str, Sequence[float]], base: str) -> dict[str, dict[str, Any]]:
     """Returns mean and deviation of every arm, and its paired difference to the baseline.
 
-    In a grid the baseline is the one at the arm's own point. p-values are Holm's over the arms.
+    Under conditions the baseline is the one under the arm's own. p-values are Holm's over the arms.
     """
     rows: dict[str, dict[str, Any]] = {}
     for arm, own in values.items():
@@ -202,23 +202,24 @@ def draw(
 ) -> None:
     """Draws reward, entropy and gradient norm by step: a line per arm, the mean over seeds.
 
-    Without a grid the three stand side by side; with one, each has a row and each point a column.
+    Without conditions the three stand side by side; with them, each has a row and each condition a
+    column.
     """
-    points = list(dict.fromkeys(arm.partition(" ")[2] for arm in arms))
+    conditions = list(dict.fromkeys(arm.partition(" ")[2] for arm in arms))
     names = list(dict.fromkeys(arm.partition(" ")[0] for arm in arms))
-    shape = (len(CURVES), len(points)) if len(points) > 1 else (1, len(CURVES))
-    size = (4.0 * shape[1], 2.8 * shape[0]) if len(points) > 1 else (5.0 * len(CURVES), 4.2)
-    sharey = "row" if len(points) > 1 else "none"
-    figure, grid = plt.subplots(*shape, figsize=size, squeeze=False, sharex=True, sharey=sharey)
+    shape = (len(CURVES), len(conditions)) if len(conditions) > 1 else (1, len(CURVES))
+    size = (4.0 * shape[1], 2.8 * shape[0]) if len(conditions) > 1 else (5.0 * len(CURVES), 4.2)
+    sharey = "row" if len(conditions) > 1 else "none"
+    figure, grid = plt.subplots(*shape, figsize=size, squeeze=False, sharex="col", sharey=sharey)
     colours = plt.get_cmap("tab10" if len(names) <= 10 else "tab20")
-    places = itertools.product(enumerate(CURVES.items()), enumerate(points))
-    for (row, (key, label)), (column, point) in places:
-        axis = grid[row, column] if len(points) > 1 else grid[0, row]
-        for arm in (arm for arm in arms if arm.partition(" ")[2] == point):
+    places = itertools.product(enumerate(CURVES.items()), enumerate(conditions))
+    for (row, (key, label)), (column, condition) in places:
+        axis = grid[row, column] if len(conditions) > 1 else grid[0, row]
+        for arm in (arm for arm in arms if arm.partition(" ")[2] == condition):
             name = arm.partition(" ")[0]
             steps, mean = _mean_curve([curves[arm, seed] for seed in seeds], key)
             axis.plot(steps, mean, label=name, color=colours(names.index(name)))
-        axis.set_title(f"{label}, {point}" if point else label, fontsize=10)
+        axis.set_title(f"{label}, {condition}" if condition else label, fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
     for axis in grid[-1]:
         axis.set_xlabel("step")

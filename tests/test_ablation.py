@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from inspect_ai import eval as inspect_eval
 
+from longspan.harness.cli import load_command
 from longspan.harness.errors import RecipeError
+from longspan.harness.resolve import registered_task
 from longspan.trainers.pipeline import RECIPES
 from longspan.trainers.recipe import Recipe, parse_recipe, recipe_hash
 
@@ -35,7 +39,7 @@ def arms_of(ablation: Any, path: Path) -> tuple[dict[str, Any], dict[str, Recipe
     recipe = plan["recipe"]
     if isinstance(recipe, str):
         recipe = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text())
-    arms = ablation.expanded(plan["arms"], plan.get("grid", {}))
+    arms = ablation.crossed(plan["arms"], plan.get("conditions"))
     return plan, {
         name: parse_recipe(ablation.arm_recipe(recipe, arm, seed=3), name) for name, arm in arms
     }
@@ -86,16 +90,32 @@ def test_components_remove_one_part_each(ablation: Any) -> None:
         assert needles[name] == full[name], "held-out tasks stay the same"
 
 
-def test_a_grid_crosses_every_arm(ablation: Any) -> None:
-    grid = {"optimizer.learning_rate": [0.1, 0.2], "sampling.balanced": [True]}
-    arms = dict(ablation.expanded({"a": {}, "b": {"drop": ["x"]}}, grid))
-    assert list(arms) == [
-        f"{arm} learning_rate={rate} balanced=True" for arm in "ab" for rate in (0.1, 0.2)
-    ]
-    assert arms["b learning_rate=0.2 balanced=True"] == {
+def test_every_arm_runs_under_every_condition(ablation: Any) -> None:
+    arms = {"a": {}, "b": {"drop": ["x"], "stage": {"sampling": {"balanced": True}}}}
+    conditions = {"plain": {}, "large": {"stage": {"optimizer": {"learning_rate": 0.2}}}}
+    crossed = dict(ablation.crossed(arms, conditions))
+    assert list(crossed) == ["a plain", "a large", "b plain", "b large"]
+    assert crossed["b large"] == {
         "drop": ["x"],
         "stage": {"optimizer": {"learning_rate": 0.2}, "sampling": {"balanced": True}},
     }
+    assert crossed["b plain"] == arms["b"]
+
+
+@pytest.mark.parametrize("flipped", [0.0, 0.25, 1.0])
+def test_a_noisy_task_turns_the_stated_share_of_rewards_around(
+    tmp_path: Path, flipped: float
+) -> None:
+    """The same wrong answers get 0 by the clean task, so the mean reward is the flipped share."""
+    folder = tmp_path / "set"
+    load_command("synth")(out=folder, tokens=176, num_samples=80, quiet=True)
+    noisy = f"{SCRIPTS / 'ablations' / 'noisy.py'}@noisy"
+    task = registered_task(noisy, path=str(folder), split="train", flipped=flipped)
+    logs = tmp_path / "logs"
+    (log,) = inspect_eval(task, model="mockllm/model", epochs=4, log_dir=str(logs), display="none")
+    values = [next(iter(sample.scores.values())).as_float() for sample in log.samples]
+    assert set(values) <= {0.0, 1.0}
+    assert np.mean(values) == pytest.approx(flipped, abs=0.1)
 
 
 def test_a_misspelt_key_of_an_arm_is_refused(ablation: Any) -> None:
@@ -120,7 +140,7 @@ def test_p_values_are_adjusted_over_the_arms(report: Any) -> None:
     assert rows["a"]["p_holm"] == pytest.approx(rows["a"]["p"])
 
 
-def test_an_arm_is_compared_with_the_baseline_at_its_own_point_of_the_grid(report: Any) -> None:
+def test_an_arm_is_compared_with_the_baseline_under_its_own_condition(report: Any) -> None:
     values = {"base x=1": [0.0, 0.1], "base x=2": [0.5, 0.6], "arm x=2": [0.7, 0.9]}
     rows = report.compare(values, "base")
     assert rows["arm x=2"]["difference"] == pytest.approx(0.25)

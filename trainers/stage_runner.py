@@ -106,7 +106,9 @@ class StageRunner:
         if source.taskset is None:
             return source
         args = {"path": str(self._tasksets[source.taskset]), "split": "train", **source.args}
-        return TaskSource(task="longspan/taskset", args=args, reward_key=source.reward_key)
+        return source.model_copy(
+            update={"task": source.task or "longspan/taskset", "taskset": None, "args": args}
+        )
 
     def _merge(self, stage: MergeStage) -> Path:
         from longspan.trainers.merge_files import merge_checkpoints

@@ -24,13 +24,14 @@ START = "start"
 
 
 class TaskSource(Settings):
-    """Samples to train on: a registered task with its arguments, or a task set of the recipe."""
+    """Samples to train on: a task with its arguments, or a task set of the recipe."""
 
     task: str | None = Field(default=None, min_length=1)
-    """Name of a registered task, e.g. `longspan/taskset`."""
+    """A registered task, e.g. `longspan/niah`, or one of a file, `my_tasks.py@my_task`."""
 
     taskset: Name | None = None
-    """Name of a task set that the recipe declares; its train split."""
+    """Name of a task set that the recipe declares; its train split. A `task` that is named as well
+    is what reads it, in place of `longspan/taskset`: it gets its `path` and `split`."""
 
     args: dict[str, Any] = {}
     """Arguments of the task, as `-T name=value` of `inspect eval`."""
@@ -40,11 +41,8 @@ class TaskSource(Settings):
 
     @model_validator(mode="after")
     def _names_one(self) -> TaskSource:
-        if (self.task is None) == (self.taskset is None):
-            raise ValueError(
-                f"a source names a task or a taskset: got {self.task!r} and {self.taskset!r}; "
-                "name one of them"
-            )
+        if self.task is None and self.taskset is None:
+            raise ValueError("a source names neither a task nor a taskset; name one")
         return self
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
@@ -64,6 +66,45 @@ def test_unknown_names_end_in_one_line_each():
         resolve_model("nonsense/model")
     with pytest.raises(ModelError, match="no such checkpoint folder: ./nonsense/model"):
         resolve_model("./nonsense/model")
+
+
+TASK_FILE = """
+from inspect_ai import Task, task
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import exact
+
+@task
+def sums(first: int = 1):
+    return Task(dataset=[Sample(f"{first} + 1", target=str(first + 1))], scorer=exact())
+
+number = int
+"""
+
+
+def test_a_task_of_a_file_is_named_as_inspect_names_it(tmp_path: Path):
+    file = tmp_path / "my tasks.py"
+    file.write_text(TASK_FILE)
+    task = registered_task(f"{file}@sums", first=4)
+    assert [(s.input, s.target) for s in task.dataset] == [("4 + 1", "5")]
+    assert task.name == "sums"
+    with pytest.raises(SpecError, match="does not take {'second': 1}"):
+        registered_task(f"{file}@sums", second=1)
+    with pytest.raises(SpecError, match="unknown task: .*@products"):
+        registered_task(f"{file}@products")
+    with pytest.raises(SpecError, match="not a task but a int"):
+        registered_task(f"{file}@number")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("1 / 0", "ZeroDivisionError"), ("def", "SyntaxError")]
+)
+def test_a_file_of_tasks_that_cannot_be_run_is_one_line(tmp_path: Path, text: str, reason: str):
+    file = tmp_path / "broken.py"
+    file.write_text(text)
+    with pytest.raises(SpecError, match=f"cannot load tasks of .*broken.py: {reason}.*mend"):
+        registered_task(f"{file}@sums")
+    with pytest.raises(SpecError, match="cannot load tasks of .*FileNotFoundError"):
+        registered_task(f"{tmp_path}/absent.py@sums")
 
 
 def test_arguments_that_a_solver_or_task_does_not_take_are_named():

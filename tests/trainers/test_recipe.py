@@ -102,7 +102,7 @@ def test_nested_settings_become_the_algorithms_own(tmp_path: Path) -> None:
         (with_stages({"kind": "sleep", "name": "m"}), "kind must be train, filter or merge"),
         (minimal(tasks=[]), "stage 'one' has no tasks"),
         (minimal(tasks=[{"taskset": "world"}]), "unknown taskset 'world'"),
-        (minimal(tasks=[{}]), "names a task or a taskset: got None and None"),
+        (minimal(tasks=[{}]), "names neither a task nor a taskset"),
         ({**minimal(), "evaluations": [EVALUATION, EVALUATION]}, "two evaluations have the name"),
         ({**minimal(), "evaluations": [{**EVALUATION, "skip": ["x"]}]}, "skips 'x'"),
     ],
