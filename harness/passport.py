@@ -243,6 +243,19 @@ class SqlProof(_Frozen):
     """Unit of the answer."""
 
 
+class QueryProof(SqlProof):
+    """A question and its query as a model wrote them, with the query of a model that only read it.
+
+    Both queries give the answer.
+    """
+
+    type: Literal["query"] = "query"  # type: ignore[assignment]
+    question: str
+    """The question as it was written."""
+    second_sql: str
+    """The query of the model that did not see the first."""
+
+
 AnyProof = (
     PathProof
     | CompareProof
@@ -250,6 +263,7 @@ AnyProof = (
     | SelectProof
     | TableProof
     | SqlProof
+    | QueryProof
     | RecallProof
     | MentionsProof
     | RepeatProof

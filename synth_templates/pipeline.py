@@ -37,7 +37,7 @@ from longspan.synth_templates.curation.contamination_report import render_report
 from longspan.synth_templates.curation.deduplicate import count_duplicates
 from longspan.synth_templates.curation.derive import count_kinds
 from longspan.synth_templates.generate import Generator, prepare_work, versions
-from longspan.synth_templates.kind_files import load_kinds
+from longspan.synth_templates.kind_files import Kinds, load_kinds
 from longspan.synth_templates.models.model_steps import ModelSteps
 from longspan.synth_templates.models.votes import verify_taskset
 from longspan.synth_templates.parts import Materials
@@ -53,8 +53,9 @@ from longspan.synth_templates.plan import (
     parse_plan,
 )
 from longspan.synth_templates.shapes.evolve import EvolveKind
+from longspan.synth_templates.shapes.query import QueryKind
 from longspan.synth_templates.shortfall import empty_splits
-from longspan.synth_templates.sources import open_source
+from longspan.synth_templates.sources import CorpusSource, open_source
 from longspan.synth_templates.spool import Spool
 from longspan.synth_templates.workers import Crew, num_cores
 
@@ -177,6 +178,24 @@ def _synthesize(inputs: _Inputs, out: Path, work: Path, *, quiet: bool) -> TaskS
     return verify_taskset(built, plan.verify, out, work, steps.journal, quiet=quiet)
 
 
+def _ask_models(plan: Plan, kinds: Kinds, source: CorpusSource, steps: ModelSteps) -> None:
+    """Lets models make the questions that the plan wants from them."""
+    if plan.evolve is None and plan.queries is None:
+        return
+    asked = num_wanted(plan, kinds)
+    corpora = {split: source.corpus(split, 0, 0) for split in asked}
+    wanted = {
+        split: {kind.name: asked[split].get(kind.name, 0) for kind in kinds.kinds}
+        for split in asked
+    }
+    if plan.evolve is not None:
+        evolved = [kind for kind in kinds.kinds if isinstance(kind, EvolveKind)]
+        steps.evolve(corpora, wanted, evolved, plan.evolve, plan.seed)
+    if plan.queries is not None:
+        written = [kind for kind in kinds.kinds if isinstance(kind, QueryKind)]
+        steps.write_queries(corpora, wanted, written, plan.queries, plan.seed)
+
+
 def _build(inputs: _Inputs, steps: ModelSteps, out: Path, *, quiet: bool) -> TaskSet:
     """Returns the task set of a plan before any votes, written to `out`."""
     plan, fingerprint, benchmarks = inputs.plan, inputs.fingerprint, inputs.benchmarks
@@ -184,12 +203,7 @@ def _build(inputs: _Inputs, steps: ModelSteps, out: Path, *, quiet: bool) -> Tas
     kinds = offered(plan, load_kinds(plan.source_name, plan.kind_files))
     counter = open_counter(plan.tokenizer)
     source = open_source(plan, kinds, counter, steps)
-    if plan.evolve is not None:
-        made = [kind for kind in kinds.kinds if isinstance(kind, EvolveKind)]
-        asked = num_wanted(plan, kinds)
-        wanted = {s: {kind.name: asked[s].get(kind.name, 0) for kind in made} for s in asked}
-        corpora = {split: source.corpus(split, 0, 0) for split in wanted}
-        steps.evolve(corpora, wanted, made, plan.evolve, plan.seed)
+    _ask_models(plan, kinds, source, steps)
     resumed = prepare_work(work, plan, kinds, fingerprint)
     if resumed and not quiet:
         print(f"resuming from {work}", file=sys.stderr)

@@ -26,7 +26,12 @@ from longspan.synth_templates.curation.deduplicate import Distinct
 from longspan.synth_templates.curation.filters import Filters
 from longspan.synth_templates.extend import Distractors
 from longspan.synth_templates.kind_files import Kinds, SourceName
-from longspan.synth_templates.models.model_plan import EvolvePlan, ExtractPlan, VerifyPlan
+from longspan.synth_templates.models.model_plan import (
+    EvolvePlan,
+    ExtractPlan,
+    QueriesPlan,
+    VerifyPlan,
+)
 from longspan.synth_templates.worlds.world import NamePool
 
 DEFAULT_NUM_SAMPLES = 200
@@ -119,6 +124,9 @@ class Plan(_Frozen):
     evolve: EvolvePlan | None = None
     """Models that make questions about the user's documents. None: kinds that need them are left
     out."""
+    queries: QueriesPlan | None = None
+    """Models that put questions about tables of the user's documents into SQL. None: kinds that
+    need them are left out."""
     verify: VerifyPlan | None = None
     """Models that vote on finished samples. None: none does."""
     journal: Path | None = None
@@ -145,9 +153,10 @@ class Plan(_Frozen):
         return value
 
     @model_validator(mode="after")
-    def _evolves_documents(self) -> Self:
-        if self.evolve is not None and self.source.type != "documents":
-            raise ValueError("evolve needs documents; give source a path")
+    def _models_read_documents(self) -> Self:
+        for name in ("evolve", "queries"):
+            if getattr(self, name) is not None and self.source.type != "documents":
+                raise ValueError(f"{name} needs documents; give source a path")
         return self
 
     @property
@@ -225,14 +234,14 @@ def offered(plan: Plan, kinds: Kinds) -> Kinds:
     Raises:
         SynthesisError: the plan names a kind that models make, and no models.
     """
-    if plan.evolve is not None:
-        return kinds
-    made = {kind.name for kind in kinds.kinds if kind.shape == "evolve"}
-    named = sorted(made & set(plan.kinds or ()))
+    makers = {"evolve": plan.evolve, "query": plan.queries}
+    made = {kind.name: kind.shape for kind in kinds.kinds if makers.get(kind.shape, plan) is None}
+    named = sorted(set(made) & set(plan.kinds or ()))
     if named:
+        needs = {"evolve": "evolve (proposer, solver, verifier)", "query": "queries (writer)"}
         raise SynthesisError(
-            f"kind {named[0]} is made by models; name them in the plan under evolve "
-            "(proposer, solver, verifier)"
+            f"kind {named[0]} is made by models; name them in the plan under "
+            f"{needs[made[named[0]]]}"
         )
     drawn = tuple(kind for kind in kinds.kinds if kind.name not in made)
     return kinds.model_copy(update={"kinds": drawn})

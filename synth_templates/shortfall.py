@@ -30,7 +30,9 @@ _REMEDIES = {
     "answer in question": "reword the kind (question), so that it does not tell its answer",
     "query refused": "correct the query of the kind (sql)",
     "verification": "correct the kind: what it draws does not stand its own check",
-    "no confirmed proposal": "give more documents or clusters (evolve), or ask other models",
+    "no confirmed proposal": (
+        "give more documents, raise rounds in the plan (evolve, queries), or ask other models"
+    ),
 }
 """How a reason begins -> what to do about it."""
 

@@ -17,6 +17,7 @@ from longspan.harness.errors import RecipeError
 from longspan.harness.resolve import registered_task
 from longspan.trainers.pipeline import RECIPES
 from longspan.trainers.recipe import Recipe, parse_recipe, recipe_hash
+from tests.harness import scripted
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 PLANS = sorted((SCRIPTS / "ablations").glob("*.yaml"))
@@ -111,10 +112,16 @@ def test_a_noisy_task_turns_the_stated_share_of_rewards_around(
     load_command("synth")(out=folder, tokens=176, num_samples=80, quiet=True)
     noisy = f"{SCRIPTS / 'ablations' / 'noisy.py'}@noisy"
     task = registered_task(noisy, path=str(folder), split="train", flipped=flipped)
-    logs = tmp_path / "logs"
-    (log,) = inspect_eval(task, model="mockllm/model", epochs=4, log_dir=str(logs), display="none")
-    values = [next(iter(sample.scores.values())).as_float() for sample in log.samples]
-    assert set(values) <= {0.0, 1.0}
+    scripted.SCRIPTS["wrong"] = lambda _: "The answer is nothing."
+    (log,) = inspect_eval(
+        task, model="scripted/wrong", epochs=4, log_dir=str(tmp_path / "logs"), display="none"
+    )
+    values = [
+        next(iter(sample.scores.values())).as_float()
+        for sample in log.samples
+        if sample.metadata["scorer"] == "cover_exact_match"
+    ]
+    assert len(values) > 100 and set(values) <= {0.0, 1.0}
     assert np.mean(values) == pytest.approx(flipped, abs=0.1)
 
 

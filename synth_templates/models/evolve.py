@@ -12,13 +12,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from longspan.harness.datasets.documents import Document, render_document
-from longspan.harness.passport import Cost
 from longspan.harness.scoring.judge_prompts import neutralise
 from longspan.harness.taskset import Split
 from longspan.synth_templates.models.calls import Journal, open_caller
@@ -27,44 +24,15 @@ from longspan.synth_templates.models.model_plan import EvolvePlan
 from longspan.synth_templates.models.proposals import Accepted, Proposal, why_unfit
 from longspan.synth_templates.models.structured import ask_for, fill_prompt, problem_kind, quoted
 from longspan.synth_templates.models.trial import Roles, Trial
+from longspan.synth_templates.models.waves import MAX_HISTORY, ProposalReport, Subject, in_waves
 from longspan.synth_templates.shapes.evolve import EvolveKind
 
-MAX_HISTORY = 12
-"""Confirmed questions that a proposer is shown, the last ones."""
-
 
 @dataclass
-class EvolutionReport:
-    """What evolution gave and lost."""
+class _Cluster(Subject):
+    """Similar documents."""
 
-    proposed: Counter[str] = field(default_factory=Counter)
-    """Kind -> proposals asked for."""
-    accepted: Counter[str] = field(default_factory=Counter)
-    """Kind -> questions confirmed."""
-    rejected: Counter[str] = field(default_factory=Counter)
-    """Reason -> proposals."""
-    problems: Counter[str] = field(default_factory=Counter)
-    """Kind of problem -> replies of the proposer that did not fit."""
-    cost: Cost = Cost()
-
-    def facts(self) -> dict[str, Any]:
-        """Returns what the manifest says."""
-        return {
-            "proposed": dict(sorted(self.proposed.items())),
-            "accepted": dict(sorted(self.accepted.items())),
-            "rejected": dict(sorted(self.rejected.items())),
-            "unfit_replies": dict(sorted(self.problems.items())),
-            "cost": self.cost.model_dump(),
-        }
-
-
-@dataclass
-class _Cluster:
-    """Documents that questions are made from, and the questions confirmed so far."""
-
-    name: str
-    documents: tuple[Document, ...]
-    history: list[Accepted] = field(default_factory=list)
+    documents: tuple[Document, ...] = ()
 
 
 def evolve(
@@ -74,7 +42,7 @@ def evolve(
     plan: EvolvePlan,
     journal: Journal,
     seed: int,
-) -> tuple[dict[Split, dict[str, list[Accepted]]], EvolutionReport]:
+) -> tuple[dict[Split, dict[str, list[Accepted]]], ProposalReport]:
     """Returns confirmed questions by split and kind, and what became of all proposals.
 
     Args:
@@ -95,7 +63,7 @@ def evolve(
         open_caller(plan.verifier, journal),
         open_caller(plan.blind or plan.solver, journal),
     )
-    report = EvolutionReport()
+    report = ProposalReport()
 
     async def run() -> dict[Split, dict[str, list[Accepted]]]:
         return {
@@ -114,7 +82,7 @@ class _Making:
 
     roles: Roles
     plan: EvolvePlan
-    report: EvolutionReport
+    report: ProposalReport
     label: str
 
     async def propose(self, cluster: _Cluster, kind: EvolveKind, wave: int) -> Accepted | None:
@@ -133,7 +101,7 @@ class _Making:
                 cluster.documents,
                 kind.num_options,
                 kind.max_answer_words,
-                [accepted.proof.question for accepted in cluster.history],
+                cluster.history,
             ),
         )
         self.report.problems.update(map(problem_kind, asked.problems))
@@ -158,29 +126,8 @@ async def _evolve_split(
     wanted: Mapping[str, int],
     kinds: Sequence[EvolveKind],
 ) -> dict[str, list[Accepted]]:
-    """Returns confirmed questions by kind: in waves, each cluster at most one proposal a wave."""
-    found: dict[str, list[Accepted]] = {kind.name: [] for kind in kinds}
-    if not any(wanted.values()):
-        return found
-    clusters = _clusters(making, documents)
-    if not clusters:
-        return found
-    for wave in range(making.plan.rounds):
-        owed = {kind.name: wanted[kind.name] - len(found[kind.name]) for kind in kinds}
-        queue = _in_turn([kind for kind in kinds for _ in range(max(0, owed[kind.name]))])
-        # Another cluster is first in every wave, so that all have their turn.
-        turned = clusters[wave % len(clusters) :] + clusters[: wave % len(clusters)]
-        jobs = list(zip(turned, queue, strict=False))
-        if not jobs:
-            break
-        results = await asyncio.gather(
-            *(making.propose(cluster, kind, wave) for cluster, kind in jobs)
-        )
-        for (cluster, kind), accepted in zip(jobs, results, strict=True):
-            if accepted is not None:
-                cluster.history.append(accepted)
-                found[kind.name].append(accepted)
-    return found
+    clusters = _clusters(making, documents) if any(wanted.values()) else []
+    return await in_waves(clusters, kinds, wanted, making.plan.rounds, making.propose)
 
 
 def _clusters(making: _Making, documents: Sequence[Document]) -> list[_Cluster]:
@@ -189,17 +136,7 @@ def _clusters(making: _Making, documents: Sequence[Document]) -> list[_Cluster]:
     rng = random.Random(f"clusters/{making.label}")
     made = cluster_documents(short, plan.cluster_documents, rng)
     chosen = itertools.islice(made, plan.max_clusters)
-    return [_Cluster(str(number), members) for number, members in enumerate(chosen)]
-
-
-def _in_turn(kinds: Iterable[EvolveKind]) -> list[EvolveKind]:
-    """Returns the kinds so that each comes as early as its number allows."""
-    seen: Counter[str] = Counter()
-    placed = []
-    for kind in kinds:
-        placed.append((seen[kind.name], kind))
-        seen[kind.name] += 1
-    return [kind for _, kind in sorted(placed, key=lambda pair: pair[0])]
+    return [_Cluster(str(number), documents=members) for number, members in enumerate(chosen)]
 
 
 def _prompt(kind: EvolveKind, cluster: _Cluster) -> str:
@@ -207,11 +144,12 @@ def _prompt(kind: EvolveKind, cluster: _Cluster) -> str:
         f"Document {number}:\n{quoted('document', render_document(document))}"
         for number, document in enumerate(cluster.documents, start=1)
     )
-    history = [accepted.proof.question for accepted in cluster.history[-MAX_HISTORY:]]
     values = {
         "instruction": kind.instruction,
         "documents": documents,
-        "history": "\n".join(f"- {neutralise(question)}" for question in history),
+        "history": "\n".join(
+            f"- {neutralise(question)}" for question in cluster.history[-MAX_HISTORY:]
+        ),
         "num_wrong": kind.num_options - 1 if kind.num_options else 0,
         "max_answer_words": kind.max_answer_words,
     }

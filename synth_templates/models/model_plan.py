@@ -99,3 +99,19 @@ class EvolvePlan(_Frozen):
     """Longer documents are left out of clusters."""
     rounds: int = Field(default=4, ge=1)
     """Most proposals of a cluster."""
+
+
+class QueriesPlan(_Frozen):
+    """Questions about tables that models put into SQL."""
+
+    writer: AskingPlan
+    """Writes questions with their queries."""
+    checker: AskingPlan | None = None
+    """Puts the questions into SQL without seeing those queries: both must give one answer. None:
+    the writer does."""
+    max_tables: int | None = Field(default=None, ge=1)
+    """Only so many tables, or groups of them, of each split and kind. None: all."""
+    shown_rows: int = Field(default=5, ge=1, le=100)
+    """Rows of the tables that the models are shown."""
+    rounds: int = Field(default=4, ge=1)
+    """Most questions about a table."""

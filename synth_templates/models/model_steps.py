@@ -25,9 +25,17 @@ from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.models.calls import Journal
 from longspan.synth_templates.models.evolve import evolve
 from longspan.synth_templates.models.extract import extract
-from longspan.synth_templates.models.model_plan import EvolvePlan, ExtractPlan
+from longspan.synth_templates.models.model_plan import (
+    EvolvePlan,
+    ExtractPlan,
+    ModelPlan,
+    QueriesPlan,
+)
 from longspan.synth_templates.models.proposals import Accepted
+from longspan.synth_templates.models.queries import write_queries
+from longspan.synth_templates.models.waves import ProposalReport
 from longspan.synth_templates.shapes.evolve import EvolveKind
+from longspan.synth_templates.shapes.query import QueryKind
 from longspan.synth_templates.triples.relations import Lexicon
 
 JOURNAL_FILE = "calls.jsonl"
@@ -111,9 +119,56 @@ class ModelSteps:
             ModelError: a model cannot be used, or fails at everything.
         """
         documents = {split: corpus.documents for split, corpus in corpora.items()}
+        roles = (plan.proposer, plan.solver, plan.verifier, plan.blind or plan.solver)
+        self._propose(
+            "evolve",
+            corpora,
+            wanted,
+            kinds,
+            plan,
+            seed,
+            roles,
+            lambda: evolve(documents, wanted, kinds, plan, self.journal, seed),
+        )
 
-        def make() -> dict[str, Any]:
-            found, report = evolve(documents, wanted, kinds, plan, self.journal, seed)
+    def write_queries(
+        self,
+        corpora: Mapping[Split, Corpus],
+        wanted: Mapping[Split, Mapping[str, int]],
+        kinds: Sequence[QueryKind],
+        plan: QueriesPlan,
+        seed: int,
+    ) -> None:
+        """Gives each corpus the questions that models put into SQL; arguments as for `evolve`.
+
+        Raises:
+            ModelError: a model cannot be used, or fails at everything.
+        """
+        roles = (plan.writer, plan.checker or plan.writer)
+        self._propose(
+            "queries",
+            corpora,
+            wanted,
+            kinds,
+            plan,
+            seed,
+            roles,
+            lambda: write_queries(corpora, wanted, kinds, plan, self.journal, seed),
+        )
+
+    def _propose(
+        self,
+        step: str,
+        corpora: Mapping[Split, Corpus],
+        wanted: Mapping[Split, Mapping[str, int]],
+        kinds: Sequence[EvolveKind] | Sequence[QueryKind],
+        plan: EvolvePlan | QueriesPlan,
+        seed: int,
+        roles: Sequence[ModelPlan],
+        make: Callable[[], tuple[dict[Split, dict[str, list[Accepted]]], ProposalReport]],
+    ) -> None:
+        def dump() -> dict[str, Any]:
+            found, report = make()
             dumped = {
                 split: {
                     kind: [accepted.model_dump(mode="json") for accepted in several]
@@ -128,15 +183,17 @@ class ModelSteps:
             seed,
             [kind.model_dump(mode="json") for kind in kinds],
             {split: dict(numbers) for split, numbers in wanted.items()},
-            {split: [document.id for document in part] for split, part in documents.items()},
+            {split: list(corpus.names) for split, corpus in corpora.items()},
         ]
-        result = self._step("evolve", of, make)
-        roles = (plan.proposer, plan.solver, plan.verifier, plan.blind or plan.solver)
-        self._note("evolve", result["facts"], *(role.model for role in roles))
+        result = self._step(step, of, dump)
+        self._note(step, result["facts"], *(role.model for role in roles))
         for split, corpus in corpora.items():
             corpus.proposals = {
-                kind: tuple(Accepted.model_validate_json(json.dumps(one)) for one in several)
-                for kind, several in result["accepted"][split].items()
+                **corpus.proposals,
+                **{
+                    kind: tuple(Accepted.model_validate_json(json.dumps(one)) for one in several)
+                    for kind, several in result["accepted"][split].items()
+                },
             }
 
     def _note(self, step: str, facts: dict[str, Any], *models: str) -> None:

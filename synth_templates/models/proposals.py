@@ -16,7 +16,13 @@ from string import ascii_uppercase
 from pydantic import BaseModel, ConfigDict, Field
 
 from longspan.harness.datasets.documents import Document
-from longspan.harness.passport import Cost, EvidenceSpan, TranscriptProof, TranscriptTurn
+from longspan.harness.passport import (
+    Cost,
+    EvidenceSpan,
+    QueryProof,
+    TranscriptProof,
+    TranscriptTurn,
+)
 from longspan.harness.scoring.grading import grade
 from longspan.harness.scoring.judge import read_verdict
 from longspan.synth_templates.models.quotes import MAX_QUOTE_CHARS, find_quote
@@ -53,18 +59,13 @@ class Proposal(BaseModel):
 
 
 class Accepted(BaseModel):
-    """A proposal that solver and verifier confirmed, with its evidence in the documents."""
+    """A proposal that other models confirmed, with its evidence in the documents."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     evidence: tuple[EvidenceSpan, ...]
-    proof: TranscriptProof
+    proof: TranscriptProof | QueryProof = Field(discriminator="type")
     cost: Cost
-
-    @property
-    def wrong_options(self) -> tuple[str, ...]:
-        """The options but the answer."""
-        return tuple(option for option in self.proof.options if option != self.proof.answer)
 
 
 def why_unfit(
@@ -96,10 +97,10 @@ def why_unfit(
     if find_mentions(proposal.answer, proposal.question):
         return "answer: the question holds it"
     if num_options is not None:
-        return _why_unfit_options(proposal, num_options) or _why_repeated(proposal, earlier)
+        return _why_unfit_options(proposal, num_options) or why_repeated(proposal.question, earlier)
     if proposal.wrong_options:
         return "options: an open question has no wrong_options"
-    return _why_repeated(proposal, earlier)
+    return why_repeated(proposal.question, earlier)
 
 
 def _why_unfit_options(proposal: Proposal, num_options: int) -> str | None:
@@ -115,10 +116,10 @@ def _why_unfit_options(proposal: Proposal, num_options: int) -> str | None:
     return None
 
 
-def _why_repeated(proposal: Proposal, earlier: Sequence[str]) -> str | None:
-    own = _shingles(proposal.question)
-    for question in earlier:
-        other = _shingles(question)
+def why_repeated(question: str, earlier: Sequence[str]) -> str | None:
+    """Returns that a question is too much like an earlier one, None where it is not."""
+    own = _shingles(question)
+    for other in map(_shingles, earlier):
         if len(own & other) >= MAX_LIKENESS * len(own | other):
             return "repeats: the question is too much like an earlier one; ask for something else"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from longspan.harness.passport import (
 )
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind import KindBase
+from longspan.synth_templates.models.proposals import Accepted
 from longspan.synth_templates.triples.graph import Edge
 from longspan.synth_templates.triples.paths import Hop
 from longspan.synth_templates.triples.relations import object_class
@@ -87,6 +89,12 @@ class Rejected:
 
     reason: str
     is_final: bool = False
+
+
+def draw_proposal(kind: KindBase, corpus: Corpus, rng: random.Random) -> Accepted | Rejected:
+    """Returns one of the questions that models made of a kind and confirmed, if there are any."""
+    accepted = corpus.proposals.get(kind.name, ())
+    return rng.choice(accepted) if accepted else Rejected("no confirmed proposal", is_final=True)
 
 
 def quote(corpus: Corpus, document: str, start: int, end: int) -> EvidenceSpan:

@@ -14,7 +14,7 @@ from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.models.proposals import Proposal, agrees, transcript_hash
 from longspan.synth_templates.models.quotes import find_quote
-from longspan.synth_templates.shapes.draft import Draft, Rejected
+from longspan.synth_templates.shapes.draft import Draft, Rejected, draw_proposal
 
 
 class EvolveKind(KindBase):
@@ -31,17 +31,18 @@ class EvolveKind(KindBase):
 
 def draw(kind: EvolveKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
     """Returns one of the confirmed questions of a kind, or why there is none."""
-    accepted = corpus.proposals.get(kind.name, ())
-    if not accepted:
-        return Rejected("no confirmed proposal", is_final=True)
-    chosen = rng.choice(accepted)
+    chosen = draw_proposal(kind, corpus, rng)
+    if isinstance(chosen, Rejected):
+        return chosen
+    proof = chosen.proof
+    assert isinstance(proof, TranscriptProof)
     return Draft(
         kind,
-        chosen.proof.answer,
-        chosen.proof,
+        proof.answer,
+        proof,
         chosen.evidence,
-        {"question": chosen.proof.question},
-        option_pool=chosen.wrong_options,
+        {"question": proof.question},
+        option_pool=tuple(option for option in proof.options if option != proof.answer),
         cost=chosen.cost,
     )
 

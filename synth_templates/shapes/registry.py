@@ -16,6 +16,7 @@ from longspan.synth_templates.shapes import (
     evolve,
     mentions,
     path,
+    query,
     recall,
     repeat,
     select,
@@ -31,6 +32,7 @@ Kind = Annotated[
     | select.SelectKind
     | table.TableKind
     | sql.SqlKind
+    | query.QueryKind
     | recall.RecallKind
     | mentions.MentionsKind
     | repeat.RepeatKind
@@ -55,6 +57,7 @@ DRAW: dict[str, Draw] = {
     "table": table.draw,
     "evolve": evolve.draw,
     "sql": sql.draw,
+    "query": query.draw,
     "recall": recall.draw,
     "mentions": mentions.draw,
     "repeat": repeat.draw,
@@ -69,6 +72,7 @@ CHECK: dict[str, Check] = {
     "table": table.check,
     "transcript": evolve.check,
     "sql": sql.check,
+    "query": query.check,
     "recall": recall.check,
     "mentions": mentions.check,
     "repeat": repeat.check,

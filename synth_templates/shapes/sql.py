@@ -15,12 +15,13 @@ from longspan.harness.templates import render
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.shapes.draft import Draft, Rejected, quote
-from longspan.synth_templates.tables.corpus_tables import DOCUMENT, TABLE
+from longspan.synth_templates.tables.corpus_tables import DOCUMENT, TABLE, CorpusTable
 from longspan.synth_templates.tables.slots import Filling, Slot, fill, roles_of
 from longspan.synth_templates.tables.source_tables import Layout, SourceTable
 from longspan.synth_templates.tables.sql import Cell, quote_name, same_rows
 from longspan.synth_templates.tables.sql_answers import (
     MAX_SOURCE_DECIMALS,
+    Answer,
     AnswerType,
     decimals_for,
     read_answer,
@@ -67,14 +68,23 @@ class SqlKind(KindBase):
             if missing:
                 raise ValueError(f"kind {self.name}: slot {name} needs {missing[0]} before it")
             known.add(name)
-        fewest, most = self.documents
-        if not 1 <= fewest <= most <= MAX_SOURCES:
-            raise ValueError(f"kind {self.name}: documents must be 1 to {MAX_SOURCES}")
+        check_range(self.name, self.documents)
         try:
             render(self.sql, {**dict.fromkeys(known, "x"), "table": "t", "document": "d"})
         except SpecError as error:
             raise ValueError(f"kind {self.name}: {error}") from error
         return self
+
+
+def check_range(kind: str, documents: tuple[int, int]) -> None:
+    """Checks how many documents' tables a kind asks about.
+
+    Raises:
+        ValueError: these are no numbers from 1 to 8, the smaller first.
+    """
+    fewest, most = documents
+    if not 1 <= fewest <= most <= MAX_SOURCES:
+        raise ValueError(f"kind {kind}: documents must be 1 to {MAX_SOURCES}")
 
 
 def draw(kind: SqlKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
@@ -110,11 +120,7 @@ def draw(kind: SqlKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
         unit=_unit(kind, measures),
     )
     variables = {name: filling.wording for name, filling in slots.items()}
-    variables |= {
-        "table": table_phrase(sources),
-        "documents": _listed([source.title for source in sources], "or"),
-        "rounding": rounding_phrase(decimals, proof.unit, exact=exact),
-    }
+    variables |= wording(proof, sources)
     evidence = tuple(quote(corpus, s.document, s.start, s.end) for s in sources)
     is_named = kind.names_answer or kind.answer != "name"
     return Draft(kind, answer.text, proof, evidence, variables, names_answer=is_named)
@@ -122,39 +128,61 @@ def draw(kind: SqlKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:
 
 def check(proof: SqlProof, row: SampleRow, corpus: Corpus) -> tuple[list[str], str]:
     """Returns what is wrong with a proof, and the answer that it gives."""
-    evidence = row.passport.evidence if row.passport else ()
-    if [span.document for span in evidence] != list(proof.documents):
-        return ["evidence is not the tables' documents"], ""
-    sources = [_find_source(span, corpus) for span in evidence]
-    found = [source for source in sources if source is not None]
-    if len(found) < len(sources):
-        place = evidence[sources.index(None)]
-        return [f"document {place.document} has no such table at {place.start}"], ""
-    table = corpus.table_index.align(found)
-    if table.schema != proof.columns:
-        return ["the tables have other columns than the proof"], ""
+    table = find_table(proof, row.passport.evidence if row.passport else (), corpus)
+    if isinstance(table, str):
+        return [table], ""
     try:
         result = corpus.table_index.run(table, proof.sql)
     except SynthesisError as error:
         return [str(error)], ""
     if not same_rows(result.rows, proof.rows):
         return [f"query gives {result.rows[:2]}, but the proof says {proof.rows[:2]}"], ""
-    answer = read_answer(
-        result.rows, proof.answer, proof.decimals, ranked=proof.ranked, exact=proof.exact
-    )
+    answer = give_answer(proof, result.rows)
     problems = [answer.problem] if answer.problem else []
+    if not result.reads:
+        problems.append("query reads no table")
     problems += [
-        f"query does not use {name!r}"
-        for name in (TABLE, *proof.measures)
-        if quote_name(name) not in proof.sql
+        f"query does not use {name!r}" for name in proof.measures if name not in result.reads
     ]
-    for title in (source.title for source in found):
+    for title in (source.title for source in table.sources):
         if not find_mentions(title, row.question):
             problems.append(f"question does not name {title!r}")
     rounding = rounding_phrase(proof.decimals, proof.unit, exact=proof.exact)
     if proof.answer == "number" and rounding not in row.question:
         problems.append("question does not say how to round")
     return problems, answer.text
+
+
+def give_answer(proof: SqlProof, rows: Sequence[Sequence[Cell]]) -> Answer:
+    """Returns the answer that rows of a query give under the rules of a proof."""
+    return read_answer(rows, proof.answer, proof.decimals, ranked=proof.ranked, exact=proof.exact)
+
+
+def find_table(
+    proof: SqlProof, evidence: Sequence[EvidenceSpan], corpus: Corpus
+) -> CorpusTable | str:
+    """Returns the aligned tables of a proof's evidence, or why they are not what it says."""
+    if [span.document for span in evidence] != list(proof.documents):
+        return "evidence is not the tables' documents"
+    sources = []
+    for span in evidence:
+        tables = corpus.table_index.of_document(span.document)
+        found = [t for t in tables if (t.start, t.end) == (span.start, span.end)]
+        if not found:
+            return f"document {span.document} has no such table at {span.start}"
+        sources += found[:1]
+    table = corpus.table_index.align(sources)
+    same = table.schema == proof.columns
+    return table if same else "the tables have other columns than the proof"
+
+
+def wording(proof: SqlProof, sources: Sequence[SourceTable]) -> dict[str, str]:
+    """Returns what every wording about tables may use, its slots aside."""
+    return {
+        "table": table_phrase(sources),
+        "documents": _listed([source.title for source in sources], "or"),
+        "rounding": rounding_phrase(proof.decimals, proof.unit, exact=proof.exact),
+    }
 
 
 def table_phrase(sources: Sequence[SourceTable]) -> str:
@@ -184,11 +212,6 @@ def _draw_sources(kind: SqlKind, corpus: Corpus, rng: random.Random) -> list[Sou
     members = rng.choice(clusters)
     drawn = rng.sample(range(len(members)), rng.randint(fewest, min(most, len(members))))
     return [members[i] for i in sorted(drawn)]  # one order: "A and B" asks what "B and A" asks
-
-
-def _find_source(span: EvidenceSpan, corpus: Corpus) -> SourceTable | None:
-    tables = corpus.table_index.of_document(span.document)
-    return next((t for t in tables if (t.start, t.end) == (span.start, span.end)), None)
 
 
 def _decimals(

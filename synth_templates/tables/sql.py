@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from longspan.harness.errors import SynthesisError, one_line
@@ -62,10 +62,17 @@ class SqlTable:
 
 @dataclass(frozen=True, slots=True)
 class SqlResult:
-    """Names of the result's columns and its rows: finite numbers, texts, None."""
+    """What a query gives.
+
+    Attributes:
+        columns: Names of the result's columns.
+        rows: Finite numbers, texts, None.
+        reads: Columns of the tables that it reads; "" where it only counts a table's rows.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    reads: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,8 @@ class Database:
             SynthesisError: a name is malformed, or a cell exceeds the cap.
         """
         self.limits = limits
-        self._connections = [_load(tables, limits, step=step) for step in (1, -1)]
+        self._reads: set[str] = set()
+        self._connections = [_load(tables, limits, self._reads, step=step) for step in (1, -1)]
 
     def run(self, query: str) -> SqlResult:
         """Returns the typed rows of a query.
@@ -108,6 +116,7 @@ class Database:
                 order of the rows.
         """
         _refuse_text(query, self.limits)
+        self._reads.clear()
         first, second = (_run(c, query, self.limits) for c in self._connections)
         if not same_rows(first.rows, second.rows):
             raise _refusal(
@@ -115,7 +124,7 @@ class Database:
                 "its result depends on the order of the rows (a tie, or a column outside GROUP BY)",
                 "order by a key, or aggregate every column",
             )
-        return first
+        return replace(first, reads=frozenset(self._reads))
 
     def close(self) -> None:
         """Frees the tables."""
@@ -124,7 +133,7 @@ class Database:
 
 
 def run_query(query: str, tables: Sequence[SqlTable], limits: SqlLimits = LIMITS) -> SqlResult:
-    """Returns the typed rows of one query over tables: the path of model-written queries too.
+    """Returns the typed rows of one query over tables.
 
     Raises:
         SynthesisError: see `Database.run`.
@@ -179,9 +188,14 @@ class _Watch:
         return bool(self.reason)
 
 
-def _load(tables: Sequence[SqlTable], limits: SqlLimits, step: int) -> sqlite3.Connection:
+def _load(
+    tables: Sequence[SqlTable], limits: SqlLimits, reads: set[str], step: int
+) -> sqlite3.Connection:
     # `check_same_thread`: a corpus, and with it its databases, may be handed to a worker thread.
-    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    # A statement from a cache would not be authorized again, and so not tell what it reads.
+    connection = sqlite3.connect(
+        ":memory:", isolation_level=None, check_same_thread=False, cached_statements=0
+    )
     connection.execute("PRAGMA temp_store = MEMORY")
     for limit, value in _ENGINE_LIMITS:
         connection.setlimit(limit, value)
@@ -208,9 +222,12 @@ def _load(tables: Sequence[SqlTable], limits: SqlLimits, step: int) -> sqlite3.C
     def authorize(
         action: int, first: str | None, second: str | None, database: str | None, via: str | None
     ) -> int:
+        is_read = action == sqlite3.SQLITE_READ and first in names
+        if is_read:
+            reads.add(str(second))
         allowed = (
-            action == sqlite3.SQLITE_SELECT
-            or (action == sqlite3.SQLITE_READ and first in names)
+            is_read
+            or action == sqlite3.SQLITE_SELECT
             or (action == sqlite3.SQLITE_FUNCTION and str(second).lower() in FUNCTIONS)
         )
         return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY

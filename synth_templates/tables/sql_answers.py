@@ -80,6 +80,14 @@ def decimals_for(value: Cell, at_least: int) -> int:
     return min(MAX_DECIMALS, max(at_least, leading_zeros + _SIGNIFICANT_DIGITS))
 
 
+def exact_decimals(value: Cell) -> int | None:
+    """Returns the fewest decimals that show a number as it is, None where four do not."""
+    if isinstance(value, str) or value is None:
+        return None
+    places = range(MAX_SOURCE_DECIMALS + 1)
+    return next((n for n in places if math.isclose(value, round(value, n), rel_tol=_TIE)), None)
+
+
 def rounding_phrase(decimals: int, unit: str, *, exact: bool) -> str:
     """Returns the sentence that says how a number is to be given."""
     measured = f" in {unit}" if unit else ""
