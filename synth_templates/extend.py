@@ -82,7 +82,8 @@ class _Filling:
         target: Tokens asked for.
         options: How it is filled.
         rng: What is drawn with.
-        candidates: Documents that may stand beside the evidence: sessions of a dialogue stand with
+        evidence: Documents of the evidence.
+        candidates: The evidence and what may stand beside it: sessions of a dialogue stand with
             nothing but sessions.
         holders: Documents that hold the answer's text.
         is_dialogue: Whether the evidence is sessions.
@@ -93,9 +94,17 @@ class _Filling:
     target: int
     options: Distractors
     rng: random.Random
+    evidence: tuple[str, ...]
     candidates: Sequence[str]
     holders: frozenset[str]
     is_dialogue: bool
+
+    @property
+    def num_allowed(self) -> int:
+        """Number of documents that a context may be made of."""
+        sessions = self.corpus.sessions.place
+        others = self.holders.difference(self.evidence)
+        return len(self.candidates) - sum((n in sessions) == self.is_dialogue for n in others)
 
     @property
     def enough(self) -> float:
@@ -103,11 +112,11 @@ class _Filling:
         return self.target * (self.options.tolerance or 0)
 
     def is_full(self, total: int, num_documents: int) -> bool:
-        """Whether a context is long enough."""
+        """Whether a context is long enough: few documents need not fit, but must not run out."""
         short = (self.target - total) / self.target
         tolerance = self.options.tolerance
         if tolerance is None or self.lengths.total < SMALL_CORPUS * self.target:
-            return short <= LOOSE_TOLERANCE or num_documents < len(self.corpus.documents)
+            return short <= LOOSE_TOLERANCE or num_documents < self.num_allowed
         return short <= tolerance
 
 
@@ -129,6 +138,7 @@ def extend(
         target_tokens,
         options,
         rng,
+        evidence,
         corpus.session_names if is_dialogue else corpus.page_names,
         corpus.words.holders(secret) if secret else frozenset(),
         is_dialogue,

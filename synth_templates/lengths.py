@@ -16,6 +16,8 @@ from longspan.harness.datasets.documents import (
 from longspan.harness.tokens import CHARS_PER_TOKEN, TokenCounter
 
 _NUM_PAIRS = 32
+_NUM_MEASURED = 32
+"""Documents of which many are judged."""
 
 
 class Lengths:
@@ -90,3 +92,15 @@ class Lengths:
         if self.counter.exact:
             return float(self.counter.count(text))
         return len(text) / CHARS_PER_TOKEN
+
+
+def estimate_total(documents: Sequence[Document], counter: TokenCounter) -> float:
+    """Returns about how many tokens documents have in contexts, by counting a few of them."""
+    step = max(1, len(documents) // _NUM_MEASURED) if counter.exact else 1
+    measured = documents[::step]
+    share = sum(map(_num_characters, measured)) / sum(map(_num_characters, documents))
+    return Lengths(measured, counter).total / share
+
+
+def _num_characters(document: Document) -> int:
+    return len(render_document(document)) + len(DOCUMENT_SEPARATOR)

@@ -14,7 +14,7 @@ from longspan.harness.datasets.documents import Document
 from longspan.harness.taskset import Split
 from longspan.harness.tokens import CHARS_PER_TOKEN, TokenCounter
 from longspan.synth_templates.corpus import Corpus
-from longspan.synth_templates.lengths import Lengths
+from longspan.synth_templates.lengths import estimate_total
 from longspan.synth_templates.plan import FictionSource
 from longspan.synth_templates.shapes.registry import DIALOGUE_SHAPES, Kind
 from longspan.synth_templates.triples.relations import Lexicon
@@ -79,11 +79,14 @@ class FictionCorpora:
         smallest: int,
         chars_per_unit: int,
     ) -> list[Document]:
-        """Returns documents that hold more than the target length, drawn anew while too few."""
+        """Returns documents that hold more than the target length, drawn anew while too few.
+
+        How much they hold is judged by some of them: the corpus will count each, once.
+        """
         size = max(smallest, round(_MARGIN * tokens * CHARS_PER_TOKEN / chars_per_unit))
         while True:
             documents = draw(size)
-            room = Lengths(documents, self.counter).total
+            room = estimate_total(documents, self.counter)
             if room >= _MARGIN * tokens:
                 return documents
             size = math.ceil(1.1 * size * _MARGIN * tokens / room)

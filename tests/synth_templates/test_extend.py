@@ -72,6 +72,24 @@ def test_what_cannot_fit_is_rejected_with_its_reason(lengths, target, reason):
     assert rejected == Rejected(reason)
 
 
+def test_few_documents_are_used_up_where_the_others_hold_the_answer():
+    """What may not stand beside the evidence is no room that is left."""
+    texts = ["x" * 40, "y" * 40, "z" * 40, *("The answer is Ada Quill." for _ in range(9))]
+    documents = [Document(id=f"d{i}", text=text) for i, text in enumerate(texts)]
+    corpus = Corpus("g", documents, Lexicon([]))
+    options = Distractors(tolerance=None)
+    draft = evidence_in("d0", answer="Ada Quill")
+    short = extended(draft, corpus, 70, 0, options)
+    assert short == Rejected("no documents that fill the target length")
+    free = extended(draft, corpus, 30, 0, options)
+    assert isinstance(free, Context) and {d.id for d in free.documents} <= {"d0", "d1", "d2"}
+
+
+def test_a_document_that_does_not_fit_leaves_a_context_short():
+    found = extended(evidence_in("d0"), corpus_of([40, 40, 400]), 60, 0)
+    assert isinstance(found, Context) and found.input_tokens < 30
+
+
 def test_the_same_seed_gives_the_same_context():
     corpus = corpus_of([30] * 50)
     one, two = (extended(evidence_in("d3"), corpus, 200, 9) for _ in range(2))
