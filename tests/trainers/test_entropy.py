@@ -11,6 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from longspan.trainers.entropy import OutputHead, token_statistics
 
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+DEVICES = ["cpu", pytest.param("cuda", marks=NO_GPU)]
+
 
 def naive(
     hidden: Tensor, targets: Tensor, head: OutputHead, temperature: float
@@ -133,3 +136,38 @@ def test_no_tokens_give_empty_results_and_zero_gradients() -> None:
     assert stats.entropies.shape == (0,)
     assert weight.grad is not None
     assert not weight.grad.any()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_is_as_near_to_float64_as_the_naive_path_of_its_type(
+    device: str, dtype: torch.dtype
+) -> None:
+    """Chunk after chunk is added up in fp32, so many chunks lose nothing."""
+    random = torch.Generator().manual_seed(3)
+    shapes = [(512, 32), (300, 32), (300,)]
+    leaves = [torch.randn(s, generator=random).to(dtype) * 0.7 for s in shapes]
+    targets = torch.randint(300, (512,), generator=random)
+    upstream = torch.randn(2, 512, generator=random, dtype=torch.float64)
+
+    def results(streamed: bool, dtype: torch.dtype) -> list[Tensor]:
+        hidden, weight, bias = (leaf.to(device, dtype).requires_grad_() for leaf in leaves)
+        head = OutputHead(weight, bias)
+        if streamed:
+            found = token_statistics(hidden, targets.to(device), head, 0.7, chunk_tokens=16)
+            logprobs, entropies = found.logprobs, found.entropies
+        else:
+            wide = torch.promote_types(dtype, torch.float32)
+            logits = (hidden @ weight.T + bias).to(wide)
+            log_p = (logits / 0.7).log_softmax(-1)
+            logprobs = log_p.gather(-1, targets.to(device)[:, None])[:, 0]
+            entropies = -(log_p.exp() * log_p).sum(-1)
+        to = upstream.to(device, logprobs.dtype)
+        (logprobs * to[0] + entropies * to[1]).sum().backward()
+        grads = [leaf.grad for leaf in (hidden, weight, bias)]
+        return [t.detach().double().cpu() for t in (logprobs, entropies, *grads) if t is not None]
+
+    exact = results(streamed=False, dtype=torch.float64)
+    for ours, naive_, gold in zip(results(True, dtype), results(False, dtype), exact, strict=True):
+        error, theirs = (float((one - gold).norm() / gold.norm()) for one in (ours, naive_))
+        assert error <= 1.3 * theirs + 1e-7, (error, theirs)
