@@ -38,7 +38,9 @@ from longspan.synth_templates.curation.deduplicate import count_duplicates
 from longspan.synth_templates.curation.derive import count_kinds
 from longspan.synth_templates.generate import Generator, prepare_work, versions
 from longspan.synth_templates.kind_files import Kinds, load_kinds
+from longspan.synth_templates.models.evolve import evolve
 from longspan.synth_templates.models.model_steps import ModelSteps
+from longspan.synth_templates.models.queries import write_queries
 from longspan.synth_templates.models.votes import verify_taskset
 from longspan.synth_templates.parts import Materials
 from longspan.synth_templates.plan import (
@@ -190,10 +192,10 @@ def _ask_models(plan: Plan, kinds: Kinds, source: CorpusSource, steps: ModelStep
     }
     if plan.evolve is not None:
         evolved = [kind for kind in kinds.kinds if isinstance(kind, EvolveKind)]
-        steps.evolve(corpora, wanted, evolved, plan.evolve, plan.seed)
+        steps.propose("evolve", evolve, corpora, wanted, evolved, plan.evolve, plan.seed)
     if plan.queries is not None:
         written = [kind for kind in kinds.kinds if isinstance(kind, QueryKind)]
-        steps.write_queries(corpora, wanted, written, plan.queries, plan.seed)
+        steps.propose("queries", write_queries, corpora, wanted, written, plan.queries, plan.seed)
 
 
 def _build(inputs: _Inputs, steps: ModelSteps, out: Path, *, quiet: bool) -> TaskSet:

@@ -18,13 +18,20 @@ from dataclasses import dataclass
 from longspan.harness.datasets.documents import Document, render_document
 from longspan.harness.scoring.judge_prompts import neutralise
 from longspan.harness.taskset import Split
+from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.models.calls import Journal, open_caller
 from longspan.synth_templates.models.clusters import cluster_documents
 from longspan.synth_templates.models.model_plan import EvolvePlan
 from longspan.synth_templates.models.proposals import Accepted, Proposal, why_unfit
 from longspan.synth_templates.models.structured import ask_for, fill_prompt, problem_kind, quoted
 from longspan.synth_templates.models.trial import Roles, Trial
-from longspan.synth_templates.models.waves import MAX_HISTORY, ProposalReport, Subject, in_waves
+from longspan.synth_templates.models.waves import (
+    MAX_HISTORY,
+    ProposalReport,
+    Proposals,
+    Subject,
+    in_waves,
+)
 from longspan.synth_templates.shapes.evolve import EvolveKind
 
 
@@ -36,17 +43,17 @@ class _Cluster(Subject):
 
 
 def evolve(
-    documents: Mapping[Split, Sequence[Document]],
+    corpora: Mapping[Split, Corpus],
     wanted: Mapping[Split, Mapping[str, int]],
     kinds: Sequence[EvolveKind],
     plan: EvolvePlan,
     journal: Journal,
     seed: int,
-) -> tuple[dict[Split, dict[str, list[Accepted]]], ProposalReport]:
-    """Returns confirmed questions by split and kind, and what became of all proposals.
+) -> Proposals:
+    """Returns questions that models made about the documents.
 
     Args:
-        documents: Documents of each split.
+        corpora: Corpus of each split.
         wanted: Split -> kind -> number of questions.
         kinds: The kinds.
         plan: Models and limits.
@@ -68,9 +75,12 @@ def evolve(
     async def run() -> dict[Split, dict[str, list[Accepted]]]:
         return {
             split: await _evolve_split(
-                _Making(roles, plan, report, f"{seed}/{split}"), part, wanted[split], kinds
+                _Making(roles, plan, report, f"{seed}/{split}"),
+                corpus.documents,
+                wanted[split],
+                kinds,
             )
-            for split, part in documents.items()
+            for split, corpus in corpora.items()
         }
 
     return asyncio.run(run()), report

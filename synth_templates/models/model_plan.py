@@ -100,6 +100,12 @@ class EvolvePlan(_Frozen):
     rounds: int = Field(default=4, ge=1)
     """Most proposals of a cluster."""
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that take part."""
+        roles = (self.proposer, self.solver, self.verifier, self.blind or self.solver)
+        return tuple(role.model for role in roles)
+
 
 class QueriesPlan(_Frozen):
     """Questions about tables that models put into SQL."""
@@ -115,3 +121,8 @@ class QueriesPlan(_Frozen):
     """Rows of the tables that the models are shown."""
     rounds: int = Field(default=4, ge=1)
     """Most questions about a table."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that take part."""
+        return (self.writer.model, (self.checker or self.writer).model)

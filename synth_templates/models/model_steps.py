@@ -22,20 +22,12 @@ from longspan.harness.files import written_whole
 from longspan.harness.passport import Cost
 from longspan.harness.taskset import Split
 from longspan.synth_templates.corpus import Corpus
+from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.models.calls import Journal
-from longspan.synth_templates.models.evolve import evolve
 from longspan.synth_templates.models.extract import extract
-from longspan.synth_templates.models.model_plan import (
-    EvolvePlan,
-    ExtractPlan,
-    ModelPlan,
-    QueriesPlan,
-)
+from longspan.synth_templates.models.model_plan import EvolvePlan, ExtractPlan, QueriesPlan
 from longspan.synth_templates.models.proposals import Accepted
-from longspan.synth_templates.models.queries import write_queries
-from longspan.synth_templates.models.waves import ProposalReport
-from longspan.synth_templates.shapes.evolve import EvolveKind
-from longspan.synth_templates.shapes.query import QueryKind
+from longspan.synth_templates.models.waves import Proposals
 from longspan.synth_templates.triples.relations import Lexicon
 
 JOURNAL_FILE = "calls.jsonl"
@@ -98,77 +90,33 @@ class ModelSteps:
             for document in documents
         ]
 
-    def evolve(
+    def propose(
         self,
+        step: str,
+        make: Callable[..., Proposals],
         corpora: Mapping[Split, Corpus],
         wanted: Mapping[Split, Mapping[str, int]],
-        kinds: Sequence[EvolveKind],
-        plan: EvolvePlan,
+        kinds: Sequence[KindBase],
+        plan: EvolvePlan | QueriesPlan,
         seed: int,
     ) -> None:
-        """Gives each corpus the questions that models made about its documents.
+        """Gives each corpus the questions that models make about its documents.
 
         Args:
+            step: Name of the step.
+            make: What asks the models, `evolve` or `write_queries`.
             corpora: The corpus of each split.
             wanted: Split -> kind -> number of questions.
-            kinds: Kinds that models make.
+            kinds: Kinds that models make so.
             plan: The models.
             seed: The plan's seed.
 
         Raises:
             ModelError: a model cannot be used, or fails at everything.
         """
-        documents = {split: corpus.documents for split, corpus in corpora.items()}
-        roles = (plan.proposer, plan.solver, plan.verifier, plan.blind or plan.solver)
-        self._propose(
-            "evolve",
-            corpora,
-            wanted,
-            kinds,
-            plan,
-            seed,
-            roles,
-            lambda: evolve(documents, wanted, kinds, plan, self.journal, seed),
-        )
 
-    def write_queries(
-        self,
-        corpora: Mapping[Split, Corpus],
-        wanted: Mapping[Split, Mapping[str, int]],
-        kinds: Sequence[QueryKind],
-        plan: QueriesPlan,
-        seed: int,
-    ) -> None:
-        """Gives each corpus the questions that models put into SQL; arguments as for `evolve`.
-
-        Raises:
-            ModelError: a model cannot be used, or fails at everything.
-        """
-        roles = (plan.writer, plan.checker or plan.writer)
-        self._propose(
-            "queries",
-            corpora,
-            wanted,
-            kinds,
-            plan,
-            seed,
-            roles,
-            lambda: write_queries(corpora, wanted, kinds, plan, self.journal, seed),
-        )
-
-    def _propose(
-        self,
-        step: str,
-        corpora: Mapping[Split, Corpus],
-        wanted: Mapping[Split, Mapping[str, int]],
-        kinds: Sequence[EvolveKind] | Sequence[QueryKind],
-        plan: EvolvePlan | QueriesPlan,
-        seed: int,
-        roles: Sequence[ModelPlan],
-        make: Callable[[], tuple[dict[Split, dict[str, list[Accepted]]], ProposalReport]],
-    ) -> None:
         def dump() -> dict[str, Any]:
-            found, report = make()
+            found, report = make(corpora, wanted, kinds, plan, self.journal, seed)
             dumped = {
                 split: {
                     kind: [accepted.model_dump(mode="json") for accepted in several]
@@ -186,15 +134,13 @@ class ModelSteps:
             {split: list(corpus.names) for split, corpus in corpora.items()},
         ]
         result = self._step(step, of, dump)
-        self._note(step, result["facts"], *(role.model for role in roles))
+        self._note(step, result["facts"], *plan.models)
         for split, corpus in corpora.items():
-            corpus.proposals = {
-                **corpus.proposals,
-                **{
-                    kind: tuple(Accepted.model_validate_json(json.dumps(one)) for one in several)
-                    for kind, several in result["accepted"][split].items()
-                },
+            made = {
+                kind: tuple(Accepted.model_validate_json(json.dumps(one)) for one in several)
+                for kind, several in result["accepted"][split].items()
             }
+            corpus.proposals = {**corpus.proposals, **made}
 
     def _note(self, step: str, facts: dict[str, Any], *models: str) -> None:
         self.facts[step] = facts

@@ -32,7 +32,13 @@ from longspan.synth_templates.models.structured import (
     problem_kind,
     quoted,
 )
-from longspan.synth_templates.models.waves import MAX_HISTORY, ProposalReport, Subject, in_waves
+from longspan.synth_templates.models.waves import (
+    MAX_HISTORY,
+    ProposalReport,
+    Proposals,
+    Subject,
+    in_waves,
+)
 from longspan.synth_templates.shapes.draft import quote
 from longspan.synth_templates.shapes.query import QueryKind
 from longspan.synth_templates.shapes.sql import give_answer
@@ -77,8 +83,8 @@ def write_queries(
     plan: QueriesPlan,
     journal: Journal,
     seed: int,
-) -> tuple[dict[Split, dict[str, list[Accepted]]], ProposalReport]:
-    """Returns confirmed questions by split and kind, and what became of all proposals.
+) -> Proposals:
+    """Returns questions that models put into SQL.
 
     Args:
         corpora: Corpus of each split.

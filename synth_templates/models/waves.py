@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from longspan.harness.passport import Cost
+from longspan.harness.taskset import Split
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.models.proposals import Accepted
 
@@ -53,6 +54,8 @@ class ProposalReport:
         }
 
 
+Proposals = tuple[dict[Split, dict[str, list[Accepted]]], ProposalReport]
+"""Confirmed questions by split and kind, and what became of all proposals."""
 SubjectT = TypeVar("SubjectT", bound=Subject)
 KindT = TypeVar("KindT", bound=KindBase)
 
