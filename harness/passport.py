@@ -250,7 +250,7 @@ class QueryProof(SqlProof):
     """
 
     type: Literal["query"] = "query"  # type: ignore[assignment]
-    question: str
+    question: str = Field(min_length=10)
     """The question as it was written."""
     second_sql: str
     """The query of the model that did not see the first."""

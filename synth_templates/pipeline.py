@@ -37,11 +37,12 @@ from longspan.synth_templates.curation.contamination_report import render_report
 from longspan.synth_templates.curation.deduplicate import count_duplicates
 from longspan.synth_templates.curation.derive import count_kinds
 from longspan.synth_templates.generate import Generator, prepare_work, versions
-from longspan.synth_templates.kind_files import Kinds, load_kinds
+from longspan.synth_templates.kind_files import load_kinds
 from longspan.synth_templates.models.evolve import evolve
 from longspan.synth_templates.models.model_steps import ModelSteps
 from longspan.synth_templates.models.queries import write_queries
 from longspan.synth_templates.models.votes import verify_taskset
+from longspan.synth_templates.models.waves import Asking
 from longspan.synth_templates.parts import Materials
 from longspan.synth_templates.plan import (
     DEFAULT_NUM_SAMPLES,
@@ -57,7 +58,7 @@ from longspan.synth_templates.plan import (
 from longspan.synth_templates.shapes.evolve import EvolveKind
 from longspan.synth_templates.shapes.query import QueryKind
 from longspan.synth_templates.shortfall import empty_splits
-from longspan.synth_templates.sources import CorpusSource, open_source
+from longspan.synth_templates.sources import open_source
 from longspan.synth_templates.spool import Spool
 from longspan.synth_templates.workers import Crew, num_cores
 
@@ -180,22 +181,28 @@ def _synthesize(inputs: _Inputs, out: Path, work: Path, *, quiet: bool) -> TaskS
     return verify_taskset(built, plan.verify, out, work, steps.journal, quiet=quiet)
 
 
-def _ask_models(plan: Plan, kinds: Kinds, source: CorpusSource, steps: ModelSteps) -> None:
+def _ask_models(materials: Materials, steps: ModelSteps) -> None:
     """Lets models make the questions that the plan wants from them."""
+    plan, kinds = materials.plan, materials.kinds
     if plan.evolve is None and plan.queries is None:
         return
-    asked = num_wanted(plan, kinds)
-    corpora = {split: source.corpus(split, 0, 0) for split in asked}
     wanted = {
-        split: {kind.name: asked[split].get(kind.name, 0) for kind in kinds.kinds}
-        for split in asked
+        split: {kind.name: numbers.get(kind.name, 0) for kind in kinds.kinds}
+        for split, numbers in num_wanted(plan, kinds).items()
     }
+    asking = Asking(
+        {split: materials.source.corpus(split, 0, 0) for split in wanted},
+        wanted,
+        materials.counter,
+        {split: max(plan.splits[split]) for split in wanted},
+        plan.seed,
+    )
     if plan.evolve is not None:
         evolved = [kind for kind in kinds.kinds if isinstance(kind, EvolveKind)]
-        steps.propose("evolve", evolve, corpora, wanted, evolved, plan.evolve, plan.seed)
+        steps.propose(evolve, asking, evolved, plan.evolve)
     if plan.queries is not None:
         written = [kind for kind in kinds.kinds if isinstance(kind, QueryKind)]
-        steps.propose("queries", write_queries, corpora, wanted, written, plan.queries, plan.seed)
+        steps.propose(write_queries, asking, written, plan.queries)
 
 
 def _build(inputs: _Inputs, steps: ModelSteps, out: Path, *, quiet: bool) -> TaskSet:
@@ -205,11 +212,11 @@ def _build(inputs: _Inputs, steps: ModelSteps, out: Path, *, quiet: bool) -> Tas
     kinds = offered(plan, load_kinds(plan.source_name, plan.kind_files))
     counter = open_counter(plan.tokenizer)
     source = open_source(plan, kinds, counter, steps)
-    _ask_models(plan, kinds, source, steps)
+    materials = Materials(plan, kinds, source, counter, benchmarks)
+    _ask_models(materials, steps)
     resumed = prepare_work(work, plan, kinds, fingerprint)
     if resumed and not quiet:
         print(f"resuming from {work}", file=sys.stderr)
-    materials = Materials(plan, kinds, source, counter, benchmarks)
     result = _Result(Spool.in_work_folder(work))
     with inputs.crew.workers(materials, result.spool, inputs.lock) as workers:
         generator = Generator(materials, work, result.spool, workers)

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from longspan.harness.datasets.documents import Document, render_document
 from longspan.harness.scoring.judge_prompts import neutralise
 from longspan.harness.taskset import Split
-from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.models.calls import Journal, open_caller
 from longspan.synth_templates.models.clusters import cluster_documents
 from longspan.synth_templates.models.model_plan import EvolvePlan
@@ -27,6 +26,7 @@ from longspan.synth_templates.models.structured import ask_for, fill_prompt, pro
 from longspan.synth_templates.models.trial import Roles, Trial
 from longspan.synth_templates.models.waves import (
     MAX_HISTORY,
+    Asking,
     ProposalReport,
     Proposals,
     Subject,
@@ -43,22 +43,15 @@ class _Cluster(Subject):
 
 
 def evolve(
-    corpora: Mapping[Split, Corpus],
-    wanted: Mapping[Split, Mapping[str, int]],
-    kinds: Sequence[EvolveKind],
-    plan: EvolvePlan,
-    journal: Journal,
-    seed: int,
+    asking: Asking, kinds: Sequence[EvolveKind], plan: EvolvePlan, journal: Journal
 ) -> Proposals:
     """Returns questions that models made about the documents.
 
     Args:
-        corpora: Corpus of each split.
-        wanted: Split -> kind -> number of questions.
+        asking: The documents, and how many questions are wanted.
         kinds: The kinds.
         plan: Models and limits.
         journal: Replies that were paid for.
-        seed: Decides clusters and the order of options.
 
     Raises:
         ModelError: a model cannot be used, or fails at everything.
@@ -75,12 +68,12 @@ def evolve(
     async def run() -> dict[Split, dict[str, list[Accepted]]]:
         return {
             split: await _evolve_split(
-                _Making(roles, plan, report, f"{seed}/{split}"),
+                _Making(roles, plan, report, f"{asking.seed}/{split}"),
                 corpus.documents,
-                wanted[split],
+                asking.wanted[split],
                 kinds,
             )
-            for split, corpus in corpora.items()
+            for split, corpus in asking.corpora.items()
         }
 
     return asyncio.run(run()), report

@@ -123,6 +123,11 @@ class QueriesPlan(_Frozen):
     """Most questions about a table."""
 
     @property
+    def roles(self) -> tuple[AskingPlan, AskingPlan]:
+        """The writer and the checker."""
+        return self.writer, self.checker or self.writer
+
+    @property
     def models(self) -> tuple[str, ...]:
         """Names of the models that take part."""
-        return (self.writer.model, (self.checker or self.writer).model)
+        return tuple(role.model for role in self.roles)

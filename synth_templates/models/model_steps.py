@@ -11,26 +11,26 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from longspan.harness.datasets.documents import Document, Triple
 from longspan.harness.files import written_whole
 from longspan.harness.passport import Cost
-from longspan.harness.taskset import Split
-from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.models.calls import Journal
 from longspan.synth_templates.models.extract import extract
 from longspan.synth_templates.models.model_plan import EvolvePlan, ExtractPlan, QueriesPlan
 from longspan.synth_templates.models.proposals import Accepted
-from longspan.synth_templates.models.waves import Proposals
+from longspan.synth_templates.models.waves import Asking, Proposals
 from longspan.synth_templates.triples.relations import Lexicon
 
 JOURNAL_FILE = "calls.jsonl"
+KindT = TypeVar("KindT", bound=KindBase)
+PlanT = TypeVar("PlanT", EvolvePlan, QueriesPlan)
 
 
 @dataclass
@@ -92,31 +92,26 @@ class ModelSteps:
 
     def propose(
         self,
-        step: str,
-        make: Callable[..., Proposals],
-        corpora: Mapping[Split, Corpus],
-        wanted: Mapping[Split, Mapping[str, int]],
-        kinds: Sequence[KindBase],
-        plan: EvolvePlan | QueriesPlan,
-        seed: int,
+        make: Callable[[Asking, Sequence[KindT], PlanT, Journal], Proposals],
+        asking: Asking,
+        kinds: Sequence[KindT],
+        plan: PlanT,
     ) -> None:
         """Gives each corpus the questions that models make about its documents.
 
         Args:
-            step: Name of the step.
-            make: What asks the models, `evolve` or `write_queries`.
-            corpora: The corpus of each split.
-            wanted: Split -> kind -> number of questions.
+            make: What asks the models, `evolve` or `write_queries`; its name is the step's.
+            asking: The corpora, and how many questions are wanted.
             kinds: Kinds that models make so.
             plan: The models.
-            seed: The plan's seed.
 
         Raises:
             ModelError: a model cannot be used, or fails at everything.
         """
+        step = make.__name__
 
         def dump() -> dict[str, Any]:
-            found, report = make(corpora, wanted, kinds, plan, self.journal, seed)
+            found, report = make(asking, kinds, plan, self.journal)
             dumped = {
                 split: {
                     kind: [accepted.model_dump(mode="json") for accepted in several]
@@ -128,14 +123,15 @@ class ModelSteps:
 
         of = [
             plan.model_dump(mode="json"),
-            seed,
+            asking.seed,
             [kind.model_dump(mode="json") for kind in kinds],
-            {split: dict(numbers) for split, numbers in wanted.items()},
-            {split: list(corpus.names) for split, corpus in corpora.items()},
+            {split: dict(numbers) for split, numbers in asking.wanted.items()},
+            dict(asking.longest),
+            {split: list(corpus.names) for split, corpus in asking.corpora.items()},
         ]
         result = self._step(step, of, dump)
         self._note(step, result["facts"], *plan.models)
-        for split, corpus in corpora.items():
+        for split, corpus in asking.corpora.items():
             made = {
                 kind: tuple(Accepted.model_validate_json(json.dumps(one)) for one in several)
                 for kind, several in result["accepted"][split].items()

@@ -1,4 +1,4 @@
-"""Questions that models propose: their schema, what they must hold to, and their transcript.
+"""Questions that models propose about documents: their schema, rules and transcript.
 
 A transcript is the proof of such a question: what was proposed, what the solver answered from the
 quoted documents, what the verifier said, and what the blind solver answered without documents. All
@@ -59,7 +59,7 @@ class Proposal(BaseModel):
 
 
 class Accepted(BaseModel):
-    """A proposal that other models confirmed, with its evidence in the documents."""
+    """A proposal, of these or of `queries`, that other models confirmed, with its evidence."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -2,9 +2,10 @@
 
 The writer is shown tables and writes a question with its query; the checker is shown the same
 tables and the question, and writes a query of its own. Both queries take the safe path of all
-queries (`longspan.synth_templates.tables.sql`) and must give one answer, so that a question which
-does not say what its query does is not confirmed. What is confirmed goes into the history of its
-tables, which the next proposals are told to differ from.
+queries (`longspan.synth_templates.tables.sql`), must say something of the rows
+(`longspan.synth_templates.tables.fitness`) and must give one answer in one unit, so that a question
+which does not say what its query does is not confirmed. What is confirmed goes into the history of
+all tables with these columns, which the next proposals are told to differ from.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,6 +36,7 @@ from longspan.synth_templates.models.structured import (
 )
 from longspan.synth_templates.models.waves import (
     MAX_HISTORY,
+    Asking,
     ProposalReport,
     Proposals,
     Subject,
@@ -41,15 +44,12 @@ from longspan.synth_templates.models.waves import (
 )
 from longspan.synth_templates.shapes.draft import quote
 from longspan.synth_templates.shapes.query import QueryKind
-from longspan.synth_templates.shapes.sql import give_answer
-from longspan.synth_templates.tables.column_roles import CorpusColumn
-from longspan.synth_templates.tables.corpus_tables import DOCUMENT, CorpusTable
+from longspan.synth_templates.shapes.sql import give_answer, table_phrase
+from longspan.synth_templates.tables.corpus_tables import CorpusTable
+from longspan.synth_templates.tables.fitness import is_without_gaps, usable_columns, why_unfit
 from longspan.synth_templates.tables.source_tables import SourceTable
-from longspan.synth_templates.tables.sql_answers import (
-    decimals_for,
-    exact_decimals,
-    rounding_phrase,
-)
+from longspan.synth_templates.tables.sql import SqlResult, same_rows
+from longspan.synth_templates.tables.sql_answers import decimals_for, exact_decimals
 from longspan.synth_templates.triples.graph import find_mentions
 
 PERCENT = "percent"
@@ -74,42 +74,35 @@ class SecondQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sql: str = Field(min_length=8, max_length=4000)
+    unit: str = Field(default="", max_length=40)
 
 
 def write_queries(
-    corpora: Mapping[Split, Corpus],
-    wanted: Mapping[Split, Mapping[str, int]],
-    kinds: Sequence[QueryKind],
-    plan: QueriesPlan,
-    journal: Journal,
-    seed: int,
+    asking: Asking, kinds: Sequence[QueryKind], plan: QueriesPlan, journal: Journal
 ) -> Proposals:
     """Returns questions that models put into SQL.
 
     Args:
-        corpora: Corpus of each split.
-        wanted: Split -> kind -> number of questions.
+        asking: The tables' corpora, and how many questions are wanted.
         kinds: The kinds.
         plan: Models and limits.
         journal: Replies that were paid for.
-        seed: Decides which tables are asked about first.
 
     Raises:
         ModelError: a model cannot be used, or fails at everything.
     """
-    writer = open_caller(plan.writer, journal)
-    checker = open_caller(plan.checker or plan.writer, journal)
+    writer, checker = (open_caller(role, journal) for role in plan.roles)
     report = ProposalReport()
 
     async def run() -> dict[Split, dict[str, list[Accepted]]]:
         found: dict[Split, dict[str, list[Accepted]]] = {}
-        for split, corpus in corpora.items():
-            writing = _Writing(writer, checker, plan, report, corpus, f"{seed}/{split}")
+        for split, wanted in asking.wanted.items():
+            writing = _Writing(writer, checker, plan, report, asking, split)
             found[split] = {}
             for kind in kinds:
-                subjects = writing.subjects(kind) if wanted[split][kind.name] else []
+                subjects = writing.subjects(kind) if wanted[kind.name] else []
                 found[split] |= await in_waves(
-                    subjects, [kind], wanted[split], plan.rounds, writing.propose
+                    subjects, [kind], wanted, plan.rounds, writing.propose
                 )
         return found
 
@@ -131,81 +124,100 @@ class _Writing:
     checker: Caller
     plan: QueriesPlan
     report: ProposalReport
-    corpus: Corpus
-    label: str
+    asking: Asking
+    split: Split
+    _histories: dict[tuple[Any, ...], list[str]] = field(default_factory=dict)
+
+    @property
+    def corpus(self) -> Corpus:
+        """The documents."""
+        return self.asking.corpora[self.split]
+
+    @property
+    def label(self) -> str:
+        """What tells calls of this split from those of others."""
+        return f"{self.asking.seed}/{self.split}"
 
     def subjects(self, kind: QueryKind) -> list[_Tables]:
         """Returns the tables that a kind can ask about, in random order, each with numbers."""
         rng = random.Random(f"queries/{self.label}/{kind.name}")
-        index = self.corpus.table_index
-        fewest, most = kind.documents
-        groups: list[tuple[SourceTable, ...]] = []
-        if fewest == 1:
-            groups += [(table,) for table in index.tables]
-        for members in index.clusters if most > 1 else ():
-            if len(members) >= max(2, fewest):
-                drawn = rng.sample(range(len(members)), min(most, len(members)))
-                groups.append(tuple(members[i] for i in sorted(drawn)))
-        usable = [
-            sources
-            for sources in groups
-            if sources[0].layout == kind.layout and index.align(sources).has({"measure": 1})
-        ]
+        usable = [group for group in self._groups(kind, rng) if self._is_usable(group, kind)]
         rng.shuffle(usable)
         chosen = itertools.islice(usable, self.plan.max_tables)
-        return [_Tables(str(number), sources=sources) for number, sources in enumerate(chosen)]
+        return [_Tables(str(n), self._history(group), group) for n, group in enumerate(chosen)]
+
+    def _groups(self, kind: QueryKind, rng: random.Random) -> Iterator[tuple[SourceTable, ...]]:
+        """Yields tables of one schema, as many as a kind asks about at once."""
+        index = self.corpus.table_index
+        fewest, most = kind.documents
+        if fewest == 1:
+            yield from ((table,) for table in index.tables)
+        for members in index.clusters if most > 1 else ():
+            left = rng.sample(range(len(members)), len(members))
+            while len(left) >= max(2, fewest):
+                num = min(rng.randint(max(2, fewest), most), len(left))
+                drawn, left = left[:num], left[num:]
+                yield tuple(members[i] for i in sorted(drawn))
+
+    def _is_usable(self, group: tuple[SourceTable, ...], kind: QueryKind) -> bool:
+        table = self.corpus.table_index.align(group)
+        return (
+            group[0].layout == kind.layout
+            and table.has({"measure": 1})
+            and is_without_gaps(table)
+            and self.asking.fits(self.split, [source.document for source in group])
+        )
+
+    def _history(self, group: tuple[SourceTable, ...]) -> list[str]:
+        """Returns the questions confirmed about tables of these columns."""
+        return self._histories.setdefault(self.corpus.table_index.align(group).schema, [])
 
     async def propose(self, tables: _Tables, kind: QueryKind, wave: int) -> Accepted | None:
         """Returns a question of a kind about some tables, None if it was not confirmed."""
         self.report.proposed[kind.name] += 1
         label = f"{self.label}/{kind.name}/{tables.name}/{wave}"
         table = self.corpus.table_index.align(tables.sources)
-        shown = self._shown(table)
-        cost = Cost()
-        proof: QueryProof | None = None
-
-        def prove(written: WrittenQuery) -> str | None:
-            nonlocal proof
-            made = self._prove(written, kind, table, tables.history)
-            proof = None if isinstance(made, str) else made
-            return made if isinstance(made, str) else None
-
         values = {
             "instruction": kind.instruction,
             "answer": kind.answer,
             "several": len(tables.sources) > 1,
-            "units": ", ".join(f'"{unit}"' for unit in _units(table)),
+            "units": ", ".join(f'"{unit}"' for unit in _units(table) if unit),
             "history": "\n".join(f"- {neutralise(one)}" for one in tables.history[-MAX_HISTORY:]),
-            "tables": shown,
+            "tables": self._shown(table),
         }
         written = await ask_for(
             self.writer,
             fill_prompt("query", values),
             WrittenQuery,
             label=f"query/{label}",
-            retries=self.plan.writer.retries,
-            check=prove,
+            retries=self.plan.roles[0].retries,
+            check=lambda one: _reason(self._prove(one, kind, table, tables.history)),
         )
-        cost += self._count(written)
-        if proof is None:
+        cost = self._count(written)
+        if written.value is None:
             self.report.rejected[f"writer: {problem_kind(written.problems[-1])}"] += 1
             return None
-        rounding = rounding_phrase(proof.decimals, proof.unit, exact=proof.exact)
-        asked = f"{proof.question} {rounding if kind.answer == 'number' else ''}".strip()
+        proof = self._prove(written.value, kind, table, tables.history)
+        assert isinstance(proof, QueryProof)
         second = await ask_for(
             self.checker,
-            fill_prompt("second_query", {**values, "question": quoted("question", asked)}),
+            fill_prompt("second_query", {**values, "question": quoted("question", proof.question)}),
             SecondQuery,
             label=f"second_query/{label}",
-            retries=(self.plan.checker or self.plan.writer).retries,
-            check=lambda one: self._answer(proof, table, one.sql)[1],
+            retries=self.plan.roles[1].retries,
+            check=lambda one: _reason(self._run(one.sql, kind, table)),
         )
         cost += self._count(second)
         if second.value is None:
             self.report.rejected[f"checker: {problem_kind(second.problems[-1])}"] += 1
             return None
-        if self._answer(proof, table, second.value.sql)[0] != give_answer(proof, proof.rows).text:
+        result = self._run(second.value.sql, kind, table)
+        assert isinstance(result, SqlResult)
+        if not same_rows([result.rows[0][:1]], [proof.rows[0][:1]]):
             self.report.rejected["checker: another answer"] += 1
+            return None
+        if kind.answer == "number" and second.value.unit != proof.unit:
+            self.report.rejected["checker: another unit"] += 1
             return None
         self.report.accepted[kind.name] += 1
         return Accepted(
@@ -214,27 +226,36 @@ class _Writing:
             cost=cost,
         )
 
+    def _run(self, query: str, kind: QueryKind, table: CorpusTable) -> SqlResult | str:
+        """Returns the one row that a query gives, or why it cannot be used."""
+        try:
+            result = self.corpus.table_index.run(table, query)
+        except SynthesisError as error:
+            return f"query: {error}"
+        if len(result.rows) != 1:
+            return f"answer: the query gives {len(result.rows)} rows; it must give one"
+        unfit = why_unfit(query, result, kind.answer, table)
+        return f"query: {unfit}" if unfit else result
+
     def _prove(
         self, written: WrittenQuery, kind: QueryKind, table: CorpusTable, earlier: Sequence[str]
     ) -> QueryProof | str:
         """Returns the proof of a question, still without a second query; or what is wrong."""
-        try:
-            result = self.corpus.table_index.run(table, written.sql)
-        except SynthesisError as error:
-            return f"query: {error}"
-        usable = {column.name for column in _whole(table)}
-        if not result.reads or result.reads - usable - {DOCUMENT, ""}:
-            return f"query: it must read [data], and of it only {', '.join(sorted(usable))}"
-        if written.unit not in _units(table):
-            return f'unit: use one of {_units(table)}, or ""'
-        value = result.rows[0][0] if result.rows and result.rows[0] else None
+        result = self._run(written.sql, kind, table)
+        if isinstance(result, str):
+            return result
+        read = [column for column in table.columns if column.name in result.reads]
+        units = ["", *(column.unit for column in read), *([PERCENT] if "/" in written.sql else [])]
+        if written.unit not in units:
+            return f"unit: {written.unit!r} is none of what the query reads; use one of {units}"
+        value = result.rows[0][0]
         decimals = exact_decimals(value) if kind.answer == "number" else 0
         proof = QueryProof(
             columns=table.schema,
-            measures=tuple(c.name for c in table.columns if c.name in result.reads),
+            measures=tuple(column.name for column in read if column.type == "number"),
             documents=tuple(source.document for source in table.sources),
             sql=written.sql,
-            rows=result.rows or ((None,),),
+            rows=result.rows,
             answer=kind.answer,
             ranked=False,
             decimals=decimals_for(value, _AT_LEAST_DECIMALS) if decimals is None else decimals,
@@ -245,32 +266,23 @@ class _Writing:
         )
         answer = give_answer(proof, result.rows)
         if answer.problem:
-            return f"answer: {answer.problem}; the query must give one row with one {kind.answer}"
-        if find_mentions(answer.text, proof.question):
-            return "answer: the question holds it"
+            return f"answer: {answer.problem}; ask for another {kind.answer}"
+        if find_mentions(answer.text, f"{proof.question} {table_phrase(table.sources)}"):
+            return "answer: the question, or the name of the table, holds it"
+        if neutralise(proof.question) != proof.question:
+            return "question: it holds marks that are no text, such as <|...|>"
         return why_repeated(proof.question, earlier) or proof
-
-    def _answer(self, proof: QueryProof, table: CorpusTable, sql: str) -> tuple[str, str | None]:
-        """Returns the answer of a second query, "" without one, and what is wrong with it."""
-        try:
-            rows = self.corpus.table_index.run(table, sql).rows
-        except SynthesisError as error:
-            return "", f"query: {error}"
-        answer = give_answer(proof, rows)
-        problem = f"answer: {answer.problem}; the query must give one row with one {proof.answer}"
-        return answer.text, problem if answer.problem else None
 
     def _evidence(self, tables: _Tables) -> tuple[EvidenceSpan, ...]:
         return tuple(quote(self.corpus, s.document, s.start, s.end) for s in tables.sources)
 
     def _shown(self, table: CorpusTable) -> str:
         """Returns the tables as prompts show them: title, columns, first rows."""
-        columns = _whole(table)
+        columns = usable_columns(table)
         lines = [f"{source.title} / {source.caption or '-'}" for source in table.sources]
         for column in columns:
             unit = f" in {column.unit}" if column.unit else ""
-            header = column.header or column.derived_from or "-"
-            lines.append(f"[{column.name}] {column.type}{unit}; header: {header}")
+            lines.append(f"[{column.name}] {column.type}{unit}; header: {column.header or '-'}")
         names = ["document", *(column.name for column in columns)]
         rows = list(zip(table.titles, *(column.values for column in columns), strict=True))
         shown = [names, *rows[: self.plan.shown_rows]]
@@ -288,11 +300,10 @@ class _Writing:
         return asked.cost
 
 
-def _whole(table: CorpusTable) -> list[CorpusColumn]:
-    """Returns the columns without missing values: what a gap means is for nobody to guess."""
-    return [column for column in table.columns if None not in column.values]
-
-
 def _units(table: CorpusTable) -> list[str]:
     units = dict.fromkeys(column.unit for column in table.columns)
     return [*dict.fromkeys(["", *units, PERCENT])]
+
+
+def _reason(made: QueryProof | SqlResult | str) -> str | None:
+    return made if isinstance(made, str) else None

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from longspan.harness.passport import Cost
 from longspan.harness.taskset import Split
+from longspan.harness.tokens import TokenCounter
+from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.models.proposals import Accepted
 
@@ -27,6 +29,7 @@ class Subject:
 
     name: str
     history: list[str] = field(default_factory=list)
+    """Subjects of which one question would do for all may share it."""
 
 
 @dataclass
@@ -52,6 +55,30 @@ class ProposalReport:
             "unfit_replies": dict(sorted(self.problems.items())),
             "cost": self.cost.model_dump(),
         }
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What models are asked to make questions about.
+
+    Attributes:
+        corpora: Corpus of each split.
+        wanted: Split -> kind -> number of questions.
+        counter: Counts lengths.
+        longest: Split -> tokens of its longest contexts.
+        seed: Decides what is asked about first.
+    """
+
+    corpora: Mapping[Split, Corpus]
+    wanted: Mapping[Split, Mapping[str, int]]
+    counter: TokenCounter
+    longest: Mapping[Split, int]
+    seed: int
+
+    def fits(self, split: Split, documents: Sequence[str]) -> bool:
+        """Returns whether a context of a split has room for some documents."""
+        sizes = self.corpora[split].lengths(self.counter).sizes
+        return sum(sizes[name] for name in documents) <= self.longest[split]
 
 
 Proposals = tuple[dict[Split, dict[str, list[Accepted]]], ProposalReport]

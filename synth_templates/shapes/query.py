@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -14,14 +15,17 @@ from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind import KindBase
 from longspan.synth_templates.shapes import sql
 from longspan.synth_templates.shapes.draft import Draft, Rejected, draw_proposal
+from longspan.synth_templates.tables.fitness import why_unfit
 from longspan.synth_templates.tables.source_tables import Layout
+from longspan.synth_templates.tables.sql import same_rows
 from longspan.synth_templates.tables.sql_answers import AnswerType
 
 
 class QueryKind(KindBase):
-    """A question about tables that a model writes; its wording may use what SQL kinds may.
+    """A question about tables that a model writes.
 
-    `question` is what the model wrote, `table` and `rounding` are ours.
+    Its wording uses `question` (what the model wrote), `table` ("the table of the document "X"")
+    and, for numbers, `rounding` (a sentence).
     """
 
     shape: Literal["query"]
@@ -35,8 +39,15 @@ class QueryKind(KindBase):
     """`wide`: tables whose headers are years, as rows of (label, year, value)."""
 
     @model_validator(mode="after")
-    def _documents_are_a_range(self) -> Self:
+    def _can_be_asked(self) -> Self:
         sql.check_range(self.name, self.documents)
+        if self.num_options:
+            raise ValueError(f"kind {self.name}: a query has no options; leave out num_options")
+        used = ("question", "table", *(["rounding"] if self.answer == "number" else []))
+        for wording in self.question:
+            for name in used:
+                if not re.search(rf"\{{\{{[^}}]*\b{name}\b", wording):
+                    raise ValueError(f"kind {self.name}: a wording lacks {{{{ {name} }}}}")
         return self
 
 
@@ -69,10 +80,14 @@ def check(proof: QueryProof, row: SampleRow, corpus: Corpus) -> tuple[list[str],
         return problems, answer
     if proof.question not in row.question:
         problems.append("question is not the one that was written")
-    try:
-        second = sql.give_answer(proof, corpus.table_index.run(table, proof.second_sql).rows)
-    except SynthesisError as error:
-        return [*problems, f"second {error}"], answer
-    if second.text != answer:
-        problems.append(f"second query gives {second.text!r}, the first {answer!r}")
+    for name, query in (("query", proof.sql), ("second query", proof.second_sql)):
+        try:
+            result = corpus.table_index.run(table, query)
+        except SynthesisError as error:
+            problems.append(f"{name}: {error}")
+            continue
+        if unfit := why_unfit(query, result, proof.answer, table):
+            problems.append(f"{name}: {unfit}")
+        if not same_rows([row[:1] for row in result.rows], [row[:1] for row in proof.rows]):
+            problems.append(f"{name} gives {result.rows[:1]}, the proof says {proof.rows[:1]}")
     return problems, answer

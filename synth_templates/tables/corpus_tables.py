@@ -182,6 +182,10 @@ class TableIndex:
         self._with_roles: dict[tuple[Any, ...], list[SourceTable]] = {}
         self._databases: OrderedDict[tuple[SourceTable, ...], Database] = OrderedDict()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what travels to another process: databases are made again there."""
+        return {**self.__dict__, "_databases": OrderedDict()}
+
     def of_document(self, name: str) -> list[SourceTable]:
         """Returns the tables of a document that its title and their captions tell apart."""
         return [table for table in self._reading(name).tables if self._is_named(table)]

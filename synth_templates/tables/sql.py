@@ -149,6 +149,16 @@ def same_rows(first: Sequence[Sequence[Cell]], second: Sequence[Sequence[Cell]])
     )
 
 
+def with_real_division(query: str) -> str:
+    """Returns a query in which no division drops the remainder of whole numbers."""
+    pieces = []
+    end = 0
+    for kept in _LITERAL_OR_COMMENT.finditer(query):
+        pieces += [query[end : kept.start()].replace("/", "* 1.0 /"), kept[0]]
+        end = kept.end()
+    return "".join([*pieces, query[end:].replace("/", "* 1.0 /")])
+
+
 def quote_name(name: str) -> str:
     """Returns a column or table name as SQL; brackets never turn into a text, as quotes do."""
     if not _NAME.fullmatch(name):

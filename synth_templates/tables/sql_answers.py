@@ -19,6 +19,8 @@ MAX_SOURCE_DECIMALS = 4
 _SIGNIFICANT_DIGITS = 3
 _TIE = 1e-9
 _DOUBTFUL = 1e-6
+_NOISE = 1e-14
+"""Relative error of a float that was read, or computed in a few steps."""
 _SUM_ERROR = 1e-11
 """Relative error of a sum of thousands of floats, with room to spare."""
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -85,7 +87,7 @@ def exact_decimals(value: Cell) -> int | None:
     if isinstance(value, str) or value is None:
         return None
     places = range(MAX_SOURCE_DECIMALS + 1)
-    return next((n for n in places if math.isclose(value, round(value, n), rel_tol=_TIE)), None)
+    return next((n for n in places if math.isclose(value, round(value, n), rel_tol=_NOISE)), None)
 
 
 def rounding_phrase(decimals: int, unit: str, *, exact: bool) -> str:

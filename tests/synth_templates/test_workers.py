@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from longspan.synth_templates.plan import Plan, parse_plan
 from longspan.synth_templates.questions import Worded
 from longspan.synth_templates.shapes.draft import Rejected
 from longspan.synth_templates.workers import Crew, PartWorker, ProcessWorkers
+from tests.synth_templates.scripted_models import Script
 
 # Of each some parts ask what earlier ones asked; of documents most kinds are used up on the way.
 FICTION = {
@@ -32,6 +34,39 @@ WORLD = {
     "tokenizer": "nano",
 }
 DOCUMENTS = {"splits": {"train": {200: 450}, "test": {200: 40}}, "max_statement_uses": 2}
+
+
+def test_corpora_with_open_tables_and_written_questions_travel(
+    tmp_path: Path, at_once, monkeypatch
+):
+    """A corpus whose databases are open, and that holds questions of models, goes to processes."""
+    made = []
+    make = ProcessWorkers.make
+    monkeypatch.setattr(ProcessWorkers, "make", lambda *a: made.append(a) or make(*a))
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for i in range(40):
+        rows = [
+            f"Town {j} of {i},{('Coast', 'Hills')[j % 2]},{(7 * i + j * j) % 97}" for j in range(9)
+        ]
+        (folder / f"Land {i}.csv").write_text("\n".join(["town,region,sales", *rows]))
+    average = "SELECT AVG(sales) FROM data WHERE region = 'Coast'"
+    asked = "What is the average of sales on the Coast?"
+    writer = Script("travels", lambda _: json.dumps({"question": asked, "sql": average}))
+    plan = parse_plan(
+        {
+            "name": "t",
+            "source": {"type": "documents", "path": folder, "shares": {"train": 1}},
+            "splits": {"train": {300: 450}},
+            "queries": {"writer": {"model": writer.name}, "max_tables": 6, "rounds": 1},
+        },
+        "test",
+    )
+    alone = synthesize(plan, tmp_path / "alone", quiet=True)
+    together = synthesize(plan, tmp_path / "together", Crew(2), quiet=True)
+    assert made and together.hash == alone.hash
+    kinds = {row.kind for row in alone.rows()}
+    assert "query_number" in kinds and any(kind.startswith("sql_") for kind in kinds)
 
 
 def plan_of(content: dict, folder: Path) -> Plan:
