@@ -7,8 +7,11 @@ a name without a package is one of ours. Tasks can be in a file, too: `my_tasks.
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
+import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -58,20 +61,33 @@ def registered_task(name: str, **arguments: Any) -> Task:
         SpecError: an unknown task, a file that cannot be run, or arguments that it does not take.
         DataError: the task's data are missing or cannot be used.
     """
-    in_file = _TASK_FILE.fullmatch(name)
-    if in_file is None and ("/" not in name or name.startswith(f"{PACKAGE}/")):
+    if in_file := _TASK_FILE.fullmatch(name):
+        return _task_of_file(name, Path(in_file["file"]), in_file["task"], arguments)
+    if "/" not in name or name.startswith(f"{PACKAGE}/"):
         return find_task(name, **arguments)
     try:
-        if in_file is not None:
-            task = getattr(_module(Path(in_file["file"]).resolve()), in_file["task"])(**arguments)
-        else:
-            task = registry_create("task", name, **arguments)
-    except (LookupError, AttributeError) as error:
+        task = registry_create("task", name, **arguments)
+    except LookupError as error:
         raise SpecError(f"unknown task: {name}; check its name and that it is installed") from error
     except TypeError as error:
         if not arguments:
             raise
         raise SpecError(f"task {name} does not take {arguments}: {error}") from error
+    return _checked_task(name, task)
+
+
+def _task_of_file(name: str, file: Path, task: str, arguments: Mapping[str, Any]) -> Task:
+    make = getattr(_module(file.resolve()), task, None)
+    if not callable(make):
+        raise SpecError(f"unknown task: {name}; the file has no function {task!r}")
+    try:
+        inspect.signature(make).bind(**arguments)
+    except TypeError as error:
+        raise SpecError(f"task {name} does not take {dict(arguments)}: {error}") from error
+    return _checked_task(name, make(**arguments))
+
+
+def _checked_task(name: str, task: object) -> Task:
     if not isinstance(task, Task):
         raise SpecError(f"not a task but a {type(task).__name__}: {name}; name a task")
     return task
@@ -79,13 +95,22 @@ def registered_task(name: str, **arguments: Any) -> Task:
 
 @functools.cache
 def _module(file: Path) -> ModuleType:
-    """Returns a file of tasks as a module, run once."""
-    spec = importlib.util.spec_from_file_location(f"{PACKAGE}_tasks_{file.stem}", file)
+    """Returns a file of tasks as a module, run once; it may import what stands beside it.
+
+    Raises:
+        SpecError: it cannot be run.
+    """
+    name = f"{PACKAGE}_tasks_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None  # the name ends in .py
     module = importlib.util.module_from_spec(spec)
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    sys.modules[name] = module  # dataclasses and pydantic look their module up
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[name]
         raise SpecError(
             f"cannot load tasks of {file}: {type(error).__name__}: {error}; mend the file"
         ) from error
@@ -93,7 +118,7 @@ def _module(file: Path) -> ModuleType:
 
 
 def named_task(name: str, split: str | None, arguments: Mapping[str, Any]) -> Task:
-    """Returns the task of a name, or of a task set's folder (its test split unless one is named).
+    """Returns the task of a name or file, or of a task set's folder (its test split by default).
 
     Raises:
         SpecError: an unknown task, or arguments that it does not take.
@@ -104,7 +129,7 @@ def named_task(name: str, split: str | None, arguments: Mapping[str, Any]) -> Ta
         return registered_task(
             f"{PACKAGE}/taskset", path=str(folder), split=split or "test", **arguments
         )
-    if name.startswith(_PATH_STARTS):
+    if name.startswith(_PATH_STARTS) and not _TASK_FILE.fullmatch(name):
         raise DataError(f"no task set at {name}: there is no such folder; check the path")
     return registered_task(name, **({"split": split} if split else {}), **arguments)
 

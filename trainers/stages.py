@@ -178,7 +178,7 @@ class Evaluation(Settings):
     """Folder of its logs."""
 
     task: str | None = Field(default=None, min_length=1)
-    """Registered task, folder of a task set, or suite."""
+    """Registered task, task of a file (`my_tasks.py@my_task`), folder of a task set, or suite."""
 
     taskset: Name | None = None
     """Task set that the recipe declares; its test split."""

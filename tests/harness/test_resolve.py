@@ -69,6 +69,7 @@ def test_unknown_names_end_in_one_line_each():
 
 
 TASK_FILE = """
+from __future__ import annotations
 from inspect_ai import Task, task
 from inspect_ai.dataset import Sample
 from inspect_ai.scorer import exact
@@ -77,13 +78,30 @@ from inspect_ai.scorer import exact
 def sums(first: int = 1):
     return Task(dataset=[Sample(f"{first} + 1", target=str(first + 1))], scorer=exact())
 
-number = int
+def number():
+    return 3
+
+
+from dataclasses import dataclass
+from typing import ClassVar
+from beside import FIRST
+
+
+@dataclass
+class Setting:
+    first: ClassVar[int] = FIRST
+
+
+@task
+def broken():
+    raise KeyError("of the task's own")
 """
 
 
 def test_a_task_of_a_file_is_named_as_inspect_names_it(tmp_path: Path):
     file = tmp_path / "my tasks.py"
     file.write_text(TASK_FILE)
+    (tmp_path / "beside.py").write_text("FIRST = 7")
     task = registered_task(f"{file}@sums", first=4)
     assert [(s.input, s.target) for s in task.dataset] == [("4 + 1", "5")]
     assert task.name == "sums"
@@ -93,6 +111,9 @@ def test_a_task_of_a_file_is_named_as_inspect_names_it(tmp_path: Path):
         registered_task(f"{file}@products")
     with pytest.raises(SpecError, match="not a task but a int"):
         registered_task(f"{file}@number")
+    with pytest.raises(KeyError, match="of the task's own"):
+        registered_task(f"{file}@broken")
+    assert named_task(f"{file}@sums", None, {"first": 2}).dataset[0].target == "3"
 
 
 @pytest.mark.parametrize(
