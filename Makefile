@@ -93,7 +93,7 @@ ablation: $(VENV)/.base
 ablation-regime: $(VENV)/.base
 	$(ABLATE)/regime.yaml --out $(ABLATIONS)/regime $(ARGS)
 ablation-conditions: $(VENV)/.base
-	$(ABLATE)/conditions.yaml --out $(ABLATIONS)/conditions $(ARGS)
+	$(ABLATE)/conditions.yaml --out $(ABLATIONS)/conditions --seeds 3 $(ARGS)
 ablation-components: $(VENV)/.base
 	$(ABLATE)/components.yaml --out $(ABLATIONS)/components $(ARGS)
 

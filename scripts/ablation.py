@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seeds", type=int, help="only so many of the plan's seeds")
+    parser.add_argument("--only", nargs="+", metavar="CONDITION", help="only these conditions")
     options = parser.parse_args()
     plan = read_mapping(options.plan, "plan of an ablation")
     if unknown := set(plan) - KEYS:
@@ -45,7 +46,12 @@ def main() -> None:
     if isinstance(plan["recipe"], str):  # one that is shipped
         plan["recipe"] = read_mapping(RECIPES / f"{plan['recipe']}.yaml", "recipe")
     seeds = plan["seeds"][: options.seeds]
-    arms = dict(crossed(plan["arms"], plan.get("conditions")))
+    conditions = plan.get("conditions")
+    if options.only:
+        if unknown := set(options.only) - set(conditions or ()):
+            raise SystemExit(f"no condition {min(unknown)!r}; use {sorted(conditions or ())}")
+        conditions = {name: conditions[name] for name in options.only}
+    arms = dict(crossed(plan["arms"], conditions))
     with folder_lock(options.out) as lock, worker_pool(options.workers, lock) as submit:
         recipes = write_recipes(plan, arms, seeds, options.out)
         futures = {submit(job): job for job in jobs(recipes, options.out)}
