@@ -66,6 +66,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longspan.agents.forecast:forecast_command",
         "Say what an evaluation will cost in calls, tokens and time, before it runs.",
     ),
+    "forecast train": (
+        "longspan.trainers.forecast.command:forecast_train_command",
+        "Say what a recipe will need on given machines in memory and time, before it runs.",
+    ),
     "xray": (
         "longspan.agents.xray:xray_command",
         "Show what a memory agent noted, kept and lost: a page per sample of a log.",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_CHUNK_ELEMENTS = 1 << 25
+CHUNK_ELEMENTS = 1 << 25
 """Logits held at once: 128 MiB in fp32. Every chunk reads the output matrix and its gradient."""
 _FLOOR = -1e4
 """What a banned token's logit below the largest counts as: its share is 0, and 0 times it is 0."""
@@ -92,7 +92,7 @@ def token_statistics(
 
 def default_chunk(head: OutputHead) -> int:
     """Returns the number of tokens whose logits exist at once."""
-    return max(1, _CHUNK_ELEMENTS // head.weight.shape[0])
+    return max(1, CHUNK_ELEMENTS // head.weight.shape[0])
 
 
 class _Streamed(torch.autograd.Function):
