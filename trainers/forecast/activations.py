@@ -11,6 +11,7 @@ token and E in all, of size e; c bytes of matrix products, r of what layers hand
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from longspan.harness.errors import ModelError
 from longspan.trainers.forecast.architecture import Architecture
@@ -41,10 +42,19 @@ BFLOAT16 = Precision(2, 2)
 AUTOCAST = Precision(2, 4, is_autocast=True)
 
 
-def kept_bytes(
+class Activations(NamedTuple):
+    """Bytes of a forward's activations."""
+
+    kept: int
+    """From the forward to the backward."""
+    again: int
+    """Of the largest layer, which is computed again in the backward; 0 where all are kept."""
+
+
+def activations(
     model: Architecture, precision: Precision, num_tokens: int, checkpointing: bool
-) -> int:
-    """Returns the bytes that are alive when the backward of a forward begins, at most.
+) -> Activations:
+    """Returns what a forward over so many tokens keeps, and what its backward computes again.
 
     With checkpointing every layer keeps its input, r H per token, and one layer at a time is
     computed again. Copies that autocast makes of weights are alive while their layers are.
@@ -62,11 +72,11 @@ def kept_bytes(
     last = _norm_bytes(model, precision) // 2 + 2 * model.head_size * precision.residual + 8
     copies = 2 * model.cast_parameters if precision.is_autocast else 0
     if not checkpointing:
-        return num_tokens * (sum(one * count for one, count in layers) + last) + copies
+        kept = num_tokens * (sum(one * count for one, count in layers) + last) + copies
+        return Activations(kept, 0)
     inputs = model.num_layers * precision.residual * model.hidden_size
     again = num_tokens * max(one for one, _ in layers) + copies // model.num_layers
-    # At the end of the forward all copies are alive, in the backward those of one layer.
-    return num_tokens * (inputs + last) + max(again, copies)
+    return Activations(num_tokens * (inputs + last), again)
 
 
 def _norm_bytes(model: Architecture, precision: Precision) -> int:

@@ -127,7 +127,7 @@ def _report(
     lines = [_model_line(model), *_machine_lines(recipe, model, machines, found), ""]
     trained = [one for one in found if one.training is not None]
     if trained:
-        header = "training weights gradients moments copy buffers tokens activations logits sum"
+        header = "training weights gradients moments other tokens activations again logits sum"
         lines += _table([*header.split(), "naive logits"], map(_training_row, trained)) + [""]
     header = "sampling prompt output turns weights cache cache-tokens at-once sum"
     lines += _table([*header.split(), "verdict"], (_sampling_row(one, machines) for one in found))
@@ -165,11 +165,11 @@ def _machine_lines(
     if cluster is None or machines.gpu_bytes is None:
         return [f"embedded engine on one {_device(machines)}; {kept}"]
     offload = ", moments in main memory" if cluster.offload_optimizer else ""
-    turns = "taking turns with them" if cluster.colocate else "on GPUs of their own"
+    turns = "taking turns" if cluster.colocate else "on GPUs of their own"
     lines = [
-        f"OpenRLHF: {_count(cluster.num_ranks, _device(machines))} train "
-        f"(ZeRO {cluster.zero_stage}{offload}); {cluster.rollout_engines} vLLM engines of "
-        f"{_count(cluster.gpus_per_engine, 'GPU')}, {turns}; {kept}"
+        f"OpenRLHF: training on {_count(cluster.num_ranks, _device(machines))} "
+        f"(ZeRO {cluster.zero_stage}{offload}); vLLM: {_count(cluster.rollout_engines, 'engine')} "
+        f"of {_count(cluster.gpus_per_engine, 'GPU')}, {turns}; {kept}"
     ]
     if needed := host_bytes(model, cluster, found):
         lines.append(f"main memory of a machine: {needed / GIB:,.0f} GiB for states and weights")
@@ -182,8 +182,9 @@ def _device(machines: Machines) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    """Returns a number of GPUs: "1 GPU of 80 GiB", "8 GPUs of 80 GiB"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun.replace('GPU', 'GPUs', 1)}"
+    """Returns a number of things: "1 GPU of 80 GiB", "8 GPUs of 80 GiB"."""
+    first, *rest = noun.split(" ", 1)
+    return " ".join([str(number), first if number == 1 else f"{first}s", *rest])
 
 
 def _training_row(one: StageForecast) -> list[str]:
@@ -191,12 +192,12 @@ def _training_row(one: StageForecast) -> list[str]:
     if training is None:
         return [one.stage]
     held = training.holding
-    sizes = (held.weights, held.gradients, held.moments, held.copy, held.buffers)
+    sizes = (held.weights, held.gradients, held.moments, held.copy + held.buffers)
     return [
         one.stage,
         *map(_gib, sizes),
-        f"{training.forward_tokens:,}",
-        *map(_gib, (training.activations, training.output_layer, training.total)),
+        f"{training.forward.tokens:,}",
+        *map(_gib, (*training.activations, training.output_layer, training.total)),
         _gib(training.naive_logits),
     ]
 

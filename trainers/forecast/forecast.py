@@ -16,8 +16,8 @@ from longspan.trainers.forecast.memory import (
     local_holding,
     local_precision,
     local_sampling,
-    packed_tokens,
-    padded_tokens,
+    packed_forward,
+    padded_forward,
     training_memory,
     zero_holding,
 )
@@ -177,7 +177,7 @@ def _local(
     precision = local_precision(recipe.model, machines.gpu_bytes is None)
     holding = local_holding(model, precision)
     limit, again = stage.optimizer.micro_batch_tokens, recipe.model.gradient_checkpointing
-    tokens = packed_tokens(longest, limit)
+    forward = packed_forward(longest, limit)
     flops = num_passes(_is_measured(stage), again) * packed_flops(model, mean, limit)
     rows = recipe.model.max_batch_rows
     return StageForecast(
@@ -187,7 +187,7 @@ def _local(
         num_steps=stage.num_steps,
         workload=longest,
         window=model.window,
-        training=training_memory(model, holding, precision, tokens, again),
+        training=training_memory(model, holding, precision, forward, again),
         sampling=local_sampling(model, longest, precision, holding.kept, machines.gpu_bytes, rows),
         sampling_seconds=sampling_seconds(mean, machines.rates, 1),
         training_seconds=training_seconds(flops, machines.rates, 1),
@@ -206,7 +206,7 @@ def _distributed(
     if cluster is None or gpu_bytes is None:
         raise RecipeError("the OpenRLHF engine is forecast on GPUs; name another --cluster")
     holding, again = zero_holding(model, cluster), recipe.model.gradient_checkpointing
-    tokens = padded_tokens(longest, stage.optimizer.micro_batch_tokens)
+    forward = padded_forward(longest, stage.optimizer.micro_batch_tokens)
     flops = num_passes(True, again) * padded_flops(model, mean)
     return StageForecast(
         stage=stage.name,
@@ -215,7 +215,7 @@ def _distributed(
         num_steps=stage.num_steps,
         workload=longest,
         window=cluster.max_window_tokens or model.window,
-        training=training_memory(model, holding, BFLOAT16, tokens, again),
+        training=training_memory(model, holding, BFLOAT16, forward, again),
         sampling=engine_sampling(model, longest, cluster, holding.kept, gpu_bytes),
         sampling_seconds=sampling_seconds(mean, machines.rates, machines.num_engines),
         training_seconds=training_seconds(flops, machines.rates, machines.num_ranks),

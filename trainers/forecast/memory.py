@@ -8,14 +8,16 @@ N training processes. Contexts of CUDA, buffers of NCCL, graphs and fragmentatio
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from longspan.trainers.entropy import CHUNK_ELEMENTS
 from longspan.trainers.forecast.activations import (
     AUTOCAST,
     BFLOAT16,
     FLOAT32,
+    Activations,
     Precision,
-    kept_bytes,
+    activations,
 )
 from longspan.trainers.forecast.architecture import Architecture
 from longspan.trainers.forecast.workload import Workload
@@ -29,6 +31,15 @@ _LIVE_BYTES = 2 * 1_000_000_000
 """Gathered weights that ZeRO 3 keeps at most."""
 
 
+class Forward(NamedTuple):
+    """One training forward."""
+
+    tokens: int
+    """With padding."""
+    sampled: int
+    """Those whose log-probabilities are taken."""
+
+
 @dataclass(frozen=True)
 class Holding:
     """What a training process holds between forwards, bytes.
@@ -39,6 +50,7 @@ class Holding:
         moments: of the optimizer, with its master weights.
         copy: of the weights, that the embedded engine samples from.
         buffers: of DeepSpeed.
+        step: while the optimizer steps, when no activations are there.
         host: in main memory.
         kept: on the GPU while an engine samples there.
         host_while_sampling: in main memory meanwhile.
@@ -49,6 +61,7 @@ class Holding:
     moments: int
     copy: int = 0
     buffers: int = 0
+    step: int = 0
     host: int = 0
     kept: int = 0
     host_while_sampling: int = 0
@@ -65,22 +78,23 @@ class TrainingMemory:
 
     Attributes:
         holding: between forwards.
-        forward_tokens: padded tokens of the largest forward.
+        forward: the largest one.
         activations: of that forward.
         output_layer: of its logits, streamed.
         naive_logits: what logits and their gradient in float32 would take instead, for all tokens.
     """
 
     holding: Holding
-    forward_tokens: int
-    activations: int
+    forward: Forward
+    activations: Activations
     output_layer: int
     naive_logits: int
 
     @property
     def total(self) -> int:
-        """Bytes on the GPU."""
-        return self.holding.total + self.activations + self.output_layer
+        """Bytes on the GPU: the output layer is done when the first layer is computed again."""
+        backward = self.activations.kept + max(self.activations.again, self.output_layer)
+        return self.holding.total + max(backward, self.holding.step)
 
 
 @dataclass(frozen=True)
@@ -114,7 +128,10 @@ def local_precision(settings: ModelSettings, on_cpu: bool) -> Precision:
 
 
 def local_holding(model: Architecture, precision: Precision) -> Holding:
-    """Returns what the embedded engine holds: all on one device, in float32 where it is trained."""
+    """Returns what the embedded engine holds: all on one device, in float32 where it is trained.
+
+    torch's AdamW makes another tensor of the size of all that is trained when it steps.
+    """
     if precision.rank:
         trained = model.adapter_parameters(precision.rank)
         weights, copy = precision.compute * model.num_parameters + 4 * trained, 0
@@ -122,29 +139,33 @@ def local_holding(model: Architecture, precision: Precision) -> Holding:
         trained = model.num_parameters
         weights, copy = 4 * trained, 2 * trained if precision.is_autocast else 0
     total = weights + 12 * trained + copy
-    return Holding(weights, 4 * trained, 8 * trained, copy=copy, kept=total)
+    return Holding(weights, 4 * trained, 8 * trained, copy, step=4 * trained, kept=total)
 
 
 def zero_holding(model: Architecture, cluster: ClusterSettings) -> Holding:
     """Returns what a process of DeepSpeed holds.
 
     Weights 2 P bytes (ZeRO 3: 2 P / N, and what is gathered); gradients 2 P (ZeRO 2: 2 P / N summed
-    and as many arriving, ZeRO 3: 2 P / N); master weights and moments 12 P / N. Offloaded, moments
-    and gradients are in main memory, with a float32 copy of the gradients: 18 P / N.
+    and as many arriving, ZeRO 3: 2 P / N), which become float32 for the step (ZeRO 3: a billion at
+    a time); master weights and moments 12 P / N. Offloaded, moments and gradients are in main
+    memory, with a float32 copy of the gradients: 18 P / N.
     """
     size, ranks, stage = model.num_parameters, cluster.num_ranks, cluster.zero_stage
     part = size // ranks
     weights = 2 * size if stage < 3 else 2 * part
     gathered = 0 if stage < 3 else min(2 * size, _LIVE_BYTES)
     gradients = {1: 2 * size, 2: 4 * part, 3: 2 * part}[stage]
-    moments, host = 12 * part, 0
+    moments, step, host = 12 * part, 4 * part, 0
+    if stage == 3:
+        step = min(step, 2 * _LIVE_BYTES // ranks)
     if cluster.offload_optimizer:
-        gradients, moments, host = 0, 0, 18 * part
+        gradients, moments, step, host = 0, 0, 0, 18 * part
     return Holding(
         weights=weights,
         gradients=gradients,
         moments=moments,
         buffers=_BUCKET_BYTES + gathered,
+        step=step,
         host=host,
         kept=weights if cluster.colocate else 0,
         host_while_sampling=host or (12 * part if cluster.colocate else 0),
@@ -155,28 +176,29 @@ def training_memory(
     model: Architecture,
     holding: Holding,
     precision: Precision,
-    forward_tokens: int,
+    forward: Forward,
     checkpointing: bool,
 ) -> TrainingMemory:
     """Returns what the largest forward and its backward need on top of what is held."""
     return TrainingMemory(
         holding=holding,
-        forward_tokens=forward_tokens,
-        activations=kept_bytes(model, precision, forward_tokens, checkpointing),
-        output_layer=_streamed_bytes(model, precision),
-        naive_logits=2 * 4 * forward_tokens * model.vocabulary,
+        forward=forward,
+        activations=activations(model, precision, forward.tokens, checkpointing),
+        output_layer=_streamed_bytes(model, precision, forward.sampled),
+        naive_logits=2 * 4 * forward.tokens * model.vocabulary,
     )
 
 
-def packed_tokens(work: Workload, micro_batch_tokens: int) -> int:
-    """Returns the tokens of the embedded engine's largest forward: a prefix with its branches.
+def packed_forward(work: Workload, micro_batch_tokens: int) -> Forward:
+    """Returns the embedded engine's largest forward: prefixes with their branches.
 
     A group that is longer than the limit is computed in parts of at most twice its prefix.
     """
     branch = work.suffix_tokens + work.output_tokens
-    row = work.prefix_tokens + branches_per_part(work, micro_batch_tokens) * branch
-    rows = work.num_groups if row < micro_batch_tokens else 1
-    return row * max(1, min(rows, micro_batch_tokens // row))
+    branches = branches_per_part(work, micro_batch_tokens)
+    row = work.prefix_tokens + branches * branch
+    rows = max(1, min(work.num_groups, micro_batch_tokens // row))
+    return Forward(row * rows, rows * branches * work.output_tokens)
 
 
 def branches_per_part(work: Workload, micro_batch_tokens: int) -> int:
@@ -186,10 +208,10 @@ def branches_per_part(work: Workload, micro_batch_tokens: int) -> int:
     return max(1, min(work.group_size, (limit - work.prefix_tokens) // branch))
 
 
-def padded_tokens(work: Workload, micro_batch_tokens: int) -> int:
-    """Returns the tokens of the OpenRLHF engine's largest forward: sequences side by side."""
-    rows = max(1, micro_batch_tokens // work.sequence_tokens)
-    return work.sequence_tokens * min(rows, work.num_sequences)
+def padded_forward(work: Workload, micro_batch_tokens: int) -> Forward:
+    """Returns the OpenRLHF engine's largest forward: sequences side by side."""
+    rows = min(max(1, micro_batch_tokens // work.sequence_tokens), work.num_sequences)
+    return Forward(rows * work.sequence_tokens, rows * work.output_tokens)
 
 
 def local_sampling(
@@ -237,12 +259,12 @@ def _sequences_at_once(work: Workload, cache_tokens: int) -> int:
     return whole * work.group_size + max(0, rest - work.prefix_tokens) // branch
 
 
-def _streamed_bytes(model: Architecture, precision: Precision) -> int:
+def _streamed_bytes(model: Architecture, precision: Precision, num_sampled: int) -> int:
     """Returns the bytes of a chunk of logits and its gradient, and of the output matrix's gradient.
 
     In bfloat16 a chunk is held in both types, and the product that is added to the gradient, too.
     """
-    rows = max(1, CHUNK_ELEMENTS // model.vocabulary)
+    rows = min(num_sampled, max(1, CHUNK_ELEMENTS // model.vocabulary))
     chunk = rows * model.vocabulary * (8 if precision.compute == 4 else 12)
     if precision.rank:
         return chunk

@@ -68,7 +68,7 @@ def test_what_is_spread_and_offloaded_decides_what_fits(
 def test_the_table_names_what_it_was_computed_from(capsys: pytest.CaptureFixture[str]) -> None:
     shown = forecast(capsys, PAPER, *NODE)
     assert "30.53B parameters, 3.35B for a token, 96.0 KiB of keys and values" in shown
-    assert "8 GPUs of 80 GiB train (ZeRO 2, moments in main memory)" in shown
+    assert "training on 8 GPUs of 80 GiB (ZeRO 2, moments in main memory)" in shown
     assert "filters and evaluations run in the embedded engine" in shown
     assert "computed, not measured" in shown
     assert "time: not known; state --train-tflops" in shown
@@ -76,7 +76,7 @@ def test_the_table_names_what_it_was_computed_from(capsys: pytest.CaptureFixture
 
 def test_more_gpus_are_more_machines_of_the_kind(capsys: pytest.CaptureFixture[str]) -> None:
     shown = forecast(capsys, PAPER, *NODE, "--gpus", "32")
-    assert "32 GPUs of 80 GiB train" in shown and "16 vLLM engines of 2 GPUs" in shown
+    assert "on 32 GPUs of 80 GiB" in shown and "16 engines of 2 GPUs, taking turns" in shown
 
 
 def test_a_step_at_stated_rates(capsys: pytest.CaptureFixture[str]) -> None:

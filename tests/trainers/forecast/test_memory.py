@@ -11,13 +11,14 @@ from longspan.trainers.batch import build_batch
 from longspan.trainers.forecast.activations import AUTOCAST, BFLOAT16, FLOAT32, Precision
 from longspan.trainers.forecast.architecture import architecture_of, find_architecture
 from longspan.trainers.forecast.memory import (
+    Forward,
     Holding,
     engine_sampling,
     local_holding,
     local_precision,
     local_sampling,
-    packed_tokens,
-    padded_tokens,
+    packed_forward,
+    padded_forward,
     training_memory,
     zero_holding,
 )
@@ -71,9 +72,13 @@ def test_the_largest_forward_is_that_of_the_engines(work: Workload, limit: int) 
     batch = build_batch(rollouts(work))
     pieces = learner.micro_batches(batch.items, limit)
     widest = max(len(piece) * max(item.num_tokens for item in piece) for piece in pieces)
-    assert packed_tokens(work, limit) == widest
+    found = packed_forward(work, limit)
+    assert found.tokens == widest
+    assert found.sampled == max(sum(item.num_targets for item in piece) for piece in pieces)
     parts = sequences.micro_batches(sequences.turn_sequences(batch), limit, 1)
-    assert padded_tokens(work, limit) == max(part.padded(0)[0].numel() for part in parts)
+    found = padded_forward(work, limit)
+    assert found.tokens == max(part.padded(0)[0].numel() for part in parts)
+    assert found.sampled == max(len(part.places) for part in parts)
 
 
 def held_bytes(settings: ModelSettings, folder: Any) -> tuple[Any, dict[str, int]]:
@@ -147,6 +152,9 @@ def test_deepspeed_spreads_what_its_stage_says(settings: Any, expected: Holding)
     # a bucket of gradients; ZeRO 3 gathers at most a billion weights
     assert found.buffers == (3_000_000_000 if is_three else 1_000_000_000)
     assert found.kept == found.weights
+    # in float32: the summed gradients, with ZeRO 3 those of a billion weights
+    in_parts = min(4 * P // 8, 4_000_000_000 // 8) if is_three else 4 * (P // 8)
+    assert found.step == (0 if is_offloaded else in_parts)
     assert found.host == (18 * P // 8 if is_offloaded else 0)
     # taking turns, the moments wait in main memory in any case
     assert found.host_while_sampling == (18 * P // 8 if is_offloaded else 12 * P // 8)
@@ -211,13 +219,29 @@ def test_whole_groups_and_parts_of_one_fit_the_cache() -> None:
     ],
 )
 def test_the_output_layer_by_hand(precision: Precision, expected: int) -> None:
-    found = training_memory(find_architecture("nano"), Holding(0, 0, 0), precision, 1000, False)
+    forward, nothing = Forward(200_000, 100_000), Holding(0, 0, 0)
+    found = training_memory(find_architecture("nano"), nothing, precision, forward, False)
     assert found.output_layer == expected
-    assert found.naive_logits == 2 * 4 * 1000 * 416
-    assert found.total == found.activations + expected
+    assert found.naive_logits == 2 * 4 * 200_000 * 416
+    assert found.total == found.activations.kept + expected
 
 
 def test_naive_logits_of_the_papers_longest_sequence_take_two_cards() -> None:
-    found = training_memory(PAPER, Holding(0, 0, 0), BFLOAT16, 170_000, True)
+    forward = Forward(170_000, 50_000)
+    found = training_memory(PAPER, Holding(0, 0, 0), BFLOAT16, forward, True)
     assert found.naive_logits == 2 * 4 * 170_000 * 151_936 > 2 * 80 * 2**30
     assert found.output_layer < 3 * 2**30
+    assert found.total == found.activations.kept + found.activations.again
+
+
+def test_a_short_forward_needs_less_than_the_optimizers_step() -> None:
+    nano = find_architecture("nano")
+    holding = local_holding(nano, FLOAT32)
+    found = training_memory(nano, holding, FLOAT32, Forward(2, 1), False)
+    assert found.total == holding.total + 4 * nano.num_parameters
+
+
+def test_fewer_sampled_tokens_than_a_chunk_make_a_smaller_one() -> None:
+    nano, nothing = find_architecture("nano"), Holding(0, 0, 0)
+    found = training_memory(nano, nothing, Precision(4, 4, rank=4), Forward(1000, 10), False)
+    assert found.output_layer == 10 * 416 * 8
