@@ -83,10 +83,10 @@ def train_command(
             "longspan train needs a recipe and a folder: longspan train laptop --out runs/laptop; "
             "or --replay with a saved batch"
         )
-    train_stage = _stage_trainer(engine, cluster, ray_address)
     # What a run is does not depend on where its task sets lie; their contents are compared later.
     identity = recipe_hash(resolve_recipe(recipe, checkpoint, None, seed))
     resolved = resolve_recipe(recipe, checkpoint, tasks, seed)
+    train_stage = _stage_trainer(engine, cluster, ray_address, resolved)
     final = train(
         resolved,
         out,
@@ -168,12 +168,14 @@ def resolve_recipe(
 
 
 def _stage_trainer(
-    engine: str, cluster: str | None, ray_address: str | None
+    engine: str, cluster: str | None, ray_address: str | None, recipe: Recipe
 ) -> TrainOneStage | None:
-    """Returns what trains a stage in an engine; None for the embedded one.
+    """Returns what trains a recipe's stages in an engine; None for the embedded one.
 
     Raises:
-        RecipeError: no such engine, or options that it does not have, or it is not installed.
+        RecipeError: no such engine, or it does not have what options or recipe ask for, or it is
+            not installed.
+        ModelError: no Ray cluster is at the address.
     """
     if engine == "local":
         if cluster or ray_address:
@@ -182,10 +184,13 @@ def _stage_trainer(
     if engine != "openrlhf":
         raise RecipeError(f"unknown engine: {engine}; use local or openrlhf")
     # Loads torch and transformers.
+    from longspan.trainers.openrlhf.arguments import check_recipe
     from longspan.trainers.openrlhf.cluster import load_cluster
     from longspan.trainers.openrlhf.launch import Launcher
 
-    return Launcher(load_cluster(cluster or "single_gpu"), ray_address).train_stage
+    machines = load_cluster(cluster or "single_gpu")
+    check_recipe(recipe, machines)
+    return Launcher(machines, ray_address).train_stage
 
 
 def _run_recipe(recipe: Recipe, stages: StageRunner, evaluations: Evaluations) -> None:

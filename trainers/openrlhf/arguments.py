@@ -12,7 +12,9 @@ from pathlib import Path
 
 from longspan.harness.errors import RecipeError
 from longspan.trainers.local.stage import StageRun
+from longspan.trainers.model_settings import ModelSettings
 from longspan.trainers.openrlhf.cluster import ClusterSettings
+from longspan.trainers.recipe import Recipe
 from longspan.trainers.settings import RolloutSettings
 from longspan.trainers.stages import TrainStage
 
@@ -39,13 +41,30 @@ class Places:
     checkpoint: Path
 
 
+def check_recipe(recipe: Recipe, cluster: ClusterSettings) -> None:
+    """Makes sure that the engine does what all stages of a recipe ask for.
+
+    Raises:
+        RecipeError: it does not; the message names stage and key.
+    """
+    for stage in recipe.stages:
+        if isinstance(stage, TrainStage):
+            _check_stage(stage, recipe.model, recipe.keep_batches_every_steps, cluster)
+
+
 def check_supported(run: StageRun[TrainStage], cluster: ClusterSettings) -> None:
     """Makes sure that the engine does what a stage asks for.
 
     Raises:
         RecipeError: it does not; the message names the key.
     """
-    model, sampling = run.model, run.stage.sampling
+    _check_stage(run.stage, run.model, run.keep_batches_every_steps, cluster)
+
+
+def _check_stage(
+    stage: TrainStage, model: ModelSettings, keep_batches_every_steps: int, cluster: ClusterSettings
+) -> None:
+    sampling = stage.sampling
     devices = ("auto", "cpu" if cluster.device == "cpu" else "cuda")
     refused = (
         (model.lora is not None, "model.lora", "it trains all weights"),
@@ -56,9 +75,9 @@ def check_supported(run: StageRun[TrainStage], cluster: ClusterSettings) -> None
             f"the cluster says {cluster.device}",
         ),
         (model.max_batch_rows is not None, "model.max_batch_rows", "vLLM decides what it batches"),
-        (run.keep_batches_every_steps > 0, "keep_batches_every_steps", "it keeps no batches"),
+        (keep_batches_every_steps > 0, "keep_batches_every_steps", "it keeps no batches"),
         (
-            run.stage.objective.ratio_clip is not None and not knows_logprobs(sampling),
+            stage.objective.ratio_clip is not None and not knows_logprobs(sampling),
             "objective.ratio_clip",
             "vLLM reports the log-probabilities of sampling, before top-p, only at temperature 1 "
             "or top_p 1",
@@ -67,7 +86,7 @@ def check_supported(run: StageRun[TrainStage], cluster: ClusterSettings) -> None
     for is_asked, key, reason in refused:
         if is_asked:
             raise RecipeError(
-                f"stage {run.stage.name}: the OpenRLHF engine does not have {key} ({reason}); "
+                f"stage {stage.name}: the OpenRLHF engine does not have {key} ({reason}); "
                 "leave it out or use --engine local"
             )
 

@@ -15,6 +15,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -55,6 +56,7 @@ DRIVER = (sys.executable, "-m", "longspan.trainers.openrlhf.run")
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 30.0
 """That the driver has to end its processes after an interrupt."""
+CONNECT_SECONDS = 10.0
 FULL_BYTES = 1 << 20
 _CODE_KEY = "auto_map"
 
@@ -74,9 +76,13 @@ class Launcher:
             ray_address: of a Ray cluster that runs; None starts one on this machine.
 
         Raises:
-            RecipeError: OpenRLHF is missing, or another version than the patch fits.
+            RecipeError: OpenRLHF is missing, or another version than the patch fits; or the address
+                is none.
+            ModelError: nobody listens at the address.
         """
         check_installed()
+        if ray_address is not None:
+            check_address(ray_address)
         self._cluster, self._address = cluster, ray_address
 
     def train_stage(self, run: StageRun[TrainStage]) -> Path:
@@ -153,6 +159,30 @@ class Launcher:
                 pass
         if driver.returncode:
             raise StageError(_why(folder, driver.returncode, log))
+
+
+def check_address(address: str) -> None:
+    """Makes sure that somebody listens at the address of a Ray cluster.
+
+    Ray itself tries for minutes.
+
+    Raises:
+        RecipeError: it is no address.
+        ModelError: nobody listens there.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise RecipeError(
+            f"--ray-address must be HOST:PORT: got {address!r}; ray start --head prints it"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ModelError(
+            f"no Ray cluster at {address} ({reason}); start one with ray start --head, check the "
+            "address, or leave out --ray-address"
+        ) from error
 
 
 def check_checkpoint(folder: Path, max_window_tokens: int | None) -> int:

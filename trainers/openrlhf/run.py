@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from longspan.harness.errors import ModelError, describe, one_line
+from longspan.harness.errors import LongspanError, ModelError, describe, one_line
 from longspan.harness.workers import end_with_parent
 from longspan.trainers.openrlhf import cpu
 from longspan.trainers.openrlhf.cluster import ClusterSettings
@@ -42,6 +42,10 @@ NO_SPACE = (
 )
 _KNOWN = {
     ("no space left", "file write failed", "disk quota", "errno 28", "errno 27"): NO_SPACE,
+    ("address already in use", "eaddrinuse"): (
+        "another program took a port that the run had chosen; the last state is kept: run the same "
+        "command again"
+    ),
     ("timed out during startup",): (
         "Ray did not start in time on this machine, which is busy or out of memory; run the same "
         "command again"
@@ -77,11 +81,13 @@ def explain(error: BaseException) -> str:
     """Returns one line for what stopped a run, in whichever process it happened."""
     for cause in _causes(error):
         name = type(cause).__name__
-        if (line := describe(cause)) is not None:
-            return line
+        if isinstance(cause, LongspanError):
+            return cause.message
         for words, meaning in _KNOWN.items():
             if any(word in str(cause).lower() for word in words):
                 return meaning
+        if (line := describe(cause)) is not None:
+            return line
         if "Actor" in name and ("Died" in name or "Unavailable" in name):
             return (
                 f"a process of the run died ({one_line(str(cause), 200)}); the last state is kept: "

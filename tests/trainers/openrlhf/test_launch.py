@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import yaml
 
+from longspan.harness.cli import main
 from longspan.harness.errors import ModelError, RecipeError
 from longspan.trainers.local.stage import StageRun
 from longspan.trainers.openrlhf import contract, launch
 from longspan.trainers.openrlhf.cluster import load_cluster
 from longspan.trainers.openrlhf.run_file import read_run
-from longspan.trainers.pipeline import train_command
+from longspan.trainers.pipeline import RECIPES, train_command
 from longspan.trainers.stages import TrainStage
 from tests.trainers.openrlhf import fake_driver
 from tests.trainers.tiny import save_tiny
@@ -176,6 +181,74 @@ def test_wrong_options_are_one_line(tmp_path: Path, options: dict[str, str], mes
     with pytest.raises(RecipeError, match=message):
         train_command("quickstart", tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"model": {"device": "cpu", "lora": {"rank": 4}}}, "full_context: .* model.lora"),
+        ({"model": {"device": "cpu", "dtype": "float32"}}, "model.dtype float32"),
+        ({"model": {"device": "cpu", "max_batch_rows": 4}}, "model.max_batch_rows"),
+        ({"model": {"device": "cuda"}}, "the cluster says cpu"),
+        ({"keep_batches_every_steps": 5}, "keep_batches_every_steps"),
+        ({"model": {"devise": "cpu"}}, "unknown key 'model.devise'"),
+        ({"engine": "openrlhf"}, "unknown key 'engine'"),
+    ],
+)
+def test_a_recipe_that_the_engine_cannot_run_is_refused_before_anything_is_built(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], keys: dict[str, Any], message: str
+) -> None:
+    content = yaml.safe_load((RECIPES / "quickstart.yaml").read_text())
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(yaml.safe_dump({**content, **keys}))
+    options = ["--engine", "openrlhf", "--cluster", "cpu", "--out", str(tmp_path / "out")]
+    assert main(["train", str(recipe), *options]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and re.search(message, error), error
+    assert not (tmp_path / "out").exists()
+
+
+def closed_port() -> int:
+    """Returns a port of this machine where nobody listens."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        (
+            "127.0.0.1:{closed}",
+            "no Ray cluster at 127.0.0.1:[0-9]+ [(]Connection refused[)]; start",
+        ),
+        ("no-host.invalid:6379", "no Ray cluster at no-host.invalid:6379 "),
+        ("127.0.0.1:99999999", "no Ray cluster at 127.0.0.1:99999999 "),
+        ("head-node", "must be HOST:PORT: got 'head-node'; ray start --head prints it"),
+        ("10.0.0.1:", "must be HOST:PORT: got '10.0.0.1:'"),
+    ],
+)
+def test_a_missing_cluster_is_said_at_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    address: str,
+    message: str,
+) -> None:
+    monkeypatch.setattr(launch, "check_installed", lambda: None)
+    options = ["--engine", "openrlhf", "--cluster", "cpu", "--out", str(tmp_path / "out")]
+    place = address.format(closed=closed_port())
+    assert main(["train", "quickstart", *options, "--ray-address", place]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and re.search(message, error), error
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_address_where_somebody_listens_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "check_installed", lambda: None)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        launch.Launcher(load_cluster("cpu"), address)  # raises where nobody listens
 
 
 def test_a_missing_openrlhf_is_said_before_anything_is_built(
