@@ -72,9 +72,9 @@ def test_a_cluster_with_too_few_gpus_names_both_numbers(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.setenv(RUN_VARIABLE, "run.json")
     monkeypatch.setenv(ADDRESS_VARIABLE, "10.0.0.1:6379")
-    with pytest.raises(ModelError, match="needs 8 GPUs and Ray sees 3; choose another --cluster"):
-        with _cluster(load_cluster("node_of_8")):
-            pytest.fail("the run must not begin")
+    message = "needs 8 GPUs and Ray sees 3; choose another --cluster"
+    with pytest.raises(ModelError, match=message), _cluster(load_cluster("node_of_8")):
+        pytest.fail("the run must not begin")
     assert closed == [True]
 
 
