@@ -11,7 +11,6 @@ token and E in all, of size e; c bytes of matrix products, r of what layers hand
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from longspan.harness.errors import ModelError
 from longspan.trainers.forecast.architecture import Architecture
@@ -42,7 +41,8 @@ BFLOAT16 = Precision(2, 2)
 AUTOCAST = Precision(2, 4, is_autocast=True)
 
 
-class Activations(NamedTuple):
+@dataclass(frozen=True)
+class Activations:
     """Bytes of a forward's activations."""
 
     kept: int

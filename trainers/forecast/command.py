@@ -24,6 +24,7 @@ from longspan.trainers.forecast.forecast import (
     scaled,
 )
 from longspan.trainers.forecast.timing import Rates
+from longspan.trainers.openrlhf.arguments import check_recipe
 from longspan.trainers.openrlhf.cluster import ClusterSettings, load_cluster
 from longspan.trainers.pipeline import resolve_recipe
 from longspan.trainers.recipe import Recipe
@@ -68,9 +69,12 @@ def forecast_train_command(
     resolved = resolve_recipe(recipe, checkpoint)
     model = find_architecture(resolved.checkpoint)
     flops = None if train_tflops is None else train_tflops * 1e12
+    cluster_settings = _cluster(engine, cluster, gpus)
+    if cluster_settings is not None:
+        check_recipe(resolved, cluster_settings)
     machines = Machines(
         gpu_bytes=None if resolved.model.device == "cpu" else int(gpu_memory * GIB),
-        cluster=_cluster(engine, cluster, gpus),
+        cluster=cluster_settings,
         rates=Rates(flops, prefill_rate, decode_rate),
     )
     found = forecast_recipe(resolved, model, machines, input_tokens, output_tokens)
@@ -106,7 +110,12 @@ def _content(
         None if machines.gpu_bytes is None else one.verdict(machines.gpu_bytes) for one in found
     ]
     stages = [
-        {**asdict(one), "verdict": verdict} for one, verdict in zip(found, verdicts, strict=True)
+        {
+            **asdict(one),
+            "training_total": None if one.training is None else one.training.total,
+            "verdict": verdict,
+        }
+        for one, verdict in zip(found, verdicts, strict=True)
     ]
     return {
         "model": {
@@ -191,13 +200,13 @@ def _training_row(one: StageForecast) -> list[str]:
     training = one.training
     if training is None:
         return [one.stage]
-    held = training.holding
+    held, kept = training.holding, training.activations
     sizes = (held.weights, held.gradients, held.moments, held.copy + held.buffers)
     return [
         one.stage,
         *map(_gib, sizes),
         f"{training.forward.tokens:,}",
-        *map(_gib, (*training.activations, training.output_layer, training.total)),
+        *map(_gib, (kept.kept, kept.again, training.output_layer, training.total)),
         _gib(training.naive_logits),
     ]
 

@@ -8,7 +8,6 @@ N training processes. Contexts of CUDA, buffers of NCCL, graphs and fragmentatio
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from longspan.trainers.entropy import CHUNK_ELEMENTS
 from longspan.trainers.forecast.activations import (
@@ -31,7 +30,8 @@ _LIVE_BYTES = 2 * 1_000_000_000
 """Gathered weights that ZeRO 3 keeps at most."""
 
 
-class Forward(NamedTuple):
+@dataclass(frozen=True)
+class Forward:
     """One training forward."""
 
     tokens: int

@@ -57,11 +57,11 @@ def autograd_keeps(name: str, precision: Precision, checkpointing: bool, layers:
 @pytest.mark.parametrize(("name", "precision"), CASES)
 def test_all_activations_are_those_that_autograd_keeps(name: str, precision: Precision) -> None:
     sizes = architecture_of(config_of(name), name)
-    computed, again = activations(sizes, precision, NUM_TOKENS, checkpointing=False)
-    assert again == 0
+    computed = activations(sizes, precision, NUM_TOKENS, checkpointing=False)
+    assert computed.again == 0
     # Below adapters the very first norm needs no gradient and keeps nothing.
     tolerance = 0.02 if precision.rank else 0.01
-    assert computed == pytest.approx(autograd_keeps(name, precision, False), rel=tolerance)
+    assert computed.kept == pytest.approx(autograd_keeps(name, precision, False), rel=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_with_checkpointing_inputs_are_kept_and_one_layer_is_computed_again(
     layer = autograd_keeps(name, precision, False, 2) - autograd_keeps(name, precision, False, 1)
     positions = NUM_TOKENS * 2 * 32 * precision.residual  # sine and cosine, handed to every layer
     sizes = architecture_of(config_of(name), name)
-    kept, again = activations(sizes, precision, NUM_TOKENS, checkpointing=True)
-    assert kept == pytest.approx(inputs + positions, rel=0.03)
-    assert again == pytest.approx(layer, rel=1e-4)  # the experts' offsets are of no token
+    computed = activations(sizes, precision, NUM_TOKENS, checkpointing=True)
+    assert computed.kept == pytest.approx(inputs + positions, rel=0.03)
+    assert computed.again == pytest.approx(layer, rel=1e-4)  # the experts' offsets are of no token
 
 
 def test_a_layer_of_the_dense_model_by_hand() -> None:

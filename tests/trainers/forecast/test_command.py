@@ -63,6 +63,8 @@ def test_what_is_spread_and_offloaded_decides_what_fits(
     assert on_80["training"] == on_141["training"]
     weights = on_80["training"]["holding"]["weights"]
     assert weights == 2 * 30_532_122_624 // 8
+    assert on_80["training"]["forward"] == {"tokens": 170_000, "sampled": 50_000}
+    assert 0.9 * 80 * 2**30 < on_80["training_total"] < 80 * 2**30
 
 
 def test_the_table_names_what_it_was_computed_from(capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,6 +125,8 @@ def test_what_is_longer_than_the_window_is_named(
         ([PAPER, "--engine", "verl"], "unknown engine: verl"),
         ([PAPER, *NODE, "--gpus", "12"], "multiple of the cluster's 8: got 12"),
         ([PAPER, "--engine", "openrlhf", "--cluster", "cpu"], "are of GPUs"),
+        (["single_gpu", "--engine", "openrlhf"], "does not have model.lora"),
+        (["laptop", "--engine", "openrlhf"], "the cluster says gpu"),
         ([PAPER, "--checkpoint", "Some/Model"], "the sizes of Some/Model are not known here"),
     ],
 )

@@ -1,0 +1,292 @@
+"""Whole training steps by OpenRLHF as it is and as we patch it, on the same model and prompts.
+
+    python benchmarks/openrlhf_step.py --work out/step --out openrlhf_step.json
+
+Both sides are the real stack (Ray, DeepSpeed, vLLM) in CPU mode, from the same options; the first
+is OpenRLHF's own controller, training process, engine and executor with the CPU stand-ins alone and
+the same measure as reward. A step is the time from the end of one to the end of the next: rollouts,
+rewards, forward, update, weights to vLLM. CPU seconds are those of all processes of a run. Needs
+OpenRLHF's packages (make openrlhf-cpu); takes many minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import runpy
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+import yaml
+from paired import machine, write_results
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from longspan.harness.prompts import render_prompt
+from longspan.trainers.local.checkpoint import CHECKPOINTS, load_tokenizer
+from longspan.trainers.local.stage import StageRun
+from longspan.trainers.model_settings import ModelSettings
+from longspan.trainers.openrlhf import cpu
+from longspan.trainers.openrlhf.arguments import Places, command_line, openrlhf_options
+from longspan.trainers.openrlhf.cluster import load_cluster
+from longspan.trainers.openrlhf.run_file import RUN_VARIABLE
+from longspan.trainers.recipe import parse_recipe
+
+SIDES = ("openrlhf", "patched")
+GROUP_SIZE, ROWS = 4, 4
+"""Rollouts of a sample, and sequences of a forward."""
+PROMPT_WORDS = 100
+WINDOW = 512
+SHAPE = {
+    "hidden_size": 256,
+    "intermediate_size": 704,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 8,
+}
+REWARD = """from longspan.harness.scoring.similarity import sequence_ratio
+
+
+def reward_func(queries, prompts, labels):
+    answer = queries[0].removeprefix(prompts[0])
+    return {"rewards": sequence_ratio(answer, labels[0])}
+"""
+SPEC = {
+    "name": "overhead",
+    "description": "Random words, scored by similarity: any answer earns something",
+    "dataset": {
+        "files": ["overhead.jsonl"],
+        "fields": {name: name for name in ("id", "context", "question", "target")},
+    },
+    "question": "{{ question }}",
+    "instructions": "",
+    "scorer": "sequence_ratio",
+}
+
+
+def main() -> None:
+    """Runs both sides one after the other and prints what a step takes."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="Folder of the runs.")
+    parser.add_argument("--steps", type=int, default=5, help="The first one is not counted.")
+    parser.add_argument("--samples", type=int, default=8, help="Of a step.")
+    parser.add_argument("--output-tokens", type=int, default=128)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
+    parser.add_argument("--out", type=Path, help="Write the figures here as JSON.")
+    options = parser.parse_args()
+    work = options.work.resolve()
+    prepare(work, options)
+    runs = {side: measure(side, work, options) for side in options.sides}
+    for side, found in runs.items():
+        print(
+            f"{side:9} {found['wall_seconds']:7.1f} s a step (of {found['walls']}), "
+            f"{found['cpu_seconds']:7.1f} CPU s ({found['cpus']}), "
+            f"{found['output_tokens']:.1f} tokens a rollout"
+        )
+    write_results(options.out, {"machine": machine("cpu", 1), "runs": runs})
+
+
+def prepare(work: Path, options: argparse.Namespace) -> None:
+    """Writes model, task, prompts, reward and recipe."""
+    (work / "tasks").mkdir(parents=True, exist_ok=True)
+    tokenizer = load_tokenizer(CHECKPOINTS / "nano")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=WINDOW,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        **SHAPE,
+    )
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(work / "start")
+    tokenizer.save_pretrained(work / "start")
+    draw = random.Random(0)
+    words = [word for word in tokenizer.get_vocab() if word.isalpha() and word.isascii()]
+    rows = [
+        {
+            "id": f"s{number}",
+            "context": " ".join(draw.choices(words, k=PROMPT_WORDS)),
+            "question": "?",
+            "target": " ".join(draw.choices(words, k=options.output_tokens // 2)),
+        }
+        for number in range(options.samples * options.steps)
+    ]
+    write_lines(work / "tasks" / "overhead.jsonl", rows)
+    texts = [render_prompt(row["context"], row["question"], "") for row in rows]
+    prompts = [
+        {"prompt": [{"role": "user", "content": text}], "label": row["target"]}
+        for text, row in zip(texts, rows, strict=True)
+    ]
+    write_lines(work / "prompts.jsonl", prompts)
+    (work / "tasks" / "overhead.yaml").write_text(yaml.safe_dump(SPEC, sort_keys=False))
+    (work / "reward.py").write_text(REWARD)
+    (work / "recipe.yaml").write_text(yaml.safe_dump(recipe(work, options), sort_keys=False))
+
+
+def recipe(work: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the recipe of one stage: group advantages, one update of a step."""
+    longest = 2 * PROMPT_WORDS + options.output_tokens
+    return {
+        "name": "overhead",
+        "checkpoint": str(work / "start"),
+        "state_every_steps": 1000,
+        "board": False,
+        "stages": [
+            {
+                "name": "step",
+                "tasks": [{"task": "overhead"}],
+                "num_steps": options.steps,
+                "sampling": {
+                    "batch_size": options.samples,
+                    "group_size": GROUP_SIZE,
+                    "temperature": 1.0,
+                    "top_p": 1.0,
+                    "max_output_tokens": options.output_tokens,
+                    "balanced": False,
+                },
+                "objective": {"deviation": "group"},
+                "optimizer": {"learning_rate": 1e-6, "micro_batch_tokens": ROWS * longest},
+            }
+        ],
+    }
+
+
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def measure(side: str, work: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Returns what a side's steps take, the first one left out."""
+    log = work / f"{side}.log"
+    environment = {**os.environ, "LONGSPAN_TASKS": str(work / "tasks")}
+    command = patched_command(work) if side == "patched" else plain_command(work, options)
+    marks: list[tuple[float, float]] = []
+    with log.open("w") as output:
+        run = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    watched = psutil.Process(run.pid)
+    while run.poll() is None:
+        done = num_steps(side, work)
+        if done > len(marks):
+            marks += [(time.perf_counter(), cpu_of(watched))] * (done - len(marks))
+        time.sleep(0.25)
+    if len(marks) < options.steps:
+        raise SystemExit(f"{side} ended with {run.returncode} after {len(marks)} steps; see {log}")
+    pairs = list(zip(marks, marks[1:], strict=False))
+    walls = [round(after[0] - before[0], 2) for before, after in pairs]
+    cpus = [round(after[1] - before[1], 2) for before, after in pairs]
+    return {
+        "wall_seconds": statistics.median(walls),
+        "cpu_seconds": statistics.median(cpus),
+        "walls": walls,
+        "cpus": cpus,
+        "output_tokens": mean_tokens(side, work),
+    }
+
+
+def patched_command(work: Path) -> list[str]:
+    """Returns the command of the patched side."""
+    return [
+        *(sys.executable, "-m", "longspan.harness.cli", "train", str(work / "recipe.yaml")),
+        *("--out", str(work / "patched"), "--engine", "openrlhf", "--cluster", "cpu"),
+        "--no-resume",
+    ]
+
+
+def plain_command(work: Path, options: argparse.Namespace) -> list[str]:
+    """Returns the command of OpenRLHF's side: the same options, its own data and reward."""
+    stage = parse_recipe(recipe(work, options), "benchmark").stages[0]
+    run = StageRun(stage=stage, folder=work, start=str(work / "start"), model=ModelSettings())
+    places = Places(work / "start", work / "states", work / "plain")
+    found = openrlhf_options(run, load_cluster("cpu"), places, WINDOW)  # type: ignore[arg-type]
+    del found["train.agent_func_path"]
+    found |= {
+        "ckpt.load_enable": False,
+        "ckpt.save_steps": -1,
+        "train.batch_size": options.samples * GROUP_SIZE,
+        "train.micro_batch_size": ROWS,
+        "rollout.micro_batch_size": ROWS,
+        "data.prompt_dataset": str(work / "prompts.jsonl"),
+        "data.input_key": "prompt",
+        "data.label_key": "label",
+        "data.apply_chat_template": True,
+        "reward.remote_url": str(work / "reward.py"),
+    }
+    return [sys.executable, __file__, "--plain", *command_line(found)]
+
+
+def num_steps(side: str, work: Path) -> int:
+    """Returns how many steps a side has finished."""
+    if side == "patched":
+        path = work / "patched" / "stages" / "step" / "metrics.jsonl"
+        return path.read_text().count("\n") if path.exists() else 0
+    return len(
+        re.findall(r"Global step \d+: ", (work / "openrlhf.log").read_text("utf-8", "replace"))
+    )
+
+
+def mean_tokens(side: str, work: Path) -> float:
+    """Returns the mean length of a side's outputs."""
+    if side == "patched":
+        lines = (work / "patched" / "stages" / "step" / "metrics.jsonl").read_text().splitlines()
+        return statistics.mean(json.loads(line)["response_tokens"] for line in lines)
+    text = (work / "openrlhf.log").read_text("utf-8", "replace")
+    return statistics.mean(map(float, re.findall(r"'response_length': ([\d.]+)", text)))
+
+
+def cpu_of(process: psutil.Process) -> float:
+    """Returns the CPU seconds of a process and all that it started and that still run."""
+    total = 0.0
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            times = one.cpu_times()
+        except psutil.Error:
+            continue
+        total += times.user + times.system
+    return total
+
+
+def plain() -> None:
+    """The driver of OpenRLHF's side: its own classes with the CPU stand-ins alone."""
+    os.environ.update({**cpu.ENVIRONMENT, **os.environ, RUN_VARIABLE: "none"})
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # servers on 127.0.0.1 only
+    cpu.stand_in()
+    import ray
+    from openrlhf.trainer.ray import ppo_actor, vllm_engine
+
+    from longspan.trainers.openrlhf.contract import plain as undecorated
+    from longspan.trainers.openrlhf.run import _cluster
+
+    class Actor(undecorated(ppo_actor.PolicyModelActor)):  # type: ignore[misc]
+        def _setup_distributed(self, strategy: Any) -> None:
+            cpu.adapt_training()
+            super()._setup_distributed(strategy)
+
+    class Engine(undecorated(vllm_engine.RolloutRayActor)):  # type: ignore[misc]
+        async def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs["worker_extension_cls"] = cpu.WORKER_EXTENSION
+            kwargs |= {"enable_chunked_prefill": False, "max_num_batched_tokens": 4096}
+            await super().__init__(*args, **kwargs)
+
+    with _cluster(load_cluster("cpu")):
+        ppo_actor.PolicyModelActor = ray.remote(num_gpus=1)(Actor)
+        vllm_engine.RolloutRayActor = ray.remote(Engine)
+        sys.argv = ["train_ppo_ray", *sys.argv[2:]]
+        runpy.run_module("openrlhf.cli.train_ppo_ray", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--plain"]:
+        plain()
+    else:
+        main()
