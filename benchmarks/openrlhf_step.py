@@ -89,7 +89,7 @@ def main() -> None:
         print(
             f"{side:9} {found['wall_seconds']:7.1f} s a step (of {found['walls']}), "
             f"{found['cpu_seconds']:7.1f} CPU s ({found['cpus']}), "
-            f"{found['output_tokens']:.1f} tokens a rollout"
+            f"{found['output_tokens']} tokens a rollout"
         )
     write_results(options.out, {"machine": machine("cpu", 1), "runs": runs})
 
@@ -234,13 +234,14 @@ def num_steps(side: str, work: Path) -> int:
     )
 
 
-def mean_tokens(side: str, work: Path) -> float:
-    """Returns the mean length of a side's outputs."""
+def mean_tokens(side: str, work: Path) -> float | None:
+    """Returns the mean length of a side's outputs; None where its log does not say it."""
     if side == "patched":
         lines = (work / "patched" / "stages" / "step" / "metrics.jsonl").read_text().splitlines()
         return statistics.mean(json.loads(line)["response_tokens"] for line in lines)
-    text = (work / "openrlhf.log").read_text("utf-8", "replace")
-    return statistics.mean(map(float, re.findall(r"'response_length': ([\d.]+)", text)))
+    log = (work / "openrlhf.log").read_text("utf-8", "replace")
+    found = [float(one) for one in re.findall(r"'response_length': ([\d.]+)", log)]
+    return statistics.mean(found) if found else None
 
 
 def cpu_of(process: psutil.Process) -> float:
