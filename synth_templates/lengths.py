@@ -16,6 +16,7 @@ from longspan.harness.datasets.documents import (
 from longspan.harness.tokens import CHARS_PER_TOKEN, TokenCounter
 
 _NUM_PAIRS = 32
+_FOLLOWERS = ("", "A")
 _NUM_MEASURED = 32
 """Documents of which many are judged."""
 
@@ -35,10 +36,8 @@ class Lengths:
     @cached_property
     def sizes(self) -> dict[str, float]:
         """Document id -> tokens in a context, its separator included."""
-        return {
-            document.id: self._measure(render_document(document) + DOCUMENT_SEPARATOR)
-            for document in self.documents
-        }
+        follower = self._follower or ""
+        return {document.id: self._size(document, follower) for document in self.documents}
 
     @cached_property
     def total(self) -> float:
@@ -52,16 +51,32 @@ class Lengths:
         return [self.sizes[name] for name in names], names
 
     @cached_property
-    def is_additive(self) -> bool:
-        """Whether the tokenizer never merges across documents, tried on pairs of them."""
+    def _follower(self) -> str | None:
+        """What stands after a separator where sizes add up, tried on pairs; None where they do not.
+
+        Many tokenizers split white space by whether something follows it.
+        """
         if not self.counter.exact:
-            return True
+            return ""
         rng = random.Random(len(self.documents))
         pairs = [rng.choices(self.documents, k=2) for _ in range(_NUM_PAIRS)]
-        return all(
-            self.counter.count(render_context(pair)) == self.sizes[pair[0].id] + self._end(pair[1])
-            for pair in pairs
+        counts = [self.counter.count(render_context(pair)) for pair in pairs]
+        return next(
+            (
+                follower
+                for follower in _FOLLOWERS
+                if all(
+                    num == self._size(first, follower) + self._end(second)
+                    for num, (first, second) in zip(counts, pairs, strict=True)
+                )
+            ),
+            None,
         )
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether sizes add up: the tokenizer does not merge across documents."""
+        return self._follower is not None
 
     def count(self, names: Sequence[str]) -> int:
         """Returns the tokens of the rendered context of some documents.
@@ -81,6 +96,10 @@ class Lengths:
             depth[name] = round(before / total, 4)
             before += self.sizes[name]
         return tuple(depth[name] for name in evidence)
+
+    def _size(self, document: Document, follower: str) -> float:
+        text = render_document(document) + DOCUMENT_SEPARATOR
+        return self._measure(text + follower) - self._measure(follower)
 
     def _end(self, document: Document) -> float:
         """Returns the tokens of a context's last document, which no separator follows."""

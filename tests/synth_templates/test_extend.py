@@ -1,4 +1,5 @@
 import random
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -172,3 +173,29 @@ def test_a_tokenizer_that_merges_across_documents_is_counted_on_the_whole_contex
     found = extended(evidence_in("d0"), corpus, 20, 0, LOOSE, counter)
     assert isinstance(found, Context)
     assert found.input_tokens == counter.count(render_context(found.documents)) <= 20
+
+
+class SplitsWhiteSpaceByWhatFollows(EstimatedTokens):
+    """As byte-level tokenizers do: white space before something is split from its last piece."""
+
+    exact = True
+    _tokens = re.compile(r" ?\w+| ?[^\s\w]+|\s+(?!\S)|\s")
+
+    def encode(self, text: str) -> list[int]:
+        return [hash(token) for token in self._tokens.findall(text)]
+
+    def count(self, text: str) -> int:
+        return len(self.encode(text))
+
+
+def test_sizes_add_up_where_white_space_is_split_by_what_follows():
+    counter = SplitsWhiteSpaceByWhatFollows()
+    texts = [f"Page {i}. " + "Words of some length stand here. " * (i % 5 + 1) for i in range(40)]
+    documents = [Document(id=f"d{i}", text=text.strip()) for i, text in enumerate(texts)]
+    corpus = Corpus("g", documents, Lexicon([]))
+    assert counter.count("a\n\n") + counter.count("b") != counter.count("a\n\nb")
+    assert corpus.lengths(counter).is_additive
+    for seed in range(5):
+        found = extended(evidence_in("d0"), corpus, 150, seed, LOOSE, counter)
+        assert isinstance(found, Context)
+        assert found.input_tokens == counter.count(render_context(found.documents)) <= 150
