@@ -178,6 +178,8 @@ class AgentRun:
             "agent": self.agent,
             "num_calls": spent.num_calls,
             "replayed_calls": spent.num_calls - spent.live_calls,
+            "replayed_input_tokens": spent.replayed_input_tokens,
+            "replayed_output_tokens": spent.replayed_output_tokens,
             "input_tokens": spent.input_tokens,
             "output_tokens": spent.output_tokens,
             "seconds": round(spent.seconds, 3),
@@ -205,7 +207,11 @@ class AgentRun:
         entry = self.journal.find(turn, prompt) if self.journal else None
         if entry is None:
             return None
+        spent = self.spent
+        before = (spent.input_tokens, spent.output_tokens)
         self._count(entry, self._num_tokens(prompt, passages))
+        spent.replayed_input_tokens += spent.input_tokens - before[0]
+        spent.replayed_output_tokens += spent.output_tokens - before[1]
         completion: dict[str, JsonValue] = {"turn": turn, "completion": entry.output.completion}
         transcript().info(completion, source=REPLAY_SOURCE)
         return entry.output
