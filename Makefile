@@ -24,7 +24,7 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: openrlhf-cpu test-openrlhf
 .PHONY: quickstart test check format install install-dev policy test-kill test-kill-training clean help
-.PHONY: ablation ablation-regime ablation-conditions ablation-components agents-by-length
+.PHONY: ablation ablation-regime ablation-conditions ablation-components memory-rl agents-by-length
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -96,6 +96,9 @@ ablation-conditions: $(VENV)/.base
 	$(ABLATE)/conditions.yaml --out $(ABLATIONS)/conditions --seeds 3 $(ARGS)
 ablation-components: $(VENV)/.base
 	$(ABLATE)/components.yaml --out $(ABLATIONS)/components $(ARGS)
+# RL over the memory agent's turns, and what it does at lengths that were not trained on.
+memory-rl: $(VENV)/.base
+	$(ABLATE)/memory_rl.yaml --out $(ABLATIONS)/memory_rl $(ARGS)
 
 # Every agent at 1x, 4x, 16x and 64x the embedded policy's window, with what it costs. AGENTS/agents.md
 agents-by-length: $(VENV)/.dev

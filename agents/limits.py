@@ -33,6 +33,9 @@ class Spent:
     """Prompt tokens by the agent's own count, which an estimate may get wrong."""
     live_calls: int = 0
     """Calls of this process: not replayed."""
+    replayed_input_tokens: int = 0
+    replayed_output_tokens: int = 0
+    """Of the other calls, which the log's own usage does not hold."""
 
     @property
     def tokens(self) -> int:
@@ -85,8 +88,9 @@ def limit_reached(spent: Spent, need: Need, max_calls: int | None) -> str | None
             return name
     cost = limits.cost
     if cost.limit is not None and spent.live_calls:
+        # Inspect knows the price of this process's calls only; earlier ones cost as much each.
         each = cost.usage / spent.live_calls
-        if cost.limit - cost.usage < (need.num_calls + 1) * each:
+        if cost.limit < (spent.num_calls + need.num_calls + 1) * each:
             return "cost_limit"
     return None
 

@@ -8,10 +8,11 @@ and `chunks` where it reads piece by piece; `docs/agents.md` shows one.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from inspect_ai.log import transcript
 from inspect_ai.model import (
@@ -37,7 +38,7 @@ from longspan.agents.limits import Need, Reserve, Spent, clipped, limit_reached
 from longspan.agents.query import Query, read_query
 from longspan.agents.room import output_limit
 from longspan.harness.prompts import user_message
-from longspan.harness.references import StoredText, expands_references, refer
+from longspan.harness.references import StoredText, expands_references, refer, stored_text
 from longspan.harness.resuming import calls_folder
 from longspan.harness.rollout import is_recording
 from longspan.harness.scoring.validity import CUT_OFF_KEY
@@ -54,6 +55,8 @@ MAX_QUESTION_TOKENS = 1024
 MAX_PLAIN_TOKENS = 32_768
 """An input that declares no document is asked as it is up to this length, or half of the window."""
 
+_SPLIT: WeakKeyDictionary[StoredText, dict[Hashable, list[Chunk]]] = WeakKeyDictionary()
+"""Chunks of the documents that runs hold: the rollouts of a sample ask for the same ones."""
 _OPERATIONAL = {"max_connections", "adaptive_connections", "max_retries", "timeout", "cache"}
 
 
@@ -82,9 +85,12 @@ class AgentRun:
 
     def chunks(self, max_tokens: int) -> list[Chunk]:
         """Returns the pieces of the document in reading order, each of at most so many tokens."""
-        return split_chunks(
-            self.query.context, max_tokens, self.counter, self.query.document_starts
-        )
+        context, starts = self.query.context, self.query.document_starts
+        known = _SPLIT.setdefault(self.document, {})
+        key = (max_tokens, self.counter.name, starts)
+        if key not in known:
+            known[key] = split_chunks(context, max_tokens, self.counter, starts)
+        return list(known[key])
 
     def text(self, chunk: Chunk) -> str:
         """Returns the text of a piece of the document."""
@@ -178,6 +184,8 @@ class AgentRun:
             "agent": self.agent,
             "num_calls": spent.num_calls,
             "replayed_calls": spent.num_calls - spent.live_calls,
+            "replayed_input_tokens": spent.replayed_input_tokens,
+            "replayed_output_tokens": spent.replayed_output_tokens,
             "input_tokens": spent.input_tokens,
             "output_tokens": spent.output_tokens,
             "seconds": round(spent.seconds, 3),
@@ -205,7 +213,11 @@ class AgentRun:
         entry = self.journal.find(turn, prompt) if self.journal else None
         if entry is None:
             return None
+        spent = self.spent
+        before = (spent.input_tokens, spent.output_tokens)
         self._count(entry, self._num_tokens(prompt, passages))
+        spent.replayed_input_tokens += spent.input_tokens - before[0]
+        spent.replayed_output_tokens += spent.output_tokens - before[1]
         completion: dict[str, JsonValue] = {"turn": turn, "completion": entry.output.completion}
         transcript().info(completion, source=REPLAY_SOURCE)
         return entry.output
@@ -269,7 +281,7 @@ async def open_run(
         model=model,
         counter=counter_for(model, options.tokenizer),
         query=query,
-        document=StoredText(query.context),
+        document=stored_text(query.context),
         window=window_of(model),
         max_output_tokens=output_limit(model),
         max_calls=options.max_calls,
@@ -300,7 +312,7 @@ async def _take_apart(run: AgentRun) -> None:
         most = MAX_QUESTION_TOKENS if run.window is None else max(1, run.window // 8)
         parts = last_paragraph(text, most, run.counter)
     run.query = parts.query(text, run.query)
-    run.document = StoredText(run.query.context)
+    run.document = stored_text(run.query.context)
 
 
 def _identity(run: AgentRun, settings: Any) -> dict[str, Any]:

@@ -46,6 +46,11 @@ class StoredText:
 _TEXTS: WeakValueDictionary[str, StoredText] = WeakValueDictionary()
 
 
+def stored_text(text: str | ContextText) -> StoredText:
+    """Returns the document of a text: the one that others hold already, else a new one."""
+    return _TEXTS.get(text_sha256(text)) or StoredText(text)
+
+
 def text_sha256(text: str | ContextText) -> str:
     """Returns the sha256 of a text in UTF-8, encoded block by block."""
     digest = hashlib.sha256()

@@ -10,7 +10,11 @@ import pandas as pd
 from longspan.leaderboards.entries import Entry
 from longspan.leaderboards.statistics import estimate_mean
 
-EVIDENCE_SHARES = ("read", "noted", "kept")
+EVIDENCE_SHARES = (
+    *("read", "noted", "kept", "used"),
+    *("lost_never_read", "lost_not_noted", "lost_overwritten", "lost_not_used"),
+)
+"""What became of a sample's evidence, as the memory agent's record names it."""
 
 
 def breakdowns(entry: Entry, column: str) -> list[dict[str, Any]]:
@@ -45,7 +49,7 @@ def breakdowns(entry: Entry, column: str) -> list[dict[str, Any]]:
 def retention(entry: Entry) -> list[dict[str, Any]]:
     """Returns what a memory agent's run kept (one item), nothing for other solvers.
 
-    `read`, `noted`, `kept` are means over samples with a passport, None where none has one. Shares
+    Shares of the evidence are means over samples with a passport, None where none has one. Shares
     of malformed and cut turns are over all reading turns.
     """
     records = [record for record in entry.rows["memory"] if isinstance(record, Mapping)]

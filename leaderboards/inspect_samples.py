@@ -22,6 +22,7 @@ from longspan.harness.tokens import TRUNCATION_KEY
 from longspan.leaderboards.rows import Row, content_hash, finite
 
 MEMORY_KEY = "longspan:memory"
+AGENT_KEY = "longspan:agent"
 LETTERS = frozenset({CORRECT, INCORRECT, PARTIAL, NOANSWER})
 WORDS = frozenset({"yes", "true", "no", "false"})
 MAX_TOKENS = 1 << 40
@@ -58,12 +59,20 @@ def sample_row(sample: EvalSample) -> Row:
         "answer": (score.answer if score else None) or "",
         "completion": sample.output.completion if sample.output.choices else "",
         "target": " | ".join(_targets(sample)),
-        "input_tokens": sum(one.input_tokens for one in usage),
-        "output_tokens": sum(one.output_tokens for one in usage),
-        "calls": sample.turn_count or 0,
+        "input_tokens": sum(one.input_tokens for one in usage) + _replayed(store, "input_tokens"),
+        "output_tokens": sum(one.output_tokens for one in usage)
+        + _replayed(store, "output_tokens"),
+        "calls": (sample.turn_count or 0) + _replayed(store, "calls"),
         "seconds": sample.working_time or 0.0,
         "error": one_line(sample.error.message, 300) if sample.error else "",
     }
+
+
+def _replayed(store: Mapping[str, Any], what: str) -> int:
+    """Returns what a resumed agent's earlier processes spent, which Inspect does not count."""
+    record = store.get(AGENT_KEY)
+    number = finite(record.get(f"replayed_{what}")) if isinstance(record, Mapping) else None
+    return max(0, int(number or 0))
 
 
 def _hops(metadata: Mapping[str, Any]) -> float | None:

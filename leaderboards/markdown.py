@@ -167,9 +167,15 @@ def _heat_map(one: Row) -> list[str]:
 def _retention(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
-    header = ["Checkpoint", "Task", "Input", "Read", "Noted", "Kept", "Malformed", "Hit limit"]
-    header += ["Cut", "Chunks", "Memory", "n"]
-    lines = ["", "What the memory agent kept: percent of the evidence, of the reading turns", ""]
+    header = ["Checkpoint", "Task", "Input", "Read", "Noted", "Kept", "Used"]
+    header += ["Never read", "Not noted", "Overwritten", "Not used"]
+    header += ["Malformed", "Hit limit", "Cut", "Chunks", "Memory", "n"]
+    lines = [
+        "",
+        "What the memory agent kept, and where it lost the rest: percent of the evidence, of the "
+        "reading turns",
+        "",
+    ]
     return lines + _table(
         header,
         [

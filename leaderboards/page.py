@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from longspan.leaderboards.breakdowns import EVIDENCE_SHARES
 from longspan.leaderboards.lm_eval import PREFIX as LM_EVAL
 from longspan.leaderboards.page_tables import difference_cells, heat_table, suite_model
 from longspan.leaderboards.plots import Plot, by_setting, checkpoint_colours
@@ -184,7 +185,7 @@ def pivot_tables(rows: Iterable[Row], checkpoints: Sequence[str]) -> list[dict[s
 
 def retention_row(row: Row) -> dict[str, Any]:
     """Returns a row of the table on what the memory agent kept."""
-    shares = ("read", "noted", "kept", "malformed_share", "cut_off_share", "memory_cut_share")
+    shares = (*EVIDENCE_SHARES, "malformed_share", "cut_off_share", "memory_cut_share")
     return _names(row) | {
         "shares": [
             {"text": percent(row[name]), "value": "" if row[name] is None else row[name]}

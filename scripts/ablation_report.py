@@ -1,7 +1,9 @@
 """The report of an ablation: a table of paired differences over seeds, and the training curves.
 
 The unit is a run: an arm trained from one seed. Differences are taken seed by seed, and intervals
-are Student's over the seeds, so that they hold the noise of training as well as of evaluation.
+are Student's over the seeds, so that they hold the noise of training as well as of evaluation. A
+second interval is over the held-out samples, clustered by world, of each sample's mean over the
+seeds: what other samples would do to these very runs.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from longspan.leaderboards.logs import read_logs
+from longspan.leaderboards.statistics import estimate_difference
 
 Runs = Mapping[tuple[str, int], Path]
 EDGE_STEPS = 5
@@ -29,7 +33,8 @@ CURVES = {"reward_mean": "reward", "entropy": "entropy (nats)", "gradient_norm":
 
 def write_report(plan: Mapping[str, Any], runs: Runs, out: Path) -> str:
     """Writes results.json, report.md and curves.png into `out`; returns the report's text."""
-    scores = {run: run_scores(folder) for run, folder in runs.items()}
+    samples = {run: run_samples(folder) for run, folder in runs.items()}
+    scores = {run: run_scores(parts) for run, parts in samples.items()}
     curves = {run: run_curves(folder) for run, folder in runs.items()}
     arms = list(dict.fromkeys(arm for arm, _ in runs))
     seeds = sorted({seed for _, seed in runs})
@@ -39,6 +44,14 @@ def write_report(plan: Mapping[str, Any], runs: Runs, out: Path) -> str:
         for column in columns
     }
     tables = {column: compare(values[column], plan["baseline"]) for column in columns}
+    for column, rows in tables.items():
+        for arm, row in rows.items():
+            if ":" not in column and "difference" in row:
+                pair = [
+                    [samples[one, seed].get(column) for seed in seeds]
+                    for one in (arm, baseline_of(arm, plan["baseline"]))
+                ]
+                row |= over_samples(*pair)
     results = {
         "name": plan["name"],
         "baseline": plan["baseline"],
@@ -57,16 +70,49 @@ def write_report(plan: Mapping[str, Any], runs: Runs, out: Path) -> str:
     return text
 
 
-def run_scores(folder: Path) -> dict[str, float]:
-    """Returns the accuracy of a run's last checkpoint by evaluation, and by task type."""
+def run_samples(folder: Path) -> dict[str, pd.DataFrame]:
+    """Returns the scored samples of a run's last checkpoint by evaluation."""
+    found = {logs.name: read_logs([logs]).samples for logs in sorted(folder.glob("logs/*/*"))}
+    return {name: samples[samples["value"].notna()] for name, samples in found.items()}
+
+
+def run_scores(parts: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    """Returns a run's accuracy by evaluation, and by task type."""
     result: dict[str, float] = {}
-    for logs in sorted(folder.glob("logs/*/*")):
-        samples = read_logs([logs]).samples
-        samples = samples[samples["value"].notna()]
-        result[logs.name] = float(samples["value"].mean())
+    for name, samples in parts.items():
+        result[name] = float(samples["value"].mean())
         for kind, part in samples.groupby("task_type"):
-            result[f"{logs.name}: {kind}"] = float(part["value"].mean())
+            result[f"{name}: {kind}"] = float(part["value"].mean())
     return result
+
+
+def over_samples(
+    ours: Sequence[pd.DataFrame | None], base: Sequence[pd.DataFrame | None]
+) -> dict[str, float]:
+    """Returns the interval over samples of an arm's runs against the baseline's; {} without any.
+
+    A sample's value is its mean over the seeds; samples of one world are a cluster.
+    """
+    sides = []
+    for frames in (ours, base):
+        rows = pd.concat([frame for frame in frames if frame is not None] or [pd.DataFrame()])
+        if rows.empty:
+            return {}
+        sides.append(rows.groupby("sample"))
+    means = [side["value"].mean().to_dict() for side in sides]
+    estimate = estimate_difference(*means, sides[0]["document_group"].first().to_dict())
+    if estimate is None:
+        return {}
+    return {
+        "samples_low": estimate.low,
+        "samples_high": estimate.high,
+        "num_samples": estimate.num_samples,
+    }
+
+
+def baseline_of(arm: str, base: str) -> str:
+    """Returns the baseline of an arm: in a grid the one at the arm's own point."""
+    return base + arm[len(arm.split(" ")[0]) :]
 
 
 def run_curves(folder: Path) -> list[dict[str, Any]]:
@@ -89,7 +135,7 @@ def compare(values: Mapping[str, Sequence[float]], base: str) -> dict[str, dict[
     for arm, own in values.items():
         mean, spread = float(np.mean(own)), float(np.std(own, ddof=1)) if len(own) > 1 else None
         rows[arm] = {"values": list(own), "mean": mean, "deviation": spread}
-        own_base = base + arm[len(arm.split(" ")[0]) :]
+        own_base = baseline_of(arm, base)
         if arm == own_base or own_base not in values or len(own) < 2:
             continue
         difference = np.subtract(own, values[own_base])
@@ -136,7 +182,8 @@ def render(plan: Mapping[str, Any], results: Mapping[str, Any]) -> str:
         "",
         f"Accuracy in percent: mean over {num_seeds} seeds (standard deviation over seeds). "
         f"Differences to `{results['baseline']}` are taken seed by seed, with Student's 95% "
-        "intervals over the seeds and Holm's p over the arms.",
+        "intervals over the seeds and Holm's p over the arms; the last column is the interval over "
+        "the held-out samples, each its mean over the seeds, clustered by world.",
     ]
     overall = [name for name in results["scores"] if ":" not in name]
     for column in overall:
@@ -152,10 +199,13 @@ def render(plan: Mapping[str, Any], results: Mapping[str, Any]) -> str:
 
 
 def _score_table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    lines = ["| arm | accuracy | difference | p (Holm) |", "|---|---:|---:|---:|"]
+    lines = [
+        "| arm | accuracy | difference | p (Holm) | over samples |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for arm, row in rows.items():
         spread = "" if row["deviation"] is None else f" ({100 * row['deviation']:.1f})"
-        difference = p = ""
+        difference = p = samples = ""
         if "difference" in row:
             difference = _points(row["difference"])
             if "p" in row:
@@ -163,7 +213,10 @@ def _score_table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 p = f"{row['p']:.3f} ({row['p_holm']:.3f})"
             else:
                 difference += " in every run"
-        lines.append(f"| {arm} | {100 * row['mean']:.1f}{spread} | {difference} | {p} |")
+        if "samples_low" in row:
+            samples = f"[{_points(row['samples_low'])}, {_points(row['samples_high'])}]"
+        cells = (arm, f"{100 * row['mean']:.1f}{spread}", difference, p, samples)
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

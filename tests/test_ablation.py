@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from inspect_ai import eval as inspect_eval
@@ -138,6 +139,26 @@ def test_differences_are_paired_by_seed(report: Any) -> None:
     half = 4.302653 * 0.1 / 3**0.5
     assert (rows["arm"]["low"], rows["arm"]["high"]) == pytest.approx((0.2 - half, 0.2 + half))
     assert "p" not in rows["base"]
+
+
+def test_the_interval_over_samples_takes_each_sample_once_and_worlds_as_clusters(
+    report: Any,
+) -> None:
+    """Four worlds of two samples; the arm gains in each by as much as its seeds' mean says."""
+
+    def run_of(values: list[float]) -> pd.DataFrame:
+        names = [f"s{i}" for i in range(len(values))]
+        worlds = [f"w{i // 2}" for i in range(len(values))]
+        return pd.DataFrame({"sample": names, "value": values, "document_group": worlds})
+
+    base = [run_of([0.0] * 8), run_of([0.0] * 8)]
+    arm = [run_of([1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0]), run_of([0.0] * 8)]
+    found = report.over_samples(arm, base)
+    assert found["num_samples"] == 8
+    # Worlds gain 0.5, 0, 0.25, 0.25: mean 0.25, standard error of 4 means 0.1021, t = 3.18.
+    assert (found["samples_low"] + found["samples_high"]) / 2 == pytest.approx(0.25)
+    assert found["samples_high"] - 0.25 == pytest.approx(3.1824 * 0.1021, abs=0.05)
+    assert report.over_samples(arm, [None, None]) == {}
 
 
 def test_p_values_are_adjusted_over_the_arms(report: Any) -> None:

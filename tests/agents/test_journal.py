@@ -46,6 +46,8 @@ def test_a_killed_run_goes_on_where_it_stopped(
     costs = ("num_calls", "input_tokens", "output_tokens", "sequential_calls")
     assert [resumed.cost[name] for name in costs] == [whole.cost[name] for name in costs]
     assert resumed.cost["replayed_calls"] == die_at - 1
+    paid_here = sum(one.input_tokens for one in resumed.sample.model_usage.values())
+    assert resumed.cost["replayed_input_tokens"] == whole.cost["input_tokens"] - paid_here
 
 
 def test_a_kill_between_the_answer_and_the_log_pays_nothing_twice(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from inspect_ai import Task, eval
+from inspect_ai.model import ModelCost, ModelInfo, set_model_info
 
 from longspan.agents.limits import Need, Reserve, Spent, limit_reached
 from longspan.agents.map_reduce import map_reduce
@@ -54,16 +56,51 @@ def test_a_turn_limit_leaves_the_answer(run: Any, make_sample: Any) -> None:
     assert result.sample.output.completion == "Therefore, the answer is Brem."
 
 
-def test_a_time_limit_leaves_time_for_the_answer(run: Any, make_sample: Any) -> None:
-    import time
-
+@pytest.mark.parametrize("limit", ["time_limit", "working_limit"])
+def test_a_limit_of_time_leaves_time_for_the_answer(run: Any, make_sample: Any, limit: str) -> None:
     def slow(prompt: str) -> str:
         time.sleep(0.3)
         return note_taker(prompt)
 
-    result = run(memory_agent(), make_sample(TEXT), slow, window=256, time_limit=4)
-    assert result.cost["cut_off"] in ("time_limit", "working_limit")
+    result = run(memory_agent(), make_sample(TEXT), slow, window=256, **{limit: 4})
+    assert result.sample.limit is None
+    assert result.cost["cut_off"] == limit
+    assert 2 < len(result.calls) < 14
     assert result.sample.output.completion == "Therefore, the answer is Brem."
+
+
+COST_LIMIT = 0.006
+"""Dollars; at a dollar per million, 6,000 characters."""
+
+
+@pytest.fixture
+def prices() -> None:
+    """Gives the scripted policy a price: a dollar per million characters."""
+    cost = ModelCost(input=1.0, output=1.0, input_cache_write=1.0, input_cache_read=1.0)
+    set_model_info("scripted/policy", ModelInfo(cost=cost))
+
+
+def test_a_cost_limit_leaves_money_for_the_answer(run: Any, make_sample: Any, prices: None) -> None:
+    sample = make_sample(TEXT)
+    result = run(memory_agent(), sample, note_taker, window=256, cost_limit=COST_LIMIT)
+    assert result.sample.limit is None
+    assert result.cost["cut_off"] == "cost_limit"
+    assert result.sample.store["longspan:cut_off"] == "cost_limit"
+    assert result.sample.output.completion == "Therefore, the answer is Brem."
+    assert 1 < len(result.calls) < 14
+    assert sum(one.total_cost for one in result.sample.model_usage.values()) <= COST_LIMIT
+
+
+def test_what_a_killed_run_paid_counts(
+    run: Any, make_sample: Any, tmp_path: Any, prices: None
+) -> None:
+    limited = {"window": 256, "cost_limit": COST_LIMIT}
+    sample, solver = make_sample(TEXT), memory_agent(state_dir=str(tmp_path / "states"))
+    whole = run(memory_agent(), sample, note_taker, **limited)
+    run(solver, sample, note_taker, die_at=3, **limited)
+    resumed = run(solver, sample, note_taker, **limited)
+    assert resumed.cost["replayed_calls"] == 2
+    assert abs(resumed.cost["num_calls"] - whole.cost["num_calls"]) <= 1
 
 
 def test_what_a_killed_run_spent_counts(run: Any, make_sample: Any, tmp_path: Any) -> None:

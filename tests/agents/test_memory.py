@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import time
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 from inspect_ai.dataset import Sample
 
+from longspan.agents.chunks import split_chunks
 from longspan.agents.memory import memory_agent
 from longspan.harness.errors import SpecError
+from longspan.harness.references import stored_text
 from tests.harness.words import WordTokens
 
 FILLER = "The weather was mild and the harbour lay quiet. "
@@ -54,6 +57,28 @@ def test_a_perfect_reader_finds_what_a_window_cannot_hold(run: Any, make_sample:
     assert record["document_tokens"] > 7 * 256
     assert record["budget"]["chunk_tokens"] <= 128
     assert record["budget"]["memory_tokens"] == 40
+
+
+def test_rollouts_of_a_sample_split_its_document_once(
+    run: Any, make_sample: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def counted(*args: Any) -> Any:
+        calls.append(args)
+        return split_chunks(*args)
+
+    monkeypatch.setattr("longspan.agents.run.split_chunks", counted)
+    held = stored_text(document())  # as by a rollout that is under way
+    result = run(memory_agent(), make_sample(document()), perfect_reader, window=256, epochs=3)
+    assert len(calls) == 1
+    assert [sample.output.completion for sample in result.log.samples] == [
+        "Therefore, the answer is Brem."
+    ] * 3
+    del held
+    gc.collect()
+    run(memory_agent(), make_sample(document()), perfect_reader, window=256)
+    assert len(calls) == 2, "what no run holds is not kept"
 
 
 def test_every_prompt_and_its_output_fit_the_window(run: Any, make_sample: Any) -> None:

@@ -87,3 +87,18 @@ def test_lengths_and_hops_that_cannot_be_are_unknown():
     for hops, known in ((2, 2.0), (1e300, None), ("many", None), (-1, None)):
         fields = sample | {"metadata": {"hops": hops}}
         assert sample_row(EvalSample.model_validate(fields))["hops"] == known
+
+
+def test_what_an_agents_earlier_processes_paid_counts():
+    """A run was killed after 99 of 140 calls: Inspect counts those of the process that ended it."""
+    usage = {"nano": {"input_tokens": 410, "output_tokens": 41, "total_tokens": 451}}
+    sample = {"id": 1, "epoch": 1, "input": "Where?", "target": "Karo"}
+    sample |= {"turn_count": 41, "model_usage": usage}
+    alone = sample_row(EvalSample.model_validate(sample))
+    assert (alone["calls"], alone["input_tokens"], alone["output_tokens"]) == (41, 410, 41)
+    record = {"num_calls": 140, "replayed_calls": 99}
+    record |= {"replayed_input_tokens": 990, "replayed_output_tokens": 99}
+    resumed = sample_row(EvalSample.model_validate(sample | {"store": {"longspan:agent": record}}))
+    assert (resumed["calls"], resumed["input_tokens"], resumed["output_tokens"]) == (140, 1400, 140)
+    foreign = sample | {"store": {"longspan:agent": {"replayed_calls": "many"}}}
+    assert sample_row(EvalSample.model_validate(foreign))["calls"] == 41

@@ -18,7 +18,7 @@ def test_every_view_of_the_page_is_there():
     text = to_markdown(board())
     assert "| world-1x | full context | 2 | trained | 61.0 \\[57.0, 65.0\\] | 600 |" in text
     assert "| 0-50% | 75.0 (n = 8) |" in text
-    assert "| trained | world-1x | 1\u00d7 | 100.0 | 50.0 | \u2013 | 10.0 | 0.0 | 0.0 |" in text
+    assert "| 100.0 | 50.0 | \u2013 | 25.0 | 0.0 | 50.0 | \u2013 | \u2013 | 10.0 |" in text
     assert "| world-1x | 1\u00d7 | full context | trained | 1,200 | \u2013 | 1.0 | 62 s |" in text
     assert "10 judge failed" in text
     assert "| rl | 1 | 0.500 | 0.500 | 1 of 1 |" in text

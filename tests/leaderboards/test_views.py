@@ -197,9 +197,13 @@ def test_breakdowns_add_up_to_the_whole():
 def test_retention_is_the_mean_over_samples_with_evidence():
     record = {"num_calls": 4, "num_malformed": 1, "num_chunks": 4, "memory_tokens": 8}
     part = rows(0, [1.0, 0.0], memory=record)
-    part[0]["memory"] = record | {"read": 1.0, "noted": 1.0, "kept": 0.5}
+    shares = {"read": 1.0, "noted": 1.0, "kept": 0.5, "used": 0.25}
+    lost = {"lost_never_read": 0.0, "lost_overwritten": 0.5, "lost_not_used": 0.25}
+    part[0]["memory"] = record | shares | lost
     (row,) = build_board(logs((MEMORY[0], part)))["numbers"]["retention"]
     assert (row["read"], row["kept"], row["num_samples"]) == (1.0, 0.5, 2)
+    assert (row["used"], row["lost_overwritten"], row["lost_not_used"]) == (0.25, 0.5, 0.25)
+    assert row["lost_not_noted"] is None, "no record has it"
     assert row["malformed_share"] == 0.25 and row["memory_cut_share"] == 0.0
 
 
