@@ -24,7 +24,7 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: openrlhf-cpu test-openrlhf
 .PHONY: quickstart test check format install install-dev policy test-kill test-kill-training clean help
-.PHONY: ablation ablation-regime ablation-conditions ablation-components memory-rl agents-by-length
+.PHONY: ablation ablation-regime ablation-conditions ablation-noise ablation-components memory-rl agents-by-length
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -94,6 +94,8 @@ ablation-regime: $(VENV)/.base
 	$(ABLATE)/regime.yaml --out $(ABLATIONS)/regime $(ARGS)
 ablation-conditions: $(VENV)/.base
 	$(ABLATE)/conditions.yaml --out $(ABLATIONS)/conditions --seeds 3 $(ARGS)
+ablation-noise: $(VENV)/.base
+	$(ABLATE)/conditions.yaml --out $(ABLATIONS)/noise --only noise $(ARGS)
 ablation-components: $(VENV)/.base
 	$(ABLATE)/components.yaml --out $(ABLATIONS)/components $(ARGS)
 # RL over the memory agent's turns, and what it does at lengths that were not trained on.

@@ -51,6 +51,7 @@ def main() -> None:
         if unknown := set(options.only) - set(conditions or ()):
             raise SystemExit(f"no condition {min(unknown)!r}; use {sorted(conditions or ())}")
         conditions = {name: conditions[name] for name in options.only}
+        plan["title"] += f" (only {', '.join(options.only)})"
     arms = dict(crossed(plan["arms"], conditions))
     with folder_lock(options.out) as lock, worker_pool(options.workers, lock) as submit:
         recipes = write_recipes(plan, arms, seeds, options.out)

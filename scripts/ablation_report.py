@@ -111,7 +111,7 @@ def over_samples(
 
 
 def baseline_of(arm: str, base: str) -> str:
-    """Returns the baseline of an arm: in a grid the one at the arm's own point."""
+    """Returns the baseline of an arm: under conditions the one under the arm's own."""
     return base + arm[len(arm.split(" ")[0]) :]
 
 

@@ -57,7 +57,8 @@ else
     engine+=(--group-size 2 --max-new-tokens 2)
 fi
 
-part tests 80 "$PYTHON" -m pytest -q -p no:cacheprovider tests/trainers/local/test_prefix_attention.py
+part tests 80 "$PYTHON" -m pytest -q -p no:cacheprovider \
+    tests/trainers/test_entropy.py tests/trainers/local/test_prefix_attention.py
 for width in "${widths[@]}"; do
     part "loss-$width" 85 "$PYTHON" benchmarks/streamed_logprobs.py "${on[@]}" "${loss[@]}" \
         --hidden "$width" --paths "${paths[@]}" --out "$OUT/loss-$width.json"
