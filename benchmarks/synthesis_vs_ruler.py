@@ -6,7 +6,8 @@
 The peer is variable tracking over four hops, RULER's task of several steps, as the installed
 lm-eval generates it: whole prompts, which are written as JSON lines. Ours are questions over
 fictional worlds, generated, verified and written as a task set; 5% are materialised, counted again
-and re-executed. Imports are not counted. Sides take turns, in processes of their own.
+and re-executed. Sides take turns, in processes of their own, where each imports what it needs;
+imports are not counted.
 """
 
 from __future__ import annotations

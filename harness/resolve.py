@@ -78,8 +78,8 @@ def registered_task(name: str, **arguments: Any) -> Task:
 
 def _task_of_file(name: str, file: Path, task: str, arguments: Mapping[str, Any]) -> Task:
     make = getattr(_module(file.resolve()), task, None)
-    if not callable(make):
-        raise SpecError(f"unknown task: {name}; the file has no function {task!r}")
+    if not inspect.isfunction(make):
+        raise SpecError(f"unknown task: {name}; name a function of the file that returns a task")
     try:
         inspect.signature(make).bind(**arguments)
     except TypeError as error:

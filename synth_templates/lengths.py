@@ -16,9 +16,11 @@ from longspan.harness.datasets.documents import (
 from longspan.harness.tokens import CHARS_PER_TOKEN, TokenCounter
 
 _NUM_PAIRS = 32
+"""Pairs of documents on which it is tried whether sizes add up."""
 _FOLLOWERS = ("", "A")
+"""What sizes are measured before: the end of the text, or a letter."""
 _NUM_MEASURED = 32
-"""Documents of which many are judged."""
+"""Documents that are counted to estimate the tokens of many."""
 
 
 class Lengths:

@@ -15,7 +15,7 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,9 +53,11 @@ from longspan.synth_templates.tables.sql_answers import decimals_for, exact_deci
 from longspan.synth_templates.triples.graph import find_mentions
 
 PERCENT = "percent"
+"""Unit of what a division gives."""
 MAX_CELL_CHARS = 80
 """Longer cells are shown in part."""
 _AT_LEAST_DECIMALS = 2
+T = TypeVar("T", QueryProof, SqlResult)
 
 
 class WrittenQuery(BaseModel):
@@ -185,35 +187,34 @@ class _Writing:
             "history": "\n".join(f"- {neutralise(one)}" for one in tables.history[-MAX_HISTORY:]),
             "tables": self._shown(table),
         }
+        proofs: list[QueryProof] = []
         written = await ask_for(
             self.writer,
             fill_prompt("query", values),
             WrittenQuery,
             label=f"query/{label}",
             retries=self.plan.roles[0].retries,
-            check=lambda one: _reason(self._prove(one, kind, table, tables.history)),
+            check=lambda one: _keep(self._prove(one, kind, table, tables.history), proofs),
         )
         cost = self._count(written)
         if written.value is None:
             self.report.rejected[f"writer: {problem_kind(written.problems[-1])}"] += 1
             return None
-        proof = self._prove(written.value, kind, table, tables.history)
-        assert isinstance(proof, QueryProof)
+        proof = proofs[-1]
+        results: list[SqlResult] = []
         second = await ask_for(
             self.checker,
             fill_prompt("second_query", {**values, "question": quoted("question", proof.question)}),
             SecondQuery,
             label=f"second_query/{label}",
             retries=self.plan.roles[1].retries,
-            check=lambda one: _reason(self._run(one.sql, kind, table)),
+            check=lambda one: _keep(self._run(one.sql, kind, table), results),
         )
         cost += self._count(second)
         if second.value is None:
             self.report.rejected[f"checker: {problem_kind(second.problems[-1])}"] += 1
             return None
-        result = self._run(second.value.sql, kind, table)
-        assert isinstance(result, SqlResult)
-        if not same_rows([result.rows[0][:1]], [proof.rows[0][:1]]):
+        if not same_rows([results[-1].rows[0][:1]], [proof.rows[0][:1]]):
             self.report.rejected["checker: another answer"] += 1
             return None
         if kind.answer == "number" and second.value.unit != proof.unit:
@@ -305,5 +306,9 @@ def _units(table: CorpusTable) -> list[str]:
     return [*dict.fromkeys(["", *units, PERCENT])]
 
 
-def _reason(made: QueryProof | SqlResult | str) -> str | None:
-    return made if isinstance(made, str) else None
+def _keep(made: T | str, kept: list[T]) -> str | None:
+    """Keeps what was made of a reply; returns why nothing could be, None where something was."""
+    if isinstance(made, str):
+        return made
+    kept.append(made)
+    return None

@@ -88,6 +88,6 @@ def check(proof: QueryProof, row: SampleRow, corpus: Corpus) -> tuple[list[str],
             continue
         if unfit := why_unfit(query, result, proof.answer, table):
             problems.append(f"{name}: {unfit}")
-        if not same_rows([row[:1] for row in result.rows], [row[:1] for row in proof.rows]):
+        if not same_rows([cells[:1] for cells in result.rows], [c[:1] for c in proof.rows]):
             problems.append(f"{name} gives {result.rows[:1]}, the proof says {proof.rows[:1]}")
     return problems, answer

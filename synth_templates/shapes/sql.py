@@ -84,7 +84,10 @@ def check_range(kind: str, documents: tuple[int, int]) -> None:
     """
     fewest, most = documents
     if not 1 <= fewest <= most <= MAX_SOURCES:
-        raise ValueError(f"kind {kind}: documents must be 1 to {MAX_SOURCES}")
+        raise ValueError(
+            f"kind {kind}: documents must be 1 to {MAX_SOURCES}, the smaller number first: "
+            f"got {documents}"
+        )
 
 
 def draw(kind: SqlKind, corpus: Corpus, rng: random.Random) -> Draft | Rejected:

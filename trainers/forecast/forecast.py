@@ -128,26 +128,32 @@ def forecast_recipe(
             continue
         longest = stage_workload(recipe, stage, model.window)
         mean = stage_workload(recipe, stage, model.window, input_tokens, output_tokens)
+        case = _Case(recipe, model, machines, longest, mean)
         if isinstance(stage, FilterStage):
-            found.append(_filter(recipe, stage, model, machines, (longest, mean)))
+            found.append(_filter(stage, case))
         elif machines.cluster is None:
-            found.append(_local(recipe, stage, model, machines, (longest, mean)))
+            found.append(_local(stage, case))
         else:
-            found.append(_distributed(recipe, stage, model, machines, (longest, mean)))
+            found.append(_distributed(stage, case, machines.cluster))
     if not found:
         raise RecipeError(f"recipe {recipe.name} trains and filters nothing; nothing to forecast")
     return found
 
 
-def _filter(
-    recipe: Recipe,
-    stage: FilterStage,
-    model: Architecture,
-    machines: Machines,
-    works: tuple[Workload, Workload],
-) -> StageForecast:
+@dataclass(frozen=True)
+class _Case:
+    """What a stage is forecast from."""
+
+    recipe: Recipe
+    model: Architecture
+    machines: Machines
+    longest: Workload
+    mean: Workload
+
+
+def _filter(stage: FilterStage, case: _Case) -> StageForecast:
     """Returns a filter's: the embedded engine samples with the plain weights, in any engine."""
-    longest, mean = works
+    recipe, model, machines = case.recipe, case.model, case.machines
     precision = local_precision(recipe.model, machines.gpu_bytes is None)
     weights = precision.compute * model.num_parameters
     samples = num_samples(recipe, stage)
@@ -157,67 +163,57 @@ def _filter(
         kind="filter",
         engine="local",
         num_steps=None if samples is None else -(-samples // stage.sampling.batch_size),
-        workload=longest,
+        workload=case.longest,
         window=model.window,
         training=None,
-        sampling=local_sampling(model, longest, precision, weights, machines.gpu_bytes, rows),
-        sampling_seconds=sampling_seconds(mean, machines.rates, 1),
+        sampling=local_sampling(model, case.longest, precision, weights, machines.gpu_bytes, rows),
+        sampling_seconds=sampling_seconds(case.mean, machines.rates, 1),
         training_seconds=None,
     )
 
 
-def _local(
-    recipe: Recipe,
-    stage: TrainStage,
-    model: Architecture,
-    machines: Machines,
-    works: tuple[Workload, Workload],
-) -> StageForecast:
-    longest, mean = works
+def _local(stage: TrainStage, case: _Case) -> StageForecast:
+    recipe, model, machines = case.recipe, case.model, case.machines
     precision = local_precision(recipe.model, machines.gpu_bytes is None)
     holding = local_holding(model, precision)
     limit, again = stage.optimizer.micro_batch_tokens, recipe.model.gradient_checkpointing
-    forward = packed_forward(longest, limit)
-    flops = num_passes(_is_measured(stage), again) * packed_flops(model, mean, limit)
+    forward = packed_forward(case.longest, limit)
+    flops = num_passes(_is_measured(stage), again) * packed_flops(model, case.mean, limit)
     rows = recipe.model.max_batch_rows
     return StageForecast(
         stage=stage.name,
         kind="train",
         engine="local",
         num_steps=stage.num_steps,
-        workload=longest,
+        workload=case.longest,
         window=model.window,
         training=training_memory(model, holding, precision, forward, again),
-        sampling=local_sampling(model, longest, precision, holding.kept, machines.gpu_bytes, rows),
-        sampling_seconds=sampling_seconds(mean, machines.rates, 1),
+        sampling=local_sampling(
+            model, case.longest, precision, holding.kept, machines.gpu_bytes, rows
+        ),
+        sampling_seconds=sampling_seconds(case.mean, machines.rates, 1),
         training_seconds=training_seconds(flops, machines.rates, 1),
     )
 
 
-def _distributed(
-    recipe: Recipe,
-    stage: TrainStage,
-    model: Architecture,
-    machines: Machines,
-    works: tuple[Workload, Workload],
-) -> StageForecast:
-    longest, mean = works
-    cluster, gpu_bytes = machines.cluster, machines.gpu_bytes
-    if cluster is None or gpu_bytes is None:
+def _distributed(stage: TrainStage, case: _Case, cluster: ClusterSettings) -> StageForecast:
+    recipe, model, machines = case.recipe, case.model, case.machines
+    gpu_bytes = machines.gpu_bytes
+    if gpu_bytes is None:
         raise RecipeError("the OpenRLHF engine is forecast on GPUs; name another --cluster")
     holding, again = zero_holding(model, cluster), recipe.model.gradient_checkpointing
-    forward = padded_forward(longest, stage.optimizer.micro_batch_tokens)
-    flops = num_passes(True, again) * padded_flops(model, mean)
+    forward = padded_forward(case.longest, stage.optimizer.micro_batch_tokens)
+    flops = num_passes(True, again) * padded_flops(model, case.mean)
     return StageForecast(
         stage=stage.name,
         kind="train",
         engine="openrlhf",
         num_steps=stage.num_steps,
-        workload=longest,
+        workload=case.longest,
         window=cluster.max_window_tokens or model.window,
         training=training_memory(model, holding, BFLOAT16, forward, again),
-        sampling=engine_sampling(model, longest, cluster, holding.kept, gpu_bytes),
-        sampling_seconds=sampling_seconds(mean, machines.rates, machines.num_engines),
+        sampling=engine_sampling(model, case.longest, cluster, holding.kept, gpu_bytes),
+        sampling_seconds=sampling_seconds(case.mean, machines.rates, machines.num_engines),
         training_seconds=training_seconds(flops, machines.rates, machines.num_ranks),
     )
 

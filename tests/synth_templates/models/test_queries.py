@@ -1,6 +1,5 @@
 import csv
 import json
-import random
 import re
 from pathlib import Path
 
@@ -8,92 +7,26 @@ import pytest
 
 from longspan.harness.errors import SynthesisError
 from longspan.harness.passport import QueryProof
-from longspan.harness.taskset import SampleRow, TaskSet
+from longspan.harness.taskset import SampleRow
 from longspan.synth_templates.corpus import Corpus
 from longspan.synth_templates.kind_files import load_kinds
 from longspan.synth_templates.pipeline import synthesize
-from longspan.synth_templates.plan import Plan, parse_plan
+from longspan.synth_templates.plan import parse_plan
 from longspan.synth_templates.verify import check_passport, check_taskset
 from tests.harness.scripted import Request
-from tests.synth_templates.scripted_models import Script
-
-TITLES = ("Northland", "Southland", "Westland")
-QUESTIONS = (
-    ("What is the average of sales over all towns of the Coast?", "AVG", "Coast"),
-    ("How much staff do the towns of the Hills have together, on the whole?", "SUM", "Hills"),
-    (
-        "What is the highest rainfall that any town of the Plain reached?",
-        "MAX",
-        "Plain",
-    ),
-    ("How large is the smallest number of sales among the Coast's places?", "MIN", "Coast"),
+from tests.synth_templates.models.query_models import (
+    COLUMN,
+    QUESTIONS,
+    TITLES,
+    Pair,
+    build,
+    write_tables,
 )
-COLUMN = {"AVG": "sales", "SUM": "staff", "MAX": "rainfall", "MIN": "sales"}
-
-
-def write_tables(folder: Path) -> Path:
-    folder.mkdir()
-    rng = random.Random(5)
-    for title in TITLES:
-        with (folder / f"{title}.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("town", "region", "sales", "staff", "rainfall"))
-            for i in range(24):
-                region = ("Coast", "Hills", "Plain")[i % 3]
-                numbers = (rng.randint(10, 900), rng.randint(5, 90), rng.randint(10, 800) / 10)
-                writer.writerow((f"{title[:3]}ton{i}", region, *numbers))
-    for name in ("weather", "roads", "harvests", "schools", "rivers", "markets"):
-        lines = (f"Of {name} number {i}, clerks say little that is of use today." for i in range(9))
-        (folder / f"{name}.txt").write_text(f"A note on {name}.\n" + "\n".join(lines))
-    return folder
-
-
-def query(operation: str, region: str) -> str:
-    return f"SELECT {operation}({COLUMN[operation]}) FROM data WHERE region = '{region}'"
-
-
-class Pair:
-    """A scripted writer that asks what was not asked yet, and a checker that reads the question."""
-
-    def __init__(self, name: str) -> None:
-        self.writer = Script(f"{name}-writer", self.write)
-        self.checker = Script(f"{name}-checker", self.check)
-
-    def write(self, request: Request) -> str:
-        prompt = request.messages[0].text
-        asked = prompt.partition("These questions exist already")[2]
-        text, operation, region = next(one for one in QUESTIONS if one[0] not in asked)
-        return json.dumps({"question": text, "sql": query(operation, region), "unit": ""})
-
-    def check(self, request: Request) -> str:
-        prompt = request.messages[0].text
-        _, operation, region = next(one for one in QUESTIONS if one[0] in prompt)
-        column = f"[{COLUMN[operation]}]"
-        sql = f"WITH some AS (SELECT {column} AS x FROM [data] WHERE [region] LIKE '{region}') "
-        return f"So:\n```json\n{json.dumps({'sql': sql + f'SELECT {operation}(x) FROM some'})}\n```"
-
-    def plan(self, folder: Path, **content: object) -> Plan:
-        roles = {"writer": {"model": self.writer.name}, "checker": {"model": self.checker.name}}
-        return parse_plan(
-            {
-                "name": "t",
-                "source": {"type": "documents", "path": str(folder), "shares": {"test": 1.0}},
-                "kinds": {"query_number": 1},
-                "splits": {"test": {900: 4}},
-                **content,
-                "queries": {**roles, **dict(content.get("queries", {}))},  # type: ignore[call-overload]
-            },
-            "test",
-        )
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return write_tables(tmp_path / "docs")
-
-
-def build(pair: Pair, folder: Path, out: Path, **content: object) -> TaskSet:
-    return synthesize(pair.plan(folder, **content), out, quiet=True)
 
 
 def column(folder: Path, title: str, name: str, region: str) -> list[float]:
@@ -167,95 +100,6 @@ def test_a_name_may_be_asked_for(folder: Path, tmp_path: Path):
         towns = [row for row in csv.DictReader(file) if row["region"] == "Coast"]
     assert list(row.target) == [max(towns, key=lambda town: float(town["rainfall"]))["town"]]
     assert row.scorer == "cover_exact_match" and check_taskset(taskset) == {}
-
-
-ATTACKS = {
-    "attach": "ATTACH DATABASE '{place}' AS other",
-    "vacuum": "VACUUM INTO '{place}'",
-    "with_attach": "SELECT 1 FROM data; ATTACH DATABASE '{place}' AS other",
-    "pragma": "PRAGMA database_list",
-    "write": "DELETE FROM data",
-    "extension": "SELECT load_extension('{place}') FROM data",
-    "file": "SELECT writefile('{place}', 'x') FROM data",
-    "endless": "WITH RECURSIVE n(i) AS (SELECT 1 UNION SELECT i + 1 FROM n) SELECT max(i) FROM n",
-    "huge": "SELECT a.sales FROM data a, data b, data c",
-    "schema": "SELECT count(*) FROM sqlite_master",
-    "random": "SELECT avg(sales) + random() FROM data",
-    "constant": "SELECT 12.5",
-    "none": "SELECT sales FROM data WHERE town = 'Nowhere'",
-}
-
-
-@pytest.mark.parametrize("role", ["writer", "checker"])
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_a_query_that_attacks_is_sent_back_and_leaves_nothing(
-    folder: Path, tmp_path: Path, attack: str, role: str
-):
-    pair = Pair(f"attack-{attack}-{role}")
-    place = tmp_path / "written"
-    before = sorted(folder.iterdir())
-    sql = ATTACKS[attack].format(place=place)
-    reply = {"sql": sql} | ({"question": QUESTIONS[0][0]} if role == "writer" else {})
-    getattr(pair, role).answer = lambda _: json.dumps(reply)
-    with pytest.raises(SynthesisError, match="no sample could be built.*no confirmed proposal"):
-        build(pair, folder, tmp_path / "set", splits={"test": {900: 1}}, queries={"rounds": 1})
-    assert not place.exists() and sorted(folder.iterdir()) == before
-    requests = getattr(pair, role).requests
-    assert len(requests) == 3, "told twice what is wrong"
-    assert re.search("refused|must read|one row|must give one", requests[-1].prompt)
-
-
-@pytest.mark.parametrize(
-    ("kind", "sql", "reason"),
-    [
-        ("query_number", "SELECT 7.0 FROM data LIMIT 1", "does not depend on the rows"),
-        (
-            "query_number",
-            "SELECT COUNT(*) / (SELECT COUNT(*) FROM data WHERE region = 'Coast') + 7 "
-            "FROM data WHERE sales > 300",
-            "drops the rest",
-        ),
-        ("query_number", "SELECT SUM(town) + AVG(sales) FROM data", "no such reason"),
-        ("query_name", "SELECT 'yes' FROM data WHERE sales > 0 LIMIT 1", "a cell of a column"),
-        (
-            "query_name",
-            "SELECT town || region FROM data ORDER BY sales DESC LIMIT 1",
-            "a cell of a column",
-        ),
-        ("query_name", "SELECT MIN(town) FROM data WHERE sales > 0", "the order of names"),
-        (
-            "query_name",
-            "SELECT town FROM data ORDER BY sales > 0 DESC, town LIMIT 1",
-            "the order of names",
-        ),
-        (
-            "query_across",
-            "SELECT AVG(sales) FROM data WHERE document = 'Northland'",
-            "rows of several documents",
-        ),
-    ],
-)
-def test_a_query_that_says_nothing_certain_is_sent_back_to_either_model(
-    folder: Path, tmp_path: Path, kind: str, sql: str, reason: str
-):
-    if reason == "no such reason":  # digits at the start of names would be added up
-        for title in TITLES:
-            file = folder / f"{title}.csv"
-            file.write_text(file.read_text().replace(f"{title[:3]}ton", "1st "))
-        reason = "must read"
-    for role in ("writer", "checker"):
-        pair = Pair(f"nothing-{role}-{abs(hash(sql))}")
-        if kind == "query_name":
-            name = "SELECT town FROM data WHERE region = 'Coast' ORDER BY sales DESC LIMIT 1"
-            told = {"question": "Which town of the Coast sells the most?", "sql": name}
-            pair.writer.answer = lambda _, told=told: json.dumps(told)
-        script = getattr(pair, role)
-        question = {"question": QUESTIONS[0][0]} if role == "writer" else {}
-        script.answer = lambda _, told={"sql": sql, **question}: json.dumps(told)
-        plan = {"kinds": {kind: 1}, "splits": {"test": {900: 1}}, "queries": {"rounds": 1}}
-        with pytest.raises(SynthesisError, match="no confirmed proposal"):
-            build(pair, folder, tmp_path / role, **plan)
-        assert reason in script.requests[-1].prompt
 
 
 @pytest.mark.parametrize(

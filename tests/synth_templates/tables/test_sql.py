@@ -17,6 +17,7 @@ from longspan.synth_templates.tables.sql import (
     quote_value,
     run_query,
     same_rows,
+    with_real_division,
 )
 
 SALES = SqlTable(
@@ -159,3 +160,21 @@ def test_any_text_is_a_literal_that_reads_back(text: str):
 def test_any_number_is_a_literal_that_reads_back(number: float):
     (row,) = run_query(f"SELECT {quote_value(number)}", []).rows
     assert same_rows((row,), ((number,),))
+
+
+def test_a_division_is_made_real_outside_texts_and_comments_only():
+    query = "SELECT a/b FROM t WHERE c = 'x/y' /* 1/2 */ AND d > 1 / 3"
+    assert with_real_division(query) == (
+        "SELECT a* 1.0 /b FROM t WHERE c = 'x/y' /* 1/2 */ AND d > 1 * 1.0 / 3"
+    )
+
+
+def test_a_result_says_which_columns_it_reads_also_when_it_is_run_again():
+    database = Database([SALES])
+    for _ in range(2):
+        assert database.run("SELECT AVG(sales) FROM data WHERE year > 2003").reads == {
+            "sales",
+            "year",
+        }
+        assert database.run("SELECT COUNT(*) FROM data").reads == {""}
+        assert database.run("SELECT 1").reads == frozenset()

@@ -3,7 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longspan.harness.scoring.numbers import numeric
-from longspan.synth_templates.tables.sql_answers import decimals_for, read_answer, rounding_phrase
+from longspan.synth_templates.tables.sql_answers import (
+    decimals_for,
+    exact_decimals,
+    read_answer,
+    rounding_phrase,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,3 +69,12 @@ def test_a_rounded_answer_scores_full_and_a_step_aside_does_not(value: float, de
         assert numeric(answer.text, answer.text) == 1.0
         aside = f"{float(answer.text) + 10.0**-decimals:.{decimals}f}"
         assert numeric(aside, answer.text) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals"),
+    [(12, 0), (3.5, 1), (0.1 + 0.2, 1), (2.1234, 4), (1 / 3, None), (2.12345, None)]
+    + [(50000.667, 3), (333333333.33, 2), (9761857.0 + 1 / 9, None), ("7", None), (None, None)],
+)
+def test_a_number_is_exact_only_where_few_decimals_show_it_whole(value, decimals):
+    assert exact_decimals(value) == decimals
