@@ -12,7 +12,7 @@ that are finished are kept, so that the same command continues after a kill. OUT
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from copy import deepcopy
 from pathlib import Path
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seeds", type=int, help="only so many of the plan's seeds")
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these arms")
     parser.add_argument("--only", nargs="+", metavar="CONDITION", help="only these conditions")
     options = parser.parse_args()
     plan = read_mapping(options.plan, "plan of an ablation")
@@ -46,13 +47,11 @@ def main() -> None:
     if isinstance(plan["recipe"], str):  # one that is shipped
         plan["recipe"] = read_mapping(RECIPES / f"{plan['recipe']}.yaml", "recipe")
     seeds = plan["seeds"][: options.seeds]
-    conditions = plan.get("conditions")
-    if options.only:
-        if unknown := set(options.only) - set(conditions or ()):
-            raise SystemExit(f"no condition {min(unknown)!r}; use {sorted(conditions or ())}")
-        conditions = {name: conditions[name] for name in options.only}
-        plan["title"] += f" (only {', '.join(options.only)})"
-    arms = dict(crossed(plan["arms"], conditions))
+    for key, names in (("arms", options.arms), ("conditions", options.only)):
+        if names:
+            plan[key] = chosen(plan.get(key) or {}, names, key)
+            plan["title"] += f" (only {', '.join(names)})"
+    arms = dict(crossed(plan["arms"], plan.get("conditions")))
     with folder_lock(options.out) as lock, worker_pool(options.workers, lock) as submit:
         recipes = write_recipes(plan, arms, seeds, options.out)
         futures = {submit(job): job for job in jobs(recipes, options.out)}
@@ -61,6 +60,13 @@ def main() -> None:
             print(f"{number}/{len(futures)} {futures[future].label}: {seconds:.0f} s", flush=True)
     runs = {(arm, seed): options.out / "runs" / arm / f"seed-{seed}" for arm, seed in recipes}
     print(write_report(plan, runs, options.out))
+
+
+def chosen(given: Mapping[str, Any], names: Sequence[str], what: str) -> dict[str, Any]:
+    """Returns the named entries; exits where one is not there."""
+    if unknown := set(names) - set(given):
+        raise SystemExit(f"{what}: no {min(unknown)!r} in the plan; use {sorted(given)}")
+    return {name: value for name, value in given.items() if name in names}
 
 
 def crossed(

@@ -187,7 +187,7 @@ def render(plan: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     ]
     overall = [name for name in results["scores"] if ":" not in name]
     for column in overall:
-        lines += ["", f"## {column}", "", *_score_table(results["scores"][column])]
+        lines += ["", f"## {column}", "", *score_table(results["scores"][column])]
     lines += ["", "## Training", "", *_training_table(results["training"])]
     for column in overall:
         parts = {
@@ -198,11 +198,12 @@ def render(plan: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _score_table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    lines = [
-        "| arm | accuracy | difference | p (Holm) | over samples |",
-        "|---|---:|---:|---:|---:|",
-    ]
+def score_table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Returns the lines of a table of compared arms."""
+    titles = ["arm", "accuracy", "difference", "p (Holm)", "over samples"]
+    if not any("samples_low" in row for row in rows.values()):
+        titles.pop()
+    lines = [f"| {' | '.join(titles)} |", f"|---{'|---:' * (len(titles) - 1)}|"]
     for arm, row in rows.items():
         spread = "" if row["deviation"] is None else f" ({100 * row['deviation']:.1f})"
         difference = p = samples = ""
@@ -216,7 +217,7 @@ def _score_table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if "samples_low" in row:
             samples = f"[{_points(row['samples_low'])}, {_points(row['samples_high'])}]"
         cells = (arm, f"{100 * row['mean']:.1f}{spread}", difference, p, samples)
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(cells[: len(titles)])} |")
     return lines
 
 

@@ -179,4 +179,49 @@ def test_arms_that_never_differ_have_no_test(report: Any) -> None:
     rows = report.compare({"base": [0.1, 0.2], "arm": [0.1, 0.2]}, "base")
     assert "p" not in rows["arm"] and rows["arm"]["mean"] == pytest.approx(0.15)
     assert rows["arm"]["difference"] == 0.0
-    assert any("in every run" in line for line in report._score_table(rows))
+    assert any("in every run" in line for line in report.score_table(rows))
+
+
+def saved(seeds: list[int], **arms: list[float]) -> dict[str, Any]:
+    scores = {arm.replace("_", " "): {"values": values} for arm, values in arms.items()}
+    return {"baseline": "base", "seeds": seeds, "scores": {"test": scores, "test: a type": scores}}
+
+
+@pytest.fixture(scope="module")
+def comparison(ablation: Any) -> Any:
+    return importlib.import_module("ablation_compare")
+
+
+def test_saved_results_are_joined_and_compared_anew(comparison: Any) -> None:
+    whole = saved([0, 1, 2], base_x=[0.1, 0.5, 0.9], arm_x=[0.2, 0.7, 1.2])
+    alone = saved([0, 1, 2], late_x=[0.0, 0.7, 1.0])
+    (table,) = comparison.compared([whole, alone]).values()
+    assert table["arm x"]["difference"] == pytest.approx(0.2)
+    assert table["late x"]["difference"] == pytest.approx(0.2 / 3)
+    (table,) = comparison.compared([whole, alone], "late", "1-2").values()
+    assert table["arm x"]["values"] == [0.7, 1.2]
+    assert table["arm x"]["difference"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("others", "options", "message"),
+    [
+        ([saved([0, 1], late=[0.0, 0.1])], {}, "different seeds"),
+        ([saved([0, 1, 2], base=[0.0, 0.1, 0.2])], {}, "two files hold the arm 'base'"),
+        ([], {"baseline": "late"}, r"no arm 'late' in the files; use one of \['arm', 'base'\]"),
+        ([], {"seeds": "2-4"}, "no seed 3 in the files"),
+    ],
+)
+def test_results_that_cannot_be_compared_are_refused(
+    comparison: Any, others: list[Any], options: dict[str, str], message: str
+) -> None:
+    whole = saved([0, 1, 2], base=[0.1, 0.5, 0.9], arm=[0.2, 0.7, 1.2])
+    with pytest.raises(SystemExit, match=message):
+        comparison.compared([whole, *others], **options)
+
+
+def test_arms_and_conditions_are_chosen_by_name(ablation: Any) -> None:
+    given = {"a": {}, "b": {"stage": {}}}
+    assert ablation.chosen(given, ["b"], "arms") == {"b": {"stage": {}}}
+    with pytest.raises(SystemExit, match=r"arms: no 'c' in the plan; use \['a', 'b'\]"):
+        ablation.chosen(given, ["c"], "arms")
