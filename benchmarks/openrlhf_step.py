@@ -240,7 +240,7 @@ def mean_tokens(side: str, work: Path) -> float | None:
         lines = (work / "patched" / "stages" / "step" / "metrics.jsonl").read_text().splitlines()
         return statistics.mean(json.loads(line)["response_tokens"] for line in lines)
     log = (work / "openrlhf.log").read_text("utf-8", "replace")
-    found = [float(one) for one in re.findall(r"'response_length': ([\d.]+)", log)]
+    found = [float(one) for one in re.findall(r"'rollout/response_length_mean': ([\d.]+)", log)]
     return statistics.mean(found) if found else None
 
 

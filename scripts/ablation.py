@@ -50,7 +50,8 @@ def main() -> None:
     for key, names in (("arms", options.arms), ("conditions", options.only)):
         if names:
             plan[key] = chosen(plan.get(key) or {}, names, key)
-            plan["title"] += f" (only {', '.join(names)})"
+    if only := [*(options.arms or ()), *(options.only or ())]:
+        plan["title"] += f" (only {', '.join(only)})"
     arms = dict(crossed(plan["arms"], plan.get("conditions")))
     with folder_lock(options.out) as lock, worker_pool(options.workers, lock) as submit:
         recipes = write_recipes(plan, arms, seeds, options.out)
