@@ -4,9 +4,10 @@
 
 Both sides are the real stack (Ray, DeepSpeed, vLLM) in CPU mode, from the same options; the first
 is OpenRLHF's own controller, training process, engine and executor with the CPU stand-ins alone and
-the same measure as reward. A step is the time from the end of one to the end of the next: rollouts,
-rewards, forward, update, weights to vLLM. CPU seconds are those of all processes of a run. Needs
-OpenRLHF's packages (make openrlhf-cpu); takes many minutes.
+the same measure as reward, which differs within a group, since the patch leaves out groups that
+teach nothing; how many took part is printed. A step is the time from the end
+of one to the end of the next: rollouts, rewards, forward, update, weights to vLLM. CPU seconds are
+those of all processes of a run. Needs OpenRLHF's packages (make openrlhf-cpu); takes many minutes.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ SIDES = ("openrlhf", "patched")
 GROUP_SIZE, ROWS = 4, 4
 """Rollouts of a sample, and sequences of a forward."""
 PROMPT_WORDS = 100
+TARGET_WORDS = 20
+"""So short that difflib takes no character for junk: any answer shares some, no two as many."""
 WINDOW = 512
 SHAPE = {
     "hidden_size": 256,
@@ -76,8 +79,8 @@ def main() -> None:
     """Runs both sides one after the other and prints what a step takes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="Folder of the runs.")
-    parser.add_argument("--steps", type=int, default=5, help="The first one is not counted.")
-    parser.add_argument("--samples", type=int, default=8, help="Of a step.")
+    parser.add_argument("--steps", type=int, default=4, help="The first one is not counted.")
+    parser.add_argument("--samples", type=int, default=4, help="Of a step.")
     parser.add_argument("--output-tokens", type=int, default=128)
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--out", type=Path, help="Write the figures here as JSON.")
@@ -89,7 +92,7 @@ def main() -> None:
         print(
             f"{side:9} {found['wall_seconds']:7.1f} s a step (of {found['walls']}), "
             f"{found['cpu_seconds']:7.1f} CPU s ({found['cpus']}), "
-            f"{found['output_tokens']} tokens a rollout"
+            f"{found['output_tokens']:.1f} tokens a rollout{found['note']}"
         )
     write_results(options.out, {"machine": machine("cpu", 1), "runs": runs})
 
@@ -116,7 +119,7 @@ def prepare(work: Path, options: argparse.Namespace) -> None:
             "id": f"s{number}",
             "context": " ".join(draw.choices(words, k=PROMPT_WORDS)),
             "question": "?",
-            "target": " ".join(draw.choices(words, k=options.output_tokens // 2)),
+            "target": " ".join(draw.choices(words, k=TARGET_WORDS)),
         }
         for number in range(options.samples * options.steps)
     ]
@@ -184,12 +187,14 @@ def measure(side: str, work: Path, options: argparse.Namespace) -> dict[str, Any
     pairs = list(zip(marks, marks[1:], strict=False))
     walls = [round(after[0] - before[0], 2) for before, after in pairs]
     cpus = [round(after[1] - before[1], 2) for before, after in pairs]
+    tokens, note = outputs(side, work)
     return {
         "wall_seconds": statistics.median(walls),
         "cpu_seconds": statistics.median(cpus),
         "walls": walls,
         "cpus": cpus,
-        "output_tokens": mean_tokens(side, work),
+        "output_tokens": tokens,
+        "note": note,
     }
 
 
@@ -234,14 +239,17 @@ def num_steps(side: str, work: Path) -> int:
     )
 
 
-def mean_tokens(side: str, work: Path) -> float | None:
-    """Returns the mean length of a side's outputs; None where its log does not say it."""
+def outputs(side: str, work: Path) -> tuple[float, str]:
+    """Returns the mean length of a side's outputs and how many groups of a step took part."""
     if side == "patched":
         lines = (work / "patched" / "stages" / "step" / "metrics.jsonl").read_text().splitlines()
-        return statistics.mean(json.loads(line)["response_tokens"] for line in lines)
+        rows = [json.loads(line) for line in lines]
+        live = [row["num_live_groups"] for row in rows]
+        note = f", groups that took part: {live} of {rows[0]['num_groups']}"
+        return statistics.mean(row["response_tokens"] for row in rows), note
     log = (work / "openrlhf.log").read_text("utf-8", "replace")
-    found = [float(one) for one in re.findall(r"'rollout/response_length_mean': ([\d.]+)", log)]
-    return statistics.mean(found) if found else None
+    found = re.findall(r"'rollout/response_length_mean': ([\d.]+)", log)
+    return statistics.mean(map(float, found)), ""
 
 
 def cpu_of(process: psutil.Process) -> float:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from longspan.trainers.local.checkpoint import load_checkpoint
 from tests.trainers.openrlhf.test_contract import is_installed
@@ -34,10 +35,10 @@ pytestmark = [
 ]
 
 
-def command(out: Path) -> list[str]:
+def command(out: Path, recipe: Path = RECIPE, cluster: str = "cpu") -> list[str]:
     longspan = (sys.executable, "-m", "longspan.harness.cli")
-    return [*longspan, "train", str(RECIPE), "--out", str(out), "--engine", "openrlhf",
-            "--cluster", "cpu"]  # fmt: skip
+    return [*longspan, "train", str(recipe), "--out", str(out), "--engine", "openrlhf",
+            "--cluster", cluster]  # fmt: skip
 
 
 def steps(out: Path, stage: str) -> list[dict[str, Any]]:
@@ -93,3 +94,23 @@ def test_the_checkpoint_is_an_ordinary_one(run: Path) -> None:
         for a, b in zip(before.model.parameters(), after.model.parameters(), strict=True)
     )
     assert 0 < moved < 0.1
+
+
+def test_two_training_processes_with_zero_3_make_the_steps_of_one(
+    run: Path, tmp_path: Path
+) -> None:
+    recipe = yaml.safe_load(RECIPE.read_text())
+    recipe["stages"] = [{**recipe["stages"][0], "num_steps": 2}]
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    cluster = {"device": "cpu", "colocate": False, "attention": "eager"}
+    cluster |= {"gpus_per_node": 2, "zero_stage": 3}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(cluster))
+    out = tmp_path / "out"
+    two = command(out, tmp_path / "recipe.yaml", str(tmp_path / "two.yaml"))
+    subprocess.run(two, check=True, timeout=TIMEOUT_SECONDS)
+    for ours, theirs in zip(steps(out, "full_context"), steps(run, "full_context"), strict=False):
+        assert ours["reward_mean"] == theirs["reward_mean"]
+        for key in ("loss", "entropy", "gradient_norm", "masked_share"):
+            assert ours[key] == pytest.approx(theirs[key], rel=0.02), key
+        assert ours["logprob_gap"] < 0.05
+    assert len(steps(out, "full_context")) == 2
