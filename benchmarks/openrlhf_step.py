@@ -4,9 +4,9 @@
 
 Both sides are the real stack (Ray, DeepSpeed, vLLM) in CPU mode, from the same options; the first
 is OpenRLHF's own controller, training process, engine and executor with the CPU stand-ins alone and
-the same measure as reward, which differs within a group, since the patch leaves out groups that
-teach nothing; how many took part is printed. A step is the time from the end
-of one to the end of the next: rollouts, rewards, forward, update, weights to vLLM. CPU seconds are
+the same measure as reward. The patch leaves out groups that teach nothing, so groups are large
+enough to differ in their rewards; how many took part is printed. A step is the time from the end of
+one to the end of the next: rollouts, rewards, forward, update, weights to vLLM. CPU seconds are
 those of all processes of a run. Needs OpenRLHF's packages (make openrlhf-cpu); takes many minutes.
 """
 
@@ -42,8 +42,9 @@ from longspan.trainers.openrlhf.run_file import RUN_VARIABLE
 from longspan.trainers.recipe import parse_recipe
 
 SIDES = ("openrlhf", "patched")
-GROUP_SIZE, ROWS = 4, 4
-"""Rollouts of a sample, and sequences of a forward."""
+GROUP_SIZE, ROWS = 16, 4
+"""Rollouts of a sample, and sequences of a forward. An untrained policy seldom ends its answer, and
+one that does not earns nothing: of so many some do."""
 PROMPT_WORDS = 100
 TARGET_WORDS = 20
 """So short that difflib takes no character for junk: any answer shares some, no two as many."""
@@ -80,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="Folder of the runs.")
     parser.add_argument("--steps", type=int, default=4, help="The first one is not counted.")
-    parser.add_argument("--samples", type=int, default=4, help="Of a step.")
+    parser.add_argument("--samples", type=int, default=1, help="Of a step.")
     parser.add_argument("--output-tokens", type=int, default=128)
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--out", type=Path, help="Write the figures here as JSON.")

@@ -33,8 +33,8 @@ from longspan.trainers.openrlhf.cpu import ENVIRONMENT
 
 LAYOUTS = ("question_first", "chunk_first")
 START_SECONDS = 300.0
-BLOCK_TOKENS = 16
-"""Of the cache: a prefix is found in whole blocks."""
+BLOCK_TOKENS = 32
+"""Of the cache: a prefix is found in whole blocks. The smallest that vLLM's CPU build takes."""
 COUNTERS = {
     "prompt_tokens": "vllm:prompt_tokens_total",
     "asked": "vllm:prefix_cache_queries_total",
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--model", default="nano", help="Packaged checkpoint, or a folder.")
     parser.add_argument("--epochs", type=int, default=8, help="Rollouts of a sample.")
     parser.add_argument("--limit", type=int, default=16, help="Samples.")
-    parser.add_argument("--chunk-tokens", type=int, default=64)
+    parser.add_argument("--chunk-tokens", type=int, default=128)
     parser.add_argument("--memory-tokens", type=int, default=40)
     parser.add_argument("--output-tokens", type=int, default=48)
     parser.add_argument("--out", type=Path, help="Write the figures here as JSON.")
@@ -105,7 +105,7 @@ def wait_for(address: str, run: subprocess.Popen[bytes], log: Path) -> None:
             return
         except OSError:
             time.sleep(0.5)
-    raise SystemExit(f"vLLM did not start within {START_SECONDS:.0f} s; see {log}")
+    raise SystemExit(f"vLLM ended, or did not answer within {START_SECONDS:.0f} s; see {log}")
 
 
 def post(url: str) -> None:
