@@ -18,6 +18,8 @@ import os
 import random
 import re
 import runpy
+import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -175,15 +177,28 @@ def measure(side: str, work: Path, options: argparse.Namespace) -> dict[str, Any
     environment = {**os.environ, "LONGSPAN_TASKS": str(work / "tasks")}
     command = patched_command(work) if side == "patched" else plain_command(work, options)
     marks: list[tuple[float, float]] = []
+    shutil.rmtree(work / side, ignore_errors=True)  # steps of an earlier run
     with log.open("w") as output:
-        run = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        run = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     watched = psutil.Process(run.pid)
-    while run.poll() is None:
-        done = num_steps(side, work)
-        if done > len(marks):
-            marks += [(time.perf_counter(), cpu_of(watched))] * (done - len(marks))
-        time.sleep(0.25)
-    if len(marks) < options.steps:
+    try:
+        while run.poll() is None:
+            done = num_steps(side, work)
+            if done > len(marks) + 1:
+                raise SystemExit(f"{side}: two steps ended within a quarter of a second; see {log}")
+            if done > len(marks):
+                marks.append((time.perf_counter(), cpu_of(watched)))
+            time.sleep(0.25)
+    finally:
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGTERM)
+    if run.returncode or len(marks) < options.steps:
         raise SystemExit(f"{side} ended with {run.returncode} after {len(marks)} steps; see {log}")
     pairs = list(zip(marks, marks[1:], strict=False))
     walls = [round(after[0] - before[0], 2) for before, after in pairs]
@@ -265,7 +280,7 @@ def cpu_of(process: psutil.Process) -> float:
     return total
 
 
-def plain() -> None:
+def run_unpatched() -> None:
     """The driver of OpenRLHF's side: its own classes with the CPU stand-ins alone."""
     os.environ.update({**cpu.ENVIRONMENT, **os.environ, RUN_VARIABLE: "none"})
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -274,15 +289,15 @@ def plain() -> None:
     import ray
     from openrlhf.trainer.ray import ppo_actor, vllm_engine
 
-    from longspan.trainers.openrlhf.contract import plain as undecorated
+    from longspan.trainers.openrlhf.contract import plain
     from longspan.trainers.openrlhf.run import _cluster
 
-    class Actor(undecorated(ppo_actor.PolicyModelActor)):  # type: ignore[misc]
+    class Actor(plain(ppo_actor.PolicyModelActor)):  # type: ignore[misc]
         def _setup_distributed(self, strategy: Any) -> None:
             cpu.adapt_training()
             super()._setup_distributed(strategy)
 
-    class Engine(undecorated(vllm_engine.RolloutRayActor)):  # type: ignore[misc]
+    class Engine(plain(vllm_engine.RolloutRayActor)):  # type: ignore[misc]
         async def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs["worker_extension_cls"] = cpu.WORKER_EXTENSION
             kwargs |= {"enable_chunked_prefill": False, "max_num_batched_tokens": 4096}
@@ -297,6 +312,6 @@ def plain() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--plain"]:
-        plain()
+        run_unpatched()
     else:
         main()

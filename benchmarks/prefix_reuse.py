@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="Folder of logs.")
     parser.add_argument("--model", default="nano", help="Packaged checkpoint, or a folder.")
     parser.add_argument("--epochs", type=int, default=8, help="Rollouts of a sample.")
-    parser.add_argument("--limit", type=int, default=16, help="Samples.")
+    parser.add_argument("--limit", type=int, default=2, help="Samples.")
     parser.add_argument("--chunk-tokens", type=int, default=128)
     parser.add_argument("--memory-tokens", type=int, default=40)
     parser.add_argument("--output-tokens", type=int, default=48)
@@ -93,7 +93,10 @@ def server(folder: Path, work: Path) -> Iterator[str]:
             yield address
         finally:
             run.terminate()
-            run.wait(60)
+            try:
+                run.wait(60)
+            except subprocess.TimeoutExpired:
+                run.kill()
 
 
 def wait_for(address: str, run: subprocess.Popen[bytes], log: Path) -> None:
@@ -155,13 +158,15 @@ def measure(
     )
     after = counters(address)
     (path,) = log_dir.rglob("*.eval")
-    log = read_eval_log(str(path), header_only=True)
+    if (status := read_eval_log(str(path), header_only=True).status) != "success":
+        raise SystemExit(f"{layout}: the evaluation ended as {status}; see {path}")
     spent = {name: after[name] - before[name] for name in after}
+    if not spent["asked"]:
+        raise SystemExit(f"{layout}: the server counted nothing under {COUNTERS['asked']}")
     return {
         **spent,
         "seconds": round(time.monotonic() - started, 1),
         "reused_share": spent["found"] / spent["asked"],
-        "status": log.status,
     }
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ablation_report import write_report
+from ablation_report import RESULTS, write_report
 
 from longspan.harness.errors import RecipeError
 from longspan.harness.files import read_mapping
@@ -53,6 +53,7 @@ def main() -> None:
     if only := [*(options.arms or ()), *(options.only or ())]:
         plan["title"] += f" (only {', '.join(only)})"
     arms = dict(crossed(plan["arms"], plan.get("conditions")))
+    check_results(options.out / RESULTS, plan["name"], arms)
     with folder_lock(options.out) as lock, worker_pool(options.workers, lock) as submit:
         recipes = write_recipes(plan, arms, seeds, options.out)
         futures = {submit(job): job for job in jobs(recipes, options.out)}
@@ -68,6 +69,17 @@ def chosen(given: Mapping[str, Any], names: Sequence[str], what: str) -> dict[st
     if unknown := set(names) - set(given):
         raise SystemExit(f"{what}: no {min(unknown)!r} in the plan; use {sorted(given)}")
     return {name: value for name, value in given.items() if name in names}
+
+
+def check_results(path: Path, name: str, arms: Mapping[str, Any]) -> None:
+    """Exits where a report is there that this one would replace and that holds other arms."""
+    if not path.exists():
+        return
+    there = read_mapping(path, "results of an ablation")
+    held = {arm for rows in there["scores"].values() for arm in rows}
+    if there["name"] != name or held - set(arms):
+        other = there["name"] if there["name"] != name else min(held - set(arms))
+        raise SystemExit(f"{path} holds {other!r}, which this run leaves out; choose another --out")
 
 
 def crossed(

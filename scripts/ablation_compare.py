@@ -36,13 +36,19 @@ def compared(
     """Returns the compared arms of all results by evaluation; by default as they compare their own.
 
     Raises:
-        SystemExit: the files hold other seeds, or one arm twice; or the baseline or a seed is in
-            none of them.
+        SystemExit: the files are of different plans, hold other seeds, or one arm twice; or the
+            baseline or a seed is in none of them.
     """
     first, *others = results
+    if any(one["name"] != first["name"] for one in others):
+        raise SystemExit(
+            f"the files are of different plans: {sorted({one['name'] for one in results})}"
+        )
     if any(one["seeds"] != first["seeds"] for one in others):
         raise SystemExit("the files hold different seeds: differences are taken seed by seed")
     low, _, high = (seeds or f"{first['seeds'][0]}-{first['seeds'][-1]}").partition("-")
+    if not (low.isdecimal() and (high or low).isdecimal()):
+        raise SystemExit(f"--seeds must be one number, or two as in 3-7: got {seeds!r}")
     wanted = range(int(low), int(high or low) + 1)
     if missing := set(wanted) - set(first["seeds"]):
         raise SystemExit(f"no seed {min(missing)} in the files; they hold {first['seeds']}")

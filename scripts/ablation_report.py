@@ -26,6 +26,7 @@ from longspan.leaderboards.logs import read_logs
 from longspan.leaderboards.statistics import estimate_difference
 
 Runs = Mapping[tuple[str, int], Path]
+RESULTS = "results.json"
 EDGE_STEPS = 5
 """Steps at the end of training whose mean is reported."""
 CURVES = {"reward_mean": "reward", "entropy": "entropy (nats)", "gradient_norm": "gradient norm"}
@@ -63,7 +64,7 @@ def write_report(plan: Mapping[str, Any], runs: Runs, out: Path) -> str:
             if all(curves[arm, s] for s in seeds)
         },
     }
-    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    (out / RESULTS).write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     text = render(plan, results)
     (out / "report.md").write_text(text, "utf-8")
     draw(curves, list(results["training"]), seeds, out / "curves.png")
@@ -138,6 +139,8 @@ def compare(values: Mapping[str, Sequence[float]], base: str) -> dict[str, dict[
         own_base = baseline_of(arm, base)
         if arm == own_base or own_base not in values or len(own) < 2:
             continue
+        if not np.isfinite([*own, *values[own_base]]).all():  # one side was not evaluated
+            continue
         difference = np.subtract(own, values[own_base])
         if np.ptp(difference) == 0:  # nothing varies: no test is possible
             rows[arm]["difference"] = float(difference[0])
@@ -146,7 +149,7 @@ def compare(values: Mapping[str, Sequence[float]], base: str) -> dict[str, dict[
         low, high = test.confidence_interval(0.95)
         rows[arm] |= {"difference": float(difference.mean()), "p": float(test.pvalue)}
         rows[arm] |= {"low": float(low), "high": float(high)}
-    tested = [arm for arm, row in rows.items() if "p" in row and np.isfinite(row["p"])]
+    tested = [arm for arm, row in rows.items() if "p" in row]
     if tested:
         adjusted = multipletests([rows[arm]["p"] for arm in tested], method="holm")[1]
         for arm, value in zip(tested, adjusted, strict=True):
@@ -177,13 +180,19 @@ def summary(curves: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, float]:
 def render(plan: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     """Returns the report as Markdown."""
     num_seeds = len(results["seeds"])
+    rows = [row for table in results["scores"].values() for row in table.values()]
+    over = (
+        "; the last column is the interval over the held-out samples, each its mean over the "
+        "seeds, clustered by world"
+        if any("samples_low" in row for row in rows)
+        else ""
+    )
     lines = [
         f"# {plan['title']}",
         "",
         f"Accuracy in percent: mean over {num_seeds} seeds (standard deviation over seeds). "
         f"Differences to `{results['baseline']}` are taken seed by seed, with Student's 95% "
-        "intervals over the seeds and Holm's p over the arms; the last column is the interval over "
-        "the held-out samples, each its mean over the seeds, clustered by world.",
+        f"intervals over the seeds and Holm's p over the arms{over}.",
     ]
     overall = [name for name in results["scores"] if ":" not in name]
     for column in overall:

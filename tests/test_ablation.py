@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,12 @@ def test_arms_that_never_differ_have_no_test(report: Any) -> None:
 
 def saved(seeds: list[int], **arms: list[float]) -> dict[str, Any]:
     scores = {arm.replace("_", " "): {"values": values} for arm, values in arms.items()}
-    return {"baseline": "base", "seeds": seeds, "scores": {"test": scores, "test: a type": scores}}
+    return {
+        "name": "plan",
+        "baseline": "base",
+        "seeds": seeds,
+        "scores": {"test": scores, "test: a type": scores},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +216,8 @@ def test_saved_results_are_joined_and_compared_anew(comparison: Any) -> None:
         ([saved([0, 1, 2], base=[0.0, 0.1, 0.2])], {}, "two files hold the arm 'base'"),
         ([], {"baseline": "late"}, r"no arm 'late' in the files; use one of \['arm', 'base'\]"),
         ([], {"seeds": "2-4"}, "no seed 3 in the files"),
+        ([], {"seeds": "1,2"}, "must be one number, or two as in 3-7: got '1,2'"),
+        ([{**saved([0, 1, 2], late=[0.0, 0.1, 0.2]), "name": "x"}], {}, "different plans"),
     ],
 )
 def test_results_that_cannot_be_compared_are_refused(
@@ -225,3 +233,38 @@ def test_arms_and_conditions_are_chosen_by_name(ablation: Any) -> None:
     assert ablation.chosen(given, ["b"], "arms") == {"b": {"stage": {}}}
     with pytest.raises(SystemExit, match=r"arms: no 'c' in the plan; use \['a', 'b'\]"):
         ablation.chosen(given, ["c"], "arms")
+
+
+def test_arms_of_conditions_and_memory_rl_differ_in_what_they_are_called_after(
+    ablation: Any,
+) -> None:
+    for plan, bare, whole in (
+        ("conditions", "grpo {}", "grpo_aepo {}"),
+        ("conditions", "task_std {}", "aepo {}"),
+        ("memory_rl", "without_aepo", "trained"),
+    ):
+        _, recipes = arms_of(ablation, SCRIPTS / "ablations" / f"{plan}.yaml")
+        names = {name.partition(" ")[2] for name in recipes}
+        for condition in names:
+            without = recipes[bare.format(condition)].stages[0]
+            with_aepo = recipes[whole.format(condition)].stages[0]
+            assert without.objective.aepo is None and with_aepo.objective.aepo is not None
+            objective = with_aepo.objective.model_copy(update={"aepo": None})
+            assert with_aepo.model_copy(update={"objective": objective}) == without
+
+
+def test_a_report_of_other_arms_is_not_replaced(ablation: Any, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    ablation.check_results(path, "plan", {"late": {}})
+    path.write_text(json.dumps(saved([0, 1], base=[0.1, 0.2], arm=[0.1, 0.2])))
+    ablation.check_results(path, "plan", {"base": {}, "arm": {}, "late": {}})
+    with pytest.raises(SystemExit, match="holds 'arm', which this run leaves out"):
+        ablation.check_results(path, "plan", {"base": {}, "late": {}})
+    with pytest.raises(SystemExit, match="holds 'plan', which this run leaves out"):
+        ablation.check_results(path, "other", {"base": {}, "arm": {}})
+
+
+def test_an_arm_that_was_not_evaluated_has_no_difference(report: Any) -> None:
+    rows = report.compare({"base": [0.1, 0.2], "arm": [0.1, float("nan")]}, "base")
+    assert "difference" not in rows["arm"]
+    assert len(report.score_table(rows)) == 4
