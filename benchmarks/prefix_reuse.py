@@ -5,7 +5,7 @@
 A server of vLLM is started on 127.0.0.1. `longspan eval` reads every sample `--epochs` times with
 the memory agent, as the rollouts of a group do, first with the question before the chunk and then
 with the chunk first; the server's own counters say how many prompt tokens came from its cache of
-prefixes, which is emptied in between. Needs vLLM (make openrlhf-cpu, or a GPU's).
+prefixes, which is emptied in between. Needs vLLM's CPU build (make openrlhf-cpu).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="Write the figures here as JSON.")
     options = parser.parse_args()
     if importlib.util.find_spec("vllm") is None:
-        raise SystemExit("vllm is not installed; run make openrlhf-cpu, or install vllm on a GPU")
+        raise SystemExit("vllm is not installed; run make openrlhf-cpu")
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     folder = resolve_directory(find_checkpoint(options.model)).resolve()

@@ -35,20 +35,25 @@ def made(name):
 
 
 def test_importing_the_registry_is_light():
+    """What it adds to Inspect's own import, which every user of a task pays, is a third at most."""
     code = (
-        "import inspect_ai, sys\n"
-        "before = set(sys.modules)\n"
+        "import time, sys\n"
+        "start = time.process_time()\n"
+        "import inspect_ai\n"
+        "between = time.process_time()\n"
         "import longspan.tasks.registry\n"
-        "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before}))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        "print((time.process_time() - between) / (between - start))\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
     )
     heavy = {"torch", "transformers", "scipy", "pandas", "pyarrow", "datasets", "sklearn", "peft"}
     heavy |= {"matplotlib", "statsmodels", "ray", "vllm", "trafilatura", "bm25s", "lm_eval"}
-    added = set(result.stdout.split())
-    assert "longspan" in added
-    assert not added & heavy
+    shares = []
+    for _ in range(3):  # CPU time of a whole process; the smallest, since machines are busy
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        share, loaded = result.stdout.splitlines()
+        assert not set(loaded.split()) & heavy
+        shares.append(float(share))
+    assert min(shares) < 1 / 3
 
 
 def test_every_spec_loads_and_every_shipped_task_is_registered():
