@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# What only a GPU can show, in at most ten minutes: the tests of kernels that need one, and the
-# speed of loss, shared prefix and engine. Figures and machine are written to $OUT/gpu_check.json.
+# What only a GPU can show, in at most ten minutes: the tests of kernels that need one, the speed of
+# loss, shared prefix and engine, and a run of OpenRLHF. Figures and machine are written to
+# $OUT/gpu_check.json.
 #
 #   pip install liger-kernel          # optional: Liger's kernel beside ours
+#   pip install 'longspan[openrlhf]'  # optional: the engine for clusters, on this one GPU
 #   TRL_PYTHON=trl/bin/python scripts/gpu_check.sh
+#   PARTS="loss openrlhf" scripts/gpu_check.sh   # only these
 #
-# Each part has a time limit of its own and a part that fails does not stop the others; the script
-# ends with 1 if one did. DEVICE=cpu SIZE=small tests the script itself: all of it, in small and with
-# ten times the limits, since a machine without a GPU may be slow.
+# Each part has a time limit of its own, all together have ten minutes; a part that fails does not
+# stop the others, and the script ends with 1 if one did. DEVICE=cpu SIZE=small tests the script
+# itself: all of it, in small and with ten times the limits: a machine without a GPU may be slow.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,23 +20,30 @@ DEVICE=${DEVICE:-cuda}
 DTYPE=${DTYPE:-bfloat16}
 SIZE=${SIZE:-full}
 OUT=${OUT:-out/gpu_check}
+PARTS=${PARTS:-tests loss shared-prefix engine openrlhf}
+TOTAL_SECONDS=590
 export HF_HUB_OFFLINE=1
 mkdir -p "$OUT"
 OUT=$(cd "$OUT" && pwd)
 rm -f "$OUT"/*.json "$OUT"/*.txt
 failed=0
 
-# part NAME SECONDS COMMAND...: runs a command, its output in NAME.txt
+# part NAME SECONDS COMMAND...: runs a command, its output in NAME.txt ("loss-1024" belongs to loss)
 part() {
-    local name=$1 limit=$2
+    local name=$1 limit=$2 left=$((TOTAL_SECONDS - SECONDS))
     shift 2
-    [ "$SIZE" = full ] || limit=$((limit * 10))
+    case " $PARTS " in *" $name "* | *" ${name%-[0-9]*} "*) ;; *) return ;; esac
+    if [ "$SIZE" = full ]; then
+        limit=$((limit < left ? limit : left))
+    else
+        limit=$((limit * 10))
+    fi
     echo "== $name"
-    if timeout "$limit" "$@" >"$OUT/$name.txt" 2>&1; then
+    if [ "$limit" -gt 0 ] && timeout "$limit" "$@" >"$OUT/$name.txt" 2>&1; then
         tail -n 12 "$OUT/$name.txt"
     else
         echo "FAILED: $* (see $OUT/$name.txt)"
-        tail -n 3 "$OUT/$name.txt"
+        tail -n 3 "$OUT/$name.txt" || echo "no time was left for it"
         failed=1
     fi
 }
@@ -56,6 +66,8 @@ else
     engine=(--shape nano --workloads fixed --trl-micro-batch 8 --repeats 1 --steps 1)
     engine+=(--group-size 2 --max-new-tokens 2)
 fi
+cluster=single_gpu
+[ "$DEVICE" = cpu ] && cluster=cpu
 
 part tests 80 "$PYTHON" -m pytest -q -p no:cacheprovider \
     tests/trainers/test_entropy.py tests/trainers/local/test_prefix_attention.py
@@ -68,16 +80,35 @@ part shared-prefix 150 "$PYTHON" benchmarks/shared_prefix.py "${on[@]}" "${prefi
 part engine 190 "$PYTHON" benchmarks/engine_vs_trl.py "${on[@]}" "${engine[@]}" \
     ${TRL_PYTHON:+--trl-python "$TRL_PYTHON"} --sides "${sides[@]}" --work "$OUT/work" \
     --out "$OUT/engine.json"
+both="from importlib.util import find_spec as f; exit(not (f('openrlhf') and f('vllm')))"
+if "$PYTHON" -c "$both"; then
+    part openrlhf 180 "$PYTHON" -m longspan.harness.cli train scripts/openrlhf/two_stages.yaml \
+        --out "$OUT/openrlhf" --engine openrlhf --cluster "$cluster" --no-resume
+else
+    PARTS=${PARTS/openrlhf/}
+    echo "== openrlhf and vllm are not installed: left out"
+fi
 
-"$PYTHON" - "$OUT" "$failed" <<'PYTHON'
+"$PYTHON" - "$OUT" "$failed" "$PARTS" <<'PYTHON'
 import json
 import pathlib
 import sys
 
 folder = pathlib.Path(sys.argv[1])
 parts = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
-tests = (folder / "tests.txt").read_text().strip().splitlines()[-1:]
-found = {"all_parts_ran": sys.argv[2] == "0", "tests": tests, "parts": parts}
+steps = {
+    path.parent.name: [json.loads(line) for line in path.read_text().splitlines()]
+    for path in sorted(folder.glob("openrlhf/stages/*/metrics.jsonl"))
+    if "openrlhf" in sys.argv[3]
+}
+tests = folder / "tests.txt"
+found = {
+    "all_parts_ran": sys.argv[2] == "0",
+    "asked": sys.argv[3].split(),
+    "tests": tests.read_text().strip().splitlines()[-1:] if tests.exists() else [],
+    "parts": parts,
+    "openrlhf": steps,
+}
 (folder / "gpu_check.json").write_text(json.dumps(found, indent=1) + "\n")
 PYTHON
 echo "== figures: $OUT/gpu_check.json"

@@ -96,23 +96,35 @@ def test_the_checkpoint_is_an_ordinary_one(run: Path) -> None:
     assert 0 < moved < 0.1
 
 
-def test_two_training_processes_with_zero_3_make_the_steps_of_one(
-    run: Path, tmp_path: Path
-) -> None:
+def short_run(folder: Path, changes: dict[str, Any]) -> Path:
+    """Runs both stages, of two steps each, on a cluster of another shape; returns its folder."""
     recipe = yaml.safe_load(RECIPE.read_text())
     recipe["stages"][0]["num_steps"] = 2
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    cluster = {"device": "cpu", "colocate": False, "attention": "eager"}
-    cluster |= {"gpus_per_node": 2, "zero_stage": 3}
-    (tmp_path / "two.yaml").write_text(yaml.safe_dump(cluster))
-    out = tmp_path / "out"
-    two = command(out, tmp_path / "recipe.yaml", str(tmp_path / "two.yaml"))
-    subprocess.run(two, check=True, timeout=TIMEOUT_SECONDS)
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    cluster = {"device": "cpu", "colocate": False, "attention": "eager", **changes}
+    (folder / "cluster.yaml").write_text(yaml.safe_dump(cluster))
+    out = folder / "out"
+    line = command(out, folder / "recipe.yaml", str(folder / "cluster.yaml"))
+    subprocess.run(line, check=True, timeout=TIMEOUT_SECONDS)
+    return out
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"gpus_per_node": 2, "zero_stage": 3}, {"rollout_engines": 2}],
+    ids=["two training processes with ZeRO 3", "two engines"],
+)
+def test_a_larger_cluster_makes_the_steps_of_one_process(
+    changes: dict[str, Any], run: Path, tmp_path: Path
+) -> None:
+    out = short_run(tmp_path, changes)
     ours, theirs = steps(out, "full_context"), steps(run, "full_context")[:2]
     assert len(ours) == 2
     for mine, other in zip(ours, theirs, strict=True):
-        for key in ("reward_mean", "loss", "entropy", "gradient_norm", "masked_share"):
+        for key in ("reward_mean", "loss", "entropy", "masked_share"):
             assert mine[key] == pytest.approx(other[key], rel=0.02), key
+        # In bfloat16 it differs by 2% between two runs of one process.
+        assert mine["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=0.1)
         assert mine["logprob_gap"] < 0.05
     memory = steps(out, "memory_rl")
     assert [row["num_trained"] for row in memory] == [32, 32]
