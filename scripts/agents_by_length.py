@@ -2,16 +2,18 @@
 
     python scripts/agents_by_length.py --out out/agents [--checkpoint nano] [--scale 0.25]
 
-Task sets come from generated worlds, one per length; all agents read the same samples greedily.
-Each evaluation runs in a process of its own, so that its peak memory is its own. What is finished
-is kept, so that the same command continues after a kill. OUT then holds `agents.json` and
-`agents.md`.
+Task sets come from generated worlds, one per length; all agents read the same samples greedily. The
+policy's words make no world of 64 windows (they are used up at 25): there, pages that hold no
+evidence stand in a context several times. Each evaluation runs in a process of its own, so that its
+peak memory is its own. What is finished is kept, so that the same command continues after a kill.
+OUT then holds `agents.json` and `agents.md`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import resource
 import subprocess
 import sys
@@ -23,13 +25,18 @@ import yaml
 from inspect_ai.log import EvalSample, read_eval_log
 
 from longspan.harness.cli import load_command
+from longspan.harness.datasets.documents import DOCUMENT_SEPARATOR, render_document
+from longspan.harness.taskset import TaskSet, write_taskset
 from longspan.leaderboards.statistics import estimate_difference, estimate_mean
+from longspan.synth_templates.pipeline import open_counter
 
 WINDOW = 256
 LENGTHS = {1: 176, 4: 1024, 16: 4096, 64: 16384}
 """Length of a document in windows -> in tokens; at 1x prompt and response fill the rest."""
 NUM_SAMPLES = {1: 200, 4: 120, 16: 120, 64: 48}
 SAMPLES_PER_WORLD = 8
+FULL_WORLD_TOKENS = 4096
+"""Longer contexts are made of contexts of this length."""
 OUTPUT_TOKENS = 48
 CHUNKS: dict[str, Any] = {"chunk_tokens": 64}
 """The embedded policy finds facts more reliably in short texts than in half a window. It knows few
@@ -54,18 +61,65 @@ def build_taskset(out: Path, windows: int, checkpoint: str, seed: int, scale: fl
     """Returns the task set of a length, made where it is not there."""
     folder = out / "tasksets" / f"{windows}x"
     if not folder.exists():
+        tokens = LENGTHS[windows]
+        made = folder if tokens <= FULL_WORLD_TOKENS else folder.with_name(f"{windows}x-once")
         plan = {
             "name": f"agents-{windows}x",
             "seed": seed,
             "tokenizer": checkpoint,
             "source": {"type": "world", "samples_per_world": SAMPLES_PER_WORLD},
-            "splits": {"test": {LENGTHS[windows]: max(8, round(scale * NUM_SAMPLES[windows]))}},
+            "splits": {
+                "test": {
+                    min(tokens, FULL_WORLD_TOKENS): max(8, round(scale * NUM_SAMPLES[windows]))
+                }
+            },
         }
         path = out / "plans" / f"{windows}x.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
-        load_command("synth")(plan=path, out=folder, quiet=True)
+        load_command("synth")(plan=path, out=made, quiet=True)
+        if made != folder:
+            lengthen(TaskSet.open(made), folder, tokens, checkpoint)
     return folder
+
+
+def lengthen(taskset: TaskSet, out: Path, tokens: int, checkpoint: str) -> None:
+    """Writes the task set with contexts of up to `tokens`: pages without evidence again and again.
+
+    What stood in a context keeps its order, and no session of a dialogue is repeated, so that every
+    answer stays as it was.
+    """
+    counter = open_counter(checkpoint)
+    size = {
+        name: counter.count(render_document(one) + DOCUMENT_SEPARATOR)
+        for name, one in taskset.documents.items()
+    }
+    rows = []
+    for row in taskset.rows():
+        rng = random.Random(row.seed)
+        evidence = {span.document for span in row.passport.evidence} if row.passport else set()
+        pages = [
+            name
+            for name in row.documents
+            if name not in evidence and taskset.documents[name].title != "Dialogue"
+        ]
+        room = tokens - sum(size[name] for name in row.documents)
+        order = list(row.documents)
+        while (page := rng.choice(pages)) and size[page] <= room:
+            order.insert(rng.randrange(len(order) + 1), page)
+            room -= size[page]
+        changed: dict[str, Any] = {
+            "documents": tuple(order),
+            "target_tokens": tokens,
+            "input_tokens": tokens - room,
+        }
+        if row.passport:  # where the evidence stands is another place now
+            changed["passport"] = row.passport.model_copy(update={"depths": ()})
+        rows.append(row.model_copy(update=changed))
+    manifest = {k: v for k, v in taskset.manifest.items() if k not in ("format", "files")}
+    documents = ((group, one) for group, own in taskset.groups() for one in own)
+    card = f"The contexts of {taskset.name}, with pages repeated up to {tokens} tokens.\n"
+    write_taskset(out, rows, documents, manifest, card)
 
 
 def run_unit(folder: Path, agent: str, checkpoint: str, log_dir: Path) -> dict[str, Any]:
