@@ -31,6 +31,7 @@ _MAKER = "openrlhf.trainer.ppo_utils.experience_maker"
 _SAMPLES = "openrlhf.trainer.ppo_utils.samples_generator"
 _ENGINE = "openrlhf.trainer.ray.vllm_engine"
 _GROUP = "openrlhf.trainer.ray.launcher"
+_STRATEGY = "openrlhf.utils.deepspeed.deepspeed"
 _GROUPS = "actor_model_group critic_model_group reward_model_group reference_model_group"
 
 SIGNATURES: Mapping[str, str] = {
@@ -64,6 +65,7 @@ SIGNATURES: Mapping[str, str] = {
     ),
     f"{_ACTOR}:PolicyModelActor.append": "self experience",
     f"{_ACTOR}:PolicyModelActor.fit": "self kl_ctl",
+    f"{_ACTOR}:PolicyModelActor.save_model": "self",
     f"{_GROUP}:RayActorGroup.async_run_method": "self method_name *args **kwargs",
     f"{_GROUP}:RayActorGroup.async_run_method_batch": "self method_name **kwargs",
     f"{_ENGINE}:RolloutRayActor.__init__": (
@@ -72,6 +74,9 @@ SIGNATURES: Mapping[str, str] = {
     f"{_ENGINE}:RolloutRayActor.generate": (
         "self prompt_token_ids sampling_params multi_modal_data"
     ),
+    f"{_ENGINE}:batch_vllm_engine_call": "engines method_name *args rank_0_only **kwargs",
+    f"{_STRATEGY}:DeepspeedStrategy.all_reduce": "self data op",
+    f"{_STRATEGY}:DeepspeedStrategy.get_grad_norm": "self model",
     "openrlhf.utils.agent:AgentExecutorBase.execute": (
         "self prompt label sampling_params max_length hf_tokenizer llm_engine images"
     ),

@@ -80,3 +80,27 @@ def test_ray_gives_back_the_class_that_it_decorated() -> None:
     cpu.stand_in()
     module = importlib.import_module("openrlhf.trainer.ppo_trainer")
     assert contract.plain(module.PPOTrainer).__mro__[1] is module.BasePPOTrainer
+
+
+@is_installed
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("policy_actor", "PolicyActor"),
+        ("rollout_actor", "RolloutActor"),
+        ("trainer", "Trainer"),
+        ("trainer", "RolloutGenerator"),
+        ("experience_maker", "ExperienceMaker"),
+        ("executor", "AgentExecutor"),
+    ],
+)
+def test_every_method_that_is_overridden_is_guarded(module: str, name: str) -> None:
+    cpu.stand_in()
+    ours = getattr(importlib.import_module(f"longspan.trainers.openrlhf.{module}"), name)
+    theirs = ours.__mro__[1]
+    known = {place.rpartition(".")[2] for place in contract.SIGNATURES}
+    overridden = {
+        key for key, value in vars(ours).items() if callable(value) and hasattr(theirs, key)
+    }
+    assert overridden and overridden <= known

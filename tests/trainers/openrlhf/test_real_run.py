@@ -27,7 +27,7 @@ TIMEOUT_SECONDS = 900
 pytestmark = [
     is_installed,
     pytest.mark.slow,
-    pytest.mark.timeout(2 * TIMEOUT_SECONDS),
+    pytest.mark.timeout(4 * TIMEOUT_SECONDS),
     pytest.mark.skipif(
         os.environ.get("LONGSPAN_TEST_OPENRLHF") != "1",
         reason="takes minutes; run make test-openrlhf",
@@ -55,10 +55,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     states = out / "stages" / "full_context" / "openrlhf" / "states" / "_actor" / "latest"
     with subprocess.Popen(command(out), start_new_session=True) as first:
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        while not (states.exists() and "step2" in states.read_text()):
-            assert first.poll() is None and time.monotonic() < deadline
-            time.sleep(0.2)
-        os.kill(first.pid, signal.SIGKILL)
+        try:
+            while not (states.exists() and "step2" in states.read_text()):
+                assert first.poll() is None and time.monotonic() < deadline
+                time.sleep(0.2)
+        finally:
+            os.kill(first.pid, signal.SIGKILL)
     subprocess.run(command(out), check=True, timeout=TIMEOUT_SECONDS)
     return out
 
@@ -96,10 +98,10 @@ def test_the_checkpoint_is_an_ordinary_one(run: Path) -> None:
     assert 0 < moved < 0.1
 
 
-def short_run(folder: Path, changes: dict[str, Any]) -> Path:
-    """Runs both stages, of two steps each, on a cluster of another shape; returns its folder."""
+def other_run(folder: Path, changes: dict[str, Any], num_steps: int) -> Path:
+    """Runs both stages undisturbed on a cluster of another shape; returns the run's folder."""
     recipe = yaml.safe_load(RECIPE.read_text())
-    recipe["stages"][0]["num_steps"] = 2
+    recipe["stages"][0]["num_steps"] = num_steps
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     cluster = {"device": "cpu", "colocate": False, "attention": "eager", **changes}
     (folder / "cluster.yaml").write_text(yaml.safe_dump(cluster))
@@ -110,17 +112,21 @@ def short_run(folder: Path, changes: dict[str, Any]) -> Path:
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"gpus_per_node": 2, "zero_stage": 3}, {"rollout_engines": 2}],
+    ("changes", "num_steps"),
+    # Beyond two steps rounding may change what is drawn; the engines' steps are equal also after
+    # those that the killed run made again.
+    [({"gpus_per_node": 2, "zero_stage": 3}, 2), ({"rollout_engines": 2}, 4)],
     ids=["two training processes with ZeRO 3", "two engines"],
 )
-def test_a_larger_cluster_makes_the_steps_of_one_process(
-    changes: dict[str, Any], run: Path, tmp_path: Path
+def test_a_larger_cluster_makes_the_steps_of_one_process_that_was_killed(
+    changes: dict[str, Any], num_steps: int, run: Path, tmp_path: Path
 ) -> None:
-    out = short_run(tmp_path, changes)
-    ours, theirs = steps(out, "full_context"), steps(run, "full_context")[:2]
-    assert len(ours) == 2
+    out = other_run(tmp_path, changes, num_steps)
+    ours, theirs = steps(out, "full_context"), steps(run, "full_context")[:num_steps]
+    assert len(ours) == num_steps
     for mine, other in zip(ours, theirs, strict=True):
+        assert mine["aepo_masking"] == other["aepo_masking"]
+        # On-policy the loss is a sum of weights: rewards, advantages and masks are the same.
         for key in ("reward_mean", "loss", "entropy", "masked_share"):
             assert mine[key] == pytest.approx(other[key], rel=0.02), key
         # In bfloat16 it differs by 2% between two runs of one process.
