@@ -77,7 +77,8 @@ def build_taskset(out: Path, windows: int, checkpoint: str, seed: int, scale: fl
         path = out / "plans" / f"{windows}x.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
-        load_command("synth")(plan=path, out=made, quiet=True)
+        if not made.exists():
+            load_command("synth")(plan=path, out=made, quiet=True)
         if made != folder:
             lengthen(TaskSet.open(made), folder, tokens, checkpoint)
     return folder

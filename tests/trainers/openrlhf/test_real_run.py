@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -60,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 assert first.poll() is None and time.monotonic() < deadline
                 time.sleep(0.2)
         finally:
-            os.kill(first.pid, signal.SIGKILL)
+            first.kill()
     subprocess.run(command(out), check=True, timeout=TIMEOUT_SECONDS)
     return out
 
@@ -129,8 +128,8 @@ def test_a_larger_cluster_makes_the_steps_of_one_process_that_was_killed(
         # On-policy the loss is a sum of weights: rewards, advantages and masks are the same.
         for key in ("reward_mean", "loss", "entropy", "masked_share"):
             assert mine[key] == pytest.approx(other[key], rel=0.02), key
-        # In bfloat16 it differs by 2% between two runs of one process.
-        assert mine["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=0.1)
+        # In bfloat16 it differs by 2.4% between two runs of one process.
+        assert mine["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=0.05)
         assert mine["logprob_gap"] < 0.05
     memory = steps(out, "memory_rl")
     assert [row["num_trained"] for row in memory] == [32, 32]
