@@ -106,6 +106,19 @@ def check_installed() -> None:
         )
 
 
+def untested() -> str | None:
+    """Returns one line where packages are of other versions than those tested, else None.
+
+    The patch touches OpenRLHF only, so that others may well work; only what was run is known to.
+    """
+    other = []
+    for name, (names, tested) in TESTED.items():
+        found = _installed(names)
+        if found is not None and found.partition("+")[0] != tested:
+            other.append(f"{name} {found} (tested with {tested})")
+    return f"not tested with the patch: {', '.join(other)}" if other else None
+
+
 def check_signatures() -> None:
     """Makes sure that the functions are what the patch takes them for; imports OpenRLHF.
 

