@@ -69,7 +69,7 @@ check: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -q tests/test_policies.py
 
 test-openrlhf: $(VENV)/.openrlhf-cpu
-	LONGSPAN_TEST_OPENRLHF=1 $(VENV)/bin/python -m pytest -q tests/trainers/openrlhf
+	LONGSPAN_TEST_OPENRLHF=1 $(VENV)/bin/python -m pytest -q tests/trainers/openrlhf $(ARGS)
 
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .

@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -22,6 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from paired import machine
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from longspan.harness.rollout import Rollout, Turn
@@ -32,7 +32,6 @@ from longspan.trainers.openrlhf import cpu
 from longspan.trainers.openrlhf.cluster import load_cluster
 from longspan.trainers.openrlhf.run_file import RUN_VARIABLE, RunFile, write_run
 from longspan.trainers.openrlhf.sequences import MicroBatch, TurnSequence
-from longspan.trainers.openrlhf.step_batch import weigh_step
 from longspan.trainers.openrlhf.streamed_head import StreamedHead
 from longspan.trainers.stages import TaskSource, TrainStage
 
@@ -112,12 +111,13 @@ def rollout_parts(taskset: Path, folder: Path) -> tuple[dict[str, Callable[[], o
     }, len(keys) * GROUP_SIZE
 
 
-def weighing(
+def weighing_parts(
     num_groups: int, num_turns: int, prompt_tokens: int
-) -> tuple[Callable[[], object], int]:
-    """Returns the weighing of a step's rollouts, forwards left out, and how many they are."""
-    from longspan.harness.rollout import Turn
+) -> tuple[dict[str, Callable[[], object]], int]:
+    """Returns each side's way from rollouts to what is trained on, forwards left out.
 
+    OpenRLHF has it for one turn a rollout only. Also returns how many rollouts they are.
+    """
     draw = torch.Generator().manual_seed(0)
 
     def turn() -> Turn:
@@ -129,13 +129,86 @@ def weighing(
                 float(epoch % 2), "answered", 0, 0.0, 0, 0)
         for group in range(num_groups) for epoch in range(1, GROUP_SIZE + 1)
     ]  # fmt: skip
-    of = stage()
+    parts = {"patched": our_weighing(rollouts)}
+    if num_turns == 1:
+        parts = {"openrlhf": their_weighing(rollouts), **parts}
+    return parts, len(rollouts)
 
-    def measure(parts: Any) -> list[TokenStatistics]:
-        sizes = (len(part.places) for part in parts)
-        return [TokenStatistics(torch.full((n,), -1.0), torch.full((n,), 0.2)) for n in sizes]
 
-    return lambda: weigh_step(rollouts, of, Objective(of.objective), 1, measure), len(rollouts)
+def our_weighing(rollouts: list[Rollout]) -> Callable[[], object]:
+    """Returns batch, advantages, AEPO, token weights and padded micro-batches of a step."""
+    from longspan.trainers.openrlhf.experience_maker import ExperienceMaker
+
+    class Maker(ExperienceMaker):  # type: ignore[misc]
+        def __init__(self) -> None:
+            of = stage()
+            self._run = SimpleNamespace(stage=of, cluster=SimpleNamespace(num_ranks=1))
+            self.objective = Objective(of.objective)
+            self.tokenizer = SimpleNamespace(pad_token_id=0)
+
+        def _measure(self, parts: Any) -> list[TokenStatistics]:
+            sizes = (len(part.places) for part in parts)
+            return [TokenStatistics(torch.full((n,), -1.0), torch.full((n,), 0.2)) for n in sizes]
+
+    def weigh() -> None:
+        maker = Maker()
+        maker.make_experience_batch(maker.weigh(rollouts))
+
+    return weigh
+
+
+def their_weighing(rollouts: list[Rollout]) -> Callable[[], object]:
+    """Returns OpenRLHF's experiences, micro-batches of four, rewards and advantages of a step."""
+    from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
+    from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
+
+    generator = object.__new__(SamplesGenerator)
+    responses = [
+        {
+            "observation_tokens": [*one.turns[0].prompt_ids, *one.turns[0].sampled_ids],
+            "action_ranges": [(len(one.turns[0].prompt_ids), len(one.turns[0].prompt_ids) + 32)],
+            "reward": one.reward,
+            "rollout_log_probs": None,
+            "prompt": "",
+            "label": "",
+        }
+        for one in rollouts
+    ]
+
+    class Maker(RemoteExperienceMaker):  # type: ignore[misc]
+        def _dispatch_forward(self, group: Any, sync_condition: Any, **batch: Any) -> Any:
+            return [torch.full(mask.shape, -1.0) for mask in batch["action_mask"]]
+
+        def _flatten_results(self, refs: Any, duplicate_factor: int) -> Any:
+            return refs if isinstance(refs, list) else [None] * len(self.batches)
+
+        def make_experience(self, samples_list: Any) -> Any:
+            self.batches = samples_list
+            return super().make_experience(samples_list)
+
+    def space(**values: Any) -> SimpleNamespace:
+        return SimpleNamespace(**values)
+
+    args = space(
+        algo=space(
+            advantage=space(estimator="group_norm", gamma=1.0),
+            kl=space(use_loss=False, estimator="k1"),
+        ),
+        ds=space(ring_attn_size=1, tensor_parallel_size=1),
+        reward=space(clip_range=(-10, 10), overlong_buffer_len=None,
+                     stop_properly_penalty_coef=None),
+        rollout=space(micro_batch_size=4, n_samples_per_prompt=GROUP_SIZE),
+        train=space(dynamic_batch_enable=False, colocate_all=False, colocate_actor_ref=False),
+    )  # fmt: skip
+    tokenizer, kl = space(pad_token_id=0), space(value=0.0)
+    maker = Maker(None, None, None, None, kl, space(args=args), tokenizer)
+
+    def weigh() -> None:
+        made = (generator._process_response_into_experience(one, max_len=1 << 20)
+                for one in responses)  # fmt: skip
+        maker.make_experience_batch(list(made))
+
+    return weigh
 
 
 def statistics_parts(vocabulary: int) -> tuple[dict[str, Callable[[], object]], int]:
@@ -186,13 +259,13 @@ def main() -> None:
     torch.set_num_threads(1)
     os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     cpu.stand_in()
-    found: dict[str, Any] = {"machine": platform.processor() or platform.machine()}
+    found: dict[str, Any] = {"machine": machine("cpu", 1)}
     with tempfile.TemporaryDirectory() as folder:
         parts, number = rollout_parts(arguments.taskset, Path(folder))
         found["rollout"] = compared(parts, number, arguments.turns)
     for name, shape in (("full_context", (16, 1, 4096)), ("memory_agent", (8, 16, 512))):
-        call, number = weighing(*shape)
-        found[f"weighing_{name}"] = compared({"patched": call}, number, arguments.turns)
+        parts, number = weighing_parts(*shape)
+        found[f"weighing_{name}"] = compared(parts, number, arguments.turns)
     parts, number = statistics_parts(32_000)
     found["statistics"] = compared(parts, number, arguments.turns)
     arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

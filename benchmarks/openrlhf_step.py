@@ -2,12 +2,14 @@
 
     python benchmarks/openrlhf_step.py --work out/step --out openrlhf_step.json
 
-Both sides are the real stack (Ray, DeepSpeed, vLLM) in CPU mode, from the same options; the first
-is OpenRLHF's own controller, training process, engine and executor with the CPU stand-ins alone and
-the same measure as reward. The patch leaves out groups that teach nothing, so groups are large
-enough to differ in their rewards; how many took part is printed. A step is the time from the end of
-one to the end of the next: rollouts, rewards, forward, update, weights to vLLM. CPU seconds are
-those of all processes of a run. Needs OpenRLHF's packages (make openrlhf-cpu); takes many minutes.
+Both sides are the real stack (Ray, DeepSpeed, vLLM) in CPU mode, from the same options, in turns
+(A B B A ...); the first is OpenRLHF's own controller, training process, engine and executor with
+the CPU stand-ins alone and the same measure as reward. The model cannot end an answer, so every
+output has the same length on both sides. AEPO decides in every step; its thresholds let it mask
+nothing, as masked sequences would be left out and the update cost less. A step is the time from the
+end of one to the end of the next: rollouts, rewards, forward, update, weights to vLLM. CPU seconds
+are those of all processes of a run. Needs OpenRLHF's packages (make openrlhf-cpu); about a quarter
+of an hour.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ import psutil
 import torch
 import yaml
 from paired import machine, write_results
+from scipy.stats import ttest_ind
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from longspan.harness.prompts import render_prompt
@@ -45,8 +48,7 @@ from longspan.trainers.recipe import parse_recipe
 
 SIDES = ("openrlhf", "patched")
 GROUP_SIZE, ROWS = 16, 4
-"""Rollouts of a sample, and sequences of a forward. An untrained policy seldom ends its answer, and
-one that does not earns nothing: of so many some do."""
+"""Rollouts of a sample, and sequences of a forward."""
 PROMPT_WORDS = 100
 TARGET_WORDS = 20
 """So short that difflib takes no character for junk: any answer shares some, no two as many."""
@@ -75,29 +77,62 @@ SPEC = {
     "question": "{{ question }}",
     "instructions": "",
     "scorer": "sequence_ratio",
+    "scorer_options": {"scoring": "compat"},  # counts an output that was cut off, as reward.py does
 }
+TIMINGS = {
+    "openrlhf": {
+        "rollouts": "timing/generation",
+        "forward and weighing": "timing/make_experience",
+        "update": "timing/ppo_train",
+        "weights to vLLM": "timing/broadcast",
+    },
+    "patched": {
+        "rollouts": "rollout_seconds",
+        "forward": "measure_seconds",
+        "weighing": "weigh_seconds",
+        "weights to vLLM": "transfer_seconds",
+    },
+}
+"""Parts of a step by the names that a side has for them."""
 
 
 def main() -> None:
-    """Runs both sides one after the other and prints what a step takes."""
+    """Runs both sides in turns and prints what a step takes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="Folder of the runs.")
-    parser.add_argument("--steps", type=int, default=4, help="The first one is not counted.")
+    parser.add_argument("--steps", type=int, default=5, help="Of a run; the first is not counted.")
+    parser.add_argument("--runs", type=int, default=2, help="Of each side.")
     parser.add_argument("--samples", type=int, default=1, help="Of a step.")
     parser.add_argument("--output-tokens", type=int, default=128)
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--out", type=Path, help="Write the figures here as JSON.")
     options = parser.parse_args()
     work = options.work.resolve()
     prepare(work, options)
-    runs = {side: measure(side, work, options) for side in options.sides}
-    for side, found in runs.items():
-        print(
-            f"{side:9} {found['wall_seconds']:7.1f} s a step (of {found['walls']}), "
-            f"{found['cpu_seconds']:7.1f} CPU s ({found['cpus']}), "
-            f"{found['output_tokens']:.1f} tokens a rollout{found['note']}"
-        )
-    write_results(options.out, {"machine": machine("cpu", 1), "runs": runs})
+    turns = [SIDES[(number + number // 2) % 2] for number in range(2 * options.runs)]
+    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
+    for side in turns:
+        runs[side].append(measure(side, work, options))
+        print(f"{side:9} {runs[side][-1]}", flush=True)
+    results: dict[str, Any] = {"machine": machine("cpu", 1), "options": vars(options), "runs": runs}
+    for unit in ("wall_seconds", "cpu_seconds"):
+        results[unit] = compared(*([x for run in runs[side] for x in run[unit]] for side in SIDES))
+        print(f"{unit} of a step: {results[unit]}")
+    results["options"] |= {"work": None, "out": None}  # places of this machine
+    write_results(options.out, results)
+
+
+def compared(plain: list[float], patched: list[float]) -> dict[str, float]:
+    """Returns the means of both sides' steps, and what the patch adds in percent with 95% limits.
+
+    Welch's interval of the difference of means, over the mean of OpenRLHF's steps.
+    """
+    means = statistics.mean(plain), statistics.mean(patched)
+    low, high = ttest_ind(patched, plain, equal_var=False).confidence_interval(0.95)
+    added = (means[1] - means[0], low, high)
+    names = ("added_percent", "added_percent_low", "added_percent_high")
+    percents = [round(100 * float(one) / means[0], 2) for one in added]
+    return {"openrlhf": round(means[0], 2), "patched": round(means[1], 2),
+            **dict(zip(names, percents, strict=True))}  # fmt: skip
 
 
 def prepare(work: Path, options: argparse.Namespace) -> None:
@@ -113,7 +148,9 @@ def prepare(work: Path, options: argparse.Namespace) -> None:
         eos_token_id=tokenizer.eos_token_id,
         **SHAPE,
     )
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(work / "start")
+    model = LlamaForCausalLM(config)
+    never_ends(model)
+    model.to(torch.bfloat16).save_pretrained(work / "start")
     tokenizer.save_pretrained(work / "start")
     draw = random.Random(0)
     words = [word for word in tokenizer.get_vocab() if word.isalpha() and word.isascii()]
@@ -138,8 +175,18 @@ def prepare(work: Path, options: argparse.Namespace) -> None:
     (work / "recipe.yaml").write_text(yaml.safe_dump(recipe(work, options), sort_keys=False))
 
 
+def never_ends(model: LlamaForCausalLM) -> None:
+    """Makes the end of an answer impossible: one hidden unit is always on and speaks against it."""
+    end = model.config.eos_token_id
+    with torch.no_grad():
+        model.model.embed_tokens.weight[:, 0] = 1.0  # the other units are of the order of 0.02
+        model.lm_head.weight[:, 0] = 0.0
+        model.lm_head.weight[end] = 0.0
+        model.lm_head.weight[end, 0] = -100.0
+
+
 def recipe(work: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Returns the recipe of one stage: group advantages, one update of a step."""
+    """Returns the recipe of one stage: group advantages, AEPO, one update of a step."""
     longest = 2 * PROMPT_WORDS + options.output_tokens
     return {
         "name": "overhead",
@@ -159,7 +206,7 @@ def recipe(work: Path, options: argparse.Namespace) -> dict[str, Any]:
                     "max_output_tokens": options.output_tokens,
                     "balanced": False,
                 },
-                "objective": {"deviation": "group"},
+                "objective": {"deviation": "group", "aepo": {"low": 0.0, "high": 100.0}},
                 "optimizer": {"learning_rate": 1e-6, "micro_batch_tokens": ROWS * longest},
             }
         ],
@@ -172,7 +219,7 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def measure(side: str, work: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Returns what a side's steps take, the first one left out."""
+    """Returns what the steps of a run take, the first one left out."""
     log = work / f"{side}.log"
     environment = {**os.environ, "LONGSPAN_TASKS": str(work / "tasks")}
     command = patched_command(work) if side == "patched" else plain_command(work, options)
@@ -203,15 +250,7 @@ def measure(side: str, work: Path, options: argparse.Namespace) -> dict[str, Any
     pairs = list(zip(marks, marks[1:], strict=False))
     walls = [round(after[0] - before[0], 2) for before, after in pairs]
     cpus = [round(after[1] - before[1], 2) for before, after in pairs]
-    tokens, note = outputs(side, work)
-    return {
-        "wall_seconds": statistics.median(walls),
-        "cpu_seconds": statistics.median(cpus),
-        "walls": walls,
-        "cpus": cpus,
-        "output_tokens": tokens,
-        "note": note,
-    }
+    return {"wall_seconds": walls, "cpu_seconds": cpus, **reported(side, work)}
 
 
 def patched_command(work: Path) -> list[str]:
@@ -255,17 +294,41 @@ def num_steps(side: str, work: Path) -> int:
     )
 
 
-def outputs(side: str, work: Path) -> tuple[float, str]:
-    """Returns the mean length of a side's outputs and how many groups of a step took part."""
+def reported(side: str, work: Path) -> dict[str, Any]:
+    """Returns what a side says of its steps after the first: outputs, and seconds of their parts.
+
+    OpenRLHF writes the length of its outputs and its timings as `'name': value`, patched runs write
+    metrics.
+    """
     if side == "patched":
         lines = (work / "patched" / "stages" / "step" / "metrics.jsonl").read_text().splitlines()
-        rows = [json.loads(line) for line in lines]
-        live = [row["num_live_groups"] for row in rows]
-        note = f", groups that took part: {live} of {rows[0]['num_groups']}"
-        return statistics.mean(row["response_tokens"] for row in rows), note
-    log = (work / "openrlhf.log").read_text("utf-8", "replace")
-    found = re.findall(r"'rollout/response_length_mean': ([\d.]+)", log)
-    return statistics.mean(map(float, found)), ""
+        rows = [json.loads(line) for line in lines][1:]
+        rest = {
+            "groups_that_took_part": [row["num_live_groups"] for row in rows],
+            "aepo_decisions": [row["aepo_reason"] for row in rows],
+            "update": statistics.median(
+                row["train_seconds"] - row["measure_seconds"] - row["weigh_seconds"]
+                - row["transfer_seconds"]
+                for row in rows
+            ),
+        }  # fmt: skip
+        tokens = [row["response_tokens"] for row in rows]
+    else:
+        log = (work / "openrlhf.log").read_text("utf-8", "replace")
+        lines = re.findall(r"Global step \d+: (.*)", log)[1:]
+        rows = [
+            {name: float(value) for name, value in re.findall(r"'([\w/]+)': ([-\d.e]+)", line)}
+            for line in lines
+        ]
+        rest = {}
+        tokens = [row["rollout/response_length_mean"] for row in rows]
+    parts = {
+        part: round(statistics.median(row[name] for row in rows), 3)
+        for part, name in TIMINGS[side].items()
+    }
+    if "update" in rest:
+        parts["update"] = round(rest.pop("update"), 3)
+    return {"output_tokens": statistics.mean(tokens), "seconds_of_parts": parts, **rest}
 
 
 def cpu_of(process: psutil.Process) -> float:

@@ -88,12 +88,21 @@ def explain(error: BaseException) -> str:
                 return meaning
         if (line := describe(cause)) is not None:
             return line
-        if "Actor" in name and ("Died" in name or "Unavailable" in name):
+        if died := _died(name):
             return (
-                f"a process of the run died ({one_line(str(cause), 200)}); the last state is kept: "
-                "see the log, then run the same command again"
+                f"{died} died ({one_line(str(cause), 200)}); the last state is kept: see the log, "
+                "then run the same command again"
             )
     return one_line(f"{type(error).__name__}: {error}", 400)
+
+
+def _died(error: str) -> str | None:
+    """Returns what died where an error of that name says so of Ray's actors or vLLM's engine."""
+    if error.startswith("EngineDead"):
+        return "a vLLM engine"
+    if "Actor" in error and ("Died" in error or "Unavailable" in error):
+        return "a process of the run"
+    return None
 
 
 def _run(options: Sequence[str]) -> None:

@@ -1,67 +1,31 @@
 """The whole stack: Ray, DeepSpeed and vLLM's CPU build train the packaged policy.
 
-Minutes, so only with LONGSPAN_TEST_OPENRLHF=1 (make test-openrlhf).
+Minutes, so only with LONGSPAN_TEST_OPENRLHF=1 (make test-openrlhf, .ci/run).
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
+import socket
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import pytest
-import yaml
+from inspect_ai.log import list_eval_logs, read_eval_log
 
 from longspan.trainers.local.checkpoint import load_checkpoint
-from tests.trainers.openrlhf.test_contract import is_installed
+from longspan.trainers.openrlhf import cpu
+from tests.trainers.openrlhf.real import (
+    RECIPE,
+    TIMEOUT_SECONDS,
+    steps,
+    takes_minutes,
+)
 
-RECIPE = Path(__file__).parents[3] / "scripts" / "openrlhf" / "two_stages.yaml"
-TIMEOUT_SECONDS = 900
-
-pytestmark = [
-    is_installed,
-    pytest.mark.slow,
-    pytest.mark.timeout(4 * TIMEOUT_SECONDS),
-    pytest.mark.skipif(
-        os.environ.get("LONGSPAN_TEST_OPENRLHF") != "1",
-        reason="takes minutes; run make test-openrlhf",
-    ),
-]
-
-
-def command(out: Path, recipe: Path = RECIPE, cluster: str = "cpu") -> list[str]:
-    longspan = (sys.executable, "-m", "longspan.harness.cli")
-    return [*longspan, "train", str(recipe), "--out", str(out), "--engine", "openrlhf",
-            "--cluster", cluster]  # fmt: skip
-
-
-def steps(out: Path, stage: str) -> list[dict[str, Any]]:
-    path = out / "stages" / stage / "metrics.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that is killed outright in its first stage, and then finished."""
-    out = tmp_path_factory.mktemp("openrlhf") / "out"
-    states = out / "stages" / "full_context" / "openrlhf" / "states" / "_actor" / "latest"
-    with subprocess.Popen(command(out), start_new_session=True) as first:
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        try:
-            while not (states.exists() and "step2" in states.read_text()):
-                assert first.poll() is None and time.monotonic() < deadline
-                time.sleep(0.2)
-        finally:
-            first.kill()
-    subprocess.run(command(out), check=True, timeout=TIMEOUT_SECONDS)
-    return out
+pytestmark = takes_minutes
 
 
 def test_a_killed_run_goes_on_and_every_step_is_there_once(run: Path) -> None:
@@ -97,41 +61,39 @@ def test_the_checkpoint_is_an_ordinary_one(run: Path) -> None:
     assert 0 < moved < 0.1
 
 
-def other_run(folder: Path, changes: dict[str, Any], num_steps: int) -> Path:
-    """Runs both stages undisturbed on a cluster of another shape; returns the run's folder."""
-    recipe = yaml.safe_load(RECIPE.read_text())
-    recipe["stages"][0]["num_steps"] = num_steps
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    cluster = {"device": "cpu", "colocate": False, "attention": "eager", **changes}
-    (folder / "cluster.yaml").write_text(yaml.safe_dump(cluster))
-    out = folder / "out"
-    line = command(out, folder / "recipe.yaml", str(folder / "cluster.yaml"))
-    subprocess.run(line, check=True, timeout=TIMEOUT_SECONDS)
-    return out
-
-
-@pytest.mark.parametrize(
-    ("changes", "num_steps"),
-    # Beyond two steps rounding may change what is drawn; the engines' steps are equal also after
-    # those that the killed run made again.
-    [({"gpus_per_node": 2, "zero_stage": 3}, 2), ({"rollout_engines": 2}, 4)],
-    ids=["two training processes with ZeRO 3", "two engines"],
-)
-def test_a_larger_cluster_makes_the_steps_of_one_process_that_was_killed(
-    changes: dict[str, Any], num_steps: int, run: Path, tmp_path: Path
-) -> None:
-    out = other_run(tmp_path, changes, num_steps)
-    ours, theirs = steps(out, "full_context"), steps(run, "full_context")[:num_steps]
-    assert len(ours) == num_steps
-    for mine, other in zip(ours, theirs, strict=True):
-        assert mine["aepo_masking"] == other["aepo_masking"]
-        # On-policy the loss is a sum of weights: rewards, advantages and masks are the same.
-        for key in ("reward_mean", "loss", "entropy", "masked_share"):
-            assert mine[key] == pytest.approx(other[key], rel=0.02), key
-        # In bfloat16 it differs by 2.4% between two runs of one process.
-        assert mine["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=0.05)
-        assert mine["logprob_gap"] < 0.05
-    memory = steps(out, "memory_rl")
-    assert [row["num_trained"] for row in memory] == [32, 32]
-    assert memory[0]["turns"] > 5
-    load_checkpoint(out / "final")
+def test_inspect_evaluates_the_checkpoint_with_vllm(run: Path, tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    server = [
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1"),
+        *("--port", str(port), "--model", str(run / "final"), "--served-model-name", "final"),
+        *("--api-key", "inspectai", "--enforce-eager", "--max-model-len", "256"),
+    ]
+    with (tmp_path / "server.txt").open("w") as output:
+        started = subprocess.Popen(
+            server, env={**os.environ, **cpu.ENVIRONMENT}, stdout=output, stderr=output
+        )
+    try:
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            assert started.poll() is None, (tmp_path / "server.txt").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        line = [
+            *(str(Path(sys.executable).with_name("inspect")), "eval", "longspan/taskset"),
+            *("-T", f"path={run / 'tasksets' / 'short'}", "-T", "split=train", "--limit", "20"),
+            *("--model", "vllm/final", "--max-tokens", "32", "--temperature", "0"),
+            *("--display", "none", "--log-dir", str(tmp_path / "logs")),
+        ]
+        place = f"http://127.0.0.1:{port}/v1"
+        environment = {**os.environ, "VLLM_API_KEY": "inspectai", "VLLM_BASE_URL": place}
+        subprocess.run(line, check=True, env=environment, timeout=TIMEOUT_SECONDS)
+    finally:
+        started.terminate()
+        started.wait(60)
+    (log,) = list_eval_logs(str(tmp_path / "logs"))
+    header = read_eval_log(log)
+    assert header.status == "success" and header.results is not None
+    assert len(header.samples or []) == 20
+    mean = header.results.scores[0].metrics["mean"].value
+    assert 0.3 < mean <= 1  # the packaged policy, which the run hardly changed, has 0.74

@@ -28,6 +28,10 @@ class ActorDiedError(Exception):
     """As Ray's."""
 
 
+class EngineDeadError(Exception):
+    """As vLLM's, where the engine dies while it gets weights."""
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [
@@ -42,6 +46,7 @@ class ActorDiedError(Exception):
         (PermissionError(errno.EACCES, "Permission denied", "/x"), "Permission denied: /x; check"),
         (Exception("The current node timed out during startup."), "Ray did not start in time"),
         (ActorDiedError("the worker was killed"), "a process of the run died"),
+        (RayTaskError(EngineDeadError("see above")), "a vLLM engine died (see above); the last"),
         (ValueError("a bug\nin two lines"), "ValueError: a bug in two lines"),
     ],
 )
