@@ -75,16 +75,22 @@ def seconds(call: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def rollout_parts(taskset: Path, folder: Path) -> tuple[dict[str, Callable[[], object]], int]:
-    """Returns a batch of rollouts by either executor, and how many they are."""
+def rollout_parts(
+    taskset: Path, folder: Path, num_samples: int | None
+) -> tuple[dict[str, Callable[[], object]], int]:
+    """Returns a batch of rollouts by either executor, and how many they are.
+
+    A batch is one call of Inspect, whose own costs more rollouts share; None takes all samples.
+    """
     from openrlhf.utils.agent import SingleTurnAgentExecutor
 
     from longspan.trainers.openrlhf.executor import AgentExecutor
 
     source = TaskSource(task="longspan/taskset", args={"path": str(taskset), "split": "train"})
     file = RunFile(
-        stage=stage(), folder=folder, model={}, start=NANO, window=256, sources=(source,),
-        kept=None, pools={}, versions={}, seed=0, model_roles={}, cluster=load_cluster("cpu"),
+        stage=stage(), folder=folder, working_directory=Path.cwd(), model={}, start=NANO,
+        window=256, sources=(source,), kept=None, pools={}, versions={}, seed=0, model_roles={},
+        cluster=load_cluster("cpu"),
     )  # fmt: skip
     write_run(folder / "run.json", file)
     os.environ[RUN_VARIABLE] = str(folder / "run.json")
@@ -92,8 +98,8 @@ def rollout_parts(taskset: Path, folder: Path) -> tuple[dict[str, Callable[[], o
     tokenizer = load_tokenizer(NANO)
     engine, ours = Engine(tokenizer), AgentExecutor()
     theirs = SingleTurnAgentExecutor(str(folder / "reward.py"))
-    keys = list(ours._samples)
-    prompts = [str(sample.input) for _, sample in ours._samples.values()]
+    keys = list(ours._samples)[:num_samples]
+    prompts = [str(ours._samples[key][1].input) for key in keys]
     settings = SimpleNamespace(max_tokens=32, logprobs=None)
 
     async def unpatched() -> None:
@@ -159,9 +165,10 @@ def our_weighing(rollouts: list[Rollout]) -> Callable[[], object]:
 
 def their_weighing(rollouts: list[Rollout]) -> Callable[[], object]:
     """Returns OpenRLHF's experiences, micro-batches of four, rewards and advantages of a step."""
-    from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
+    from openrlhf.trainer.ppo_utils import experience_maker
     from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
 
+    experience_maker.ray.put = lambda value: value  # no cluster
     generator = object.__new__(SamplesGenerator)
     responses = [
         {
@@ -175,7 +182,7 @@ def their_weighing(rollouts: list[Rollout]) -> Callable[[], object]:
         for one in rollouts
     ]
 
-    class Maker(RemoteExperienceMaker):  # type: ignore[misc]
+    class Maker(experience_maker.RemoteExperienceMaker):  # type: ignore[misc]
         def _dispatch_forward(self, group: Any, sync_condition: Any, **batch: Any) -> Any:
             return [torch.full(mask.shape, -1.0) for mask in batch["action_mask"]]
 
@@ -228,15 +235,19 @@ def statistics_parts(vocabulary: int) -> tuple[dict[str, Callable[[], object]], 
                             for i, o in enumerate(ids)))  # fmt: skip
     sequences, attention, sampled = part.padded(0)
 
-    def theirs() -> None:
+    def theirs(return_entropy: bool) -> None:
         with torch.no_grad():
-            actor(sequences, sampled, attention, return_output=True, return_entropy=True)
+            actor(sequences, sampled, attention, return_output=True, return_entropy=return_entropy)
 
     def ours() -> None:
         with torch.no_grad():
             head.statistics(streamed, sequences, attention, sampled)
 
-    return {"openrlhf": theirs, "patched": ours}, len(ids)
+    return {
+        "openrlhf": lambda: theirs(return_entropy=False),  # as it runs with the same options
+        "openrlhf, with entropies": lambda: theirs(return_entropy=True),
+        "patched": ours,
+    }, len(ids)
 
 
 def compared(parts: dict[str, Callable[[], object]], number: int, turns: int) -> dict[str, Any]:
@@ -261,8 +272,9 @@ def main() -> None:
     cpu.stand_in()
     found: dict[str, Any] = {"machine": machine("cpu", 1)}
     with tempfile.TemporaryDirectory() as folder:
-        parts, number = rollout_parts(arguments.taskset, Path(folder))
-        found["rollout"] = compared(parts, number, arguments.turns)
+        for name, num_samples in (("rollout", None), ("rollout_of_16", 16 // GROUP_SIZE)):
+            parts, number = rollout_parts(arguments.taskset, Path(folder), num_samples)
+            found[name] = compared(parts, number, arguments.turns)
     for name, shape in (("full_context", (16, 1, 4096)), ("memory_agent", (8, 16, 512))):
         parts, number = weighing_parts(*shape)
         found[f"weighing_{name}"] = compared(parts, number, arguments.turns)

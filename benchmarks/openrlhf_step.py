@@ -49,14 +49,18 @@ from longspan.trainers.recipe import parse_recipe
 SIDES = ("openrlhf", "patched")
 GROUP_SIZE, ROWS = 16, 4
 """Rollouts of a sample, and sequences of a forward."""
+ANSWER_MARK = "<|assistant|>"
+"""Stands before the answer in nano's chat template."""
 PROMPT_WORDS = 100
 TARGET_WORDS = 20
 """So short that difflib takes no character for junk: any answer shares some, no two as many."""
 WINDOW = 512
+MIN_STEP_SECONDS = 20.0
+"""Of a step that overhead is measured on."""
 SHAPE = {
-    "hidden_size": 256,
-    "intermediate_size": 704,
-    "num_hidden_layers": 4,
+    "hidden_size": 512,
+    "intermediate_size": 1408,
+    "num_hidden_layers": 6,
     "num_attention_heads": 8,
     "num_key_value_heads": 8,
 }
@@ -64,7 +68,7 @@ REWARD = """from longspan.harness.scoring.similarity import sequence_ratio
 
 
 def reward_func(queries, prompts, labels):
-    answer = queries[0].removeprefix(prompts[0])
+    answer = queries[0].rpartition("%s")[2]
     return {"rewards": sequence_ratio(answer, labels[0])}
 """
 SPEC = {
@@ -100,10 +104,10 @@ def main() -> None:
     """Runs both sides in turns and prints what a step takes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="Folder of the runs.")
-    parser.add_argument("--steps", type=int, default=5, help="Of a run; the first is not counted.")
-    parser.add_argument("--runs", type=int, default=2, help="Of each side.")
+    parser.add_argument("--steps", type=int, default=4, help="Of a run; the first is not counted.")
+    parser.add_argument("--runs", type=int, default=3, help="Of each side.")
     parser.add_argument("--samples", type=int, default=1, help="Of a step.")
-    parser.add_argument("--output-tokens", type=int, default=128)
+    parser.add_argument("--output-tokens", type=int, default=384)
     parser.add_argument("--out", type=Path, help="Write the figures here as JSON.")
     options = parser.parse_args()
     work = options.work.resolve()
@@ -113,18 +117,21 @@ def main() -> None:
     for side in turns:
         runs[side].append(measure(side, work, options))
         print(f"{side:9} {runs[side][-1]}", flush=True)
-    results: dict[str, Any] = {"machine": machine("cpu", 1), "options": vars(options), "runs": runs}
+    asked = {name: value for name, value in vars(options).items() if name not in ("work", "out")}
+    results: dict[str, Any] = {"machine": machine("cpu", 1), "options": asked, "runs": runs}
     for unit in ("wall_seconds", "cpu_seconds"):
         results[unit] = compared(*([x for run in runs[side] for x in run[unit]] for side in SIDES))
         print(f"{unit} of a step: {results[unit]}")
-    results["options"] |= {"work": None, "out": None}  # places of this machine
+    if results["wall_seconds"]["openrlhf"] < MIN_STEP_SECONDS:
+        print(f"steps are shorter than {MIN_STEP_SECONDS:g} s; take more --output-tokens")
     write_results(options.out, results)
 
 
 def compared(plain: list[float], patched: list[float]) -> dict[str, float]:
     """Returns the means of both sides' steps, and what the patch adds in percent with 95% limits.
 
-    Welch's interval of the difference of means, over the mean of OpenRLHF's steps.
+    Welch's interval of the difference of means, over the mean of OpenRLHF's steps: it takes steps
+    of one run as independent.
     """
     means = statistics.mean(plain), statistics.mean(patched)
     low, high = ttest_ind(patched, plain, equal_var=False).confidence_interval(0.95)
@@ -171,7 +178,7 @@ def prepare(work: Path, options: argparse.Namespace) -> None:
     ]
     write_lines(work / "prompts.jsonl", prompts)
     (work / "tasks" / "overhead.yaml").write_text(yaml.safe_dump(SPEC, sort_keys=False))
-    (work / "reward.py").write_text(REWARD)
+    (work / "reward.py").write_text(REWARD % ANSWER_MARK)
     (work / "recipe.yaml").write_text(yaml.safe_dump(recipe(work, options), sort_keys=False))
 
 
@@ -187,7 +194,7 @@ def never_ends(model: LlamaForCausalLM) -> None:
 
 def recipe(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Returns the recipe of one stage: group advantages, AEPO, one update of a step."""
-    longest = 2 * PROMPT_WORDS + options.output_tokens
+    longest = prompt_tokens(work) + options.output_tokens
     return {
         "name": "overhead",
         "checkpoint": str(work / "start"),
@@ -211,6 +218,16 @@ def recipe(work: Path, options: argparse.Namespace) -> dict[str, Any]:
             }
         ],
     }
+
+
+def prompt_tokens(work: Path) -> int:
+    """Returns the tokens of the longest prompt in its chat template."""
+    tokenizer = load_tokenizer(work / "start")
+    prompts = [json.loads(line)["prompt"] for line in (work / "prompts.jsonl").open()]
+    return max(
+        len(tokenizer.apply_chat_template(one, add_generation_prompt=True)["input_ids"])
+        for one in prompts
+    )
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -313,6 +330,7 @@ def reported(side: str, work: Path) -> dict[str, Any]:
             ),
         }  # fmt: skip
         tokens = [row["response_tokens"] for row in rows]
+        rewards = [row["reward_mean"] for row in rows]
     else:
         log = (work / "openrlhf.log").read_text("utf-8", "replace")
         lines = re.findall(r"Global step \d+: (.*)", log)[1:]
@@ -322,13 +340,15 @@ def reported(side: str, work: Path) -> dict[str, Any]:
         ]
         rest = {}
         tokens = [row["rollout/response_length_mean"] for row in rows]
+        rewards = [row["rollout/reward_mean"] for row in rows]
     parts = {
         part: round(statistics.median(row[name] for row in rows), 3)
         for part, name in TIMINGS[side].items()
     }
     if "update" in rest:
         parts["update"] = round(rest.pop("update"), 3)
-    return {"output_tokens": statistics.mean(tokens), "seconds_of_parts": parts, **rest}
+    means = {"output_tokens": statistics.mean(tokens), "reward": statistics.mean(rewards)}
+    return {**means, "seconds_of_parts": parts, **rest}
 
 
 def cpu_of(process: psutil.Process) -> float:

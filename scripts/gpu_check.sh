@@ -123,7 +123,7 @@ steps = {
 }
 tests = folder / "tests.txt"
 found = {
-    "all_parts_ran": sys.argv[2] == "0",
+    "all_parts_ran": sys.argv[2] == "0" and not sys.argv[4],
     "not_installed": sys.argv[4].split(),
     "tests": tests.read_text().strip().splitlines()[-1:] if tests.exists() else [],
     "parts": parts,

@@ -10,12 +10,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from longspan.harness.datasets.input_files import printable
+from longspan.harness.errors import one_line
 from longspan.harness.rollout import Rollout
 from longspan.harness.scoring.validity import FAILURES, is_scored
 from longspan.trainers.aepo import AepoDecision
 
 ALARM_SHARE = 0.1
 """Share of rollouts without a score above which a step raises an alarm."""
+
+MAX_ERROR_CHARS = 200
 
 UNTYPED = "untyped"
 
@@ -42,6 +46,7 @@ def rollout_metrics(rollouts: Iterable[Rollout]) -> dict[str, Any]:
         "num_rollouts": len(rollouts),
         "num_invalid": len(rollouts) - len(scored),
         "invalid_by_kind": {kind: endings[kind] for kind in sorted(FAILURES) if endings[kind]},
+        "first_error_by_kind": _first_errors(rollouts),
         "prompt_tokens": sum(one.prompt_tokens for one in rollouts),
         "sampled_tokens": sum(one.sampled_tokens for one in rollouts),
         "role_tokens": dict(sum((Counter(one.role_tokens) for one in rollouts), Counter())),
@@ -69,7 +74,19 @@ def alarm(metrics: Mapping[str, Any]) -> str | None:
     if share <= ALARM_SHARE:
         return None
     kinds = ", ".join(f"{kind} {number}" for kind, number in metrics["invalid_by_kind"].items())
-    return f"{share:.0%} of rollouts have no score ({kinds}); see the errors of the saved rollouts"
+    errors = metrics.get("first_error_by_kind") or {}
+    first = next(iter(errors.values()), None)
+    why = f"; the first says: {first}" if first else ""
+    return f"{share:.0%} of rollouts have no score ({kinds}){why}"
+
+
+def _first_errors(rollouts: Iterable[Rollout]) -> dict[str, str]:
+    """Returns by kind of failure what its first rollout says, in one line."""
+    found: dict[str, str] = {}
+    for one in rollouts:
+        if one.validity in FAILURES and one.error:
+            found.setdefault(one.validity, printable(one_line(one.error, MAX_ERROR_CHARS)))
+    return dict(sorted(found.items()))
 
 
 class MetricsFile:

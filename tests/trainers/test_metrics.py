@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,18 @@ def test_alarm_rings_above_a_tenth_without_score() -> None:
     assert line is not None
     assert line.startswith("25% of rollouts have no score (judge_failed 1)")
     assert alarm(rollout_metrics(ROLLOUTS[:3])) is None
+
+
+def test_the_first_error_of_each_kind_is_kept_and_said() -> None:
+    errors = ["the judge\nwas silent", "it spoke \x1b[2J"]
+    failed = [replace(ROLLOUTS[3], error=error) for error in errors]
+    other = replace(failed[0], validity="scorer_failed", error="x" * 1000)
+    found = rollout_metrics([*ROLLOUTS[:3], *failed, other])
+    assert found["first_error_by_kind"]["judge_failed"] == "the judge was silent"
+    assert len(found["first_error_by_kind"]["scorer_failed"]) == 200
+    assert (alarm(found) or "").endswith("; the first says: the judge was silent")
+    said = rollout_metrics(failed[1:])["first_error_by_kind"]["judge_failed"]
+    assert said.isprintable()
 
 
 def test_alarm_rings_when_no_rollout_takes_part_though_all_have_scores() -> None:

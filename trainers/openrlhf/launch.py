@@ -44,9 +44,9 @@ from longspan.trainers.openrlhf.arguments import (
     openrlhf_options,
 )
 from longspan.trainers.openrlhf.cluster import ClusterSettings
-from longspan.trainers.openrlhf.contract import check_installed, untested
+from longspan.trainers.openrlhf.contract import check_flash_attention, check_installed, untested
 from longspan.trainers.openrlhf.run import ADDRESS_VARIABLE, ERROR_FILE, NO_SPACE
-from longspan.trainers.openrlhf.run_file import RunFile, read_run, write_run
+from longspan.trainers.openrlhf.run_file import WHOLE_STATE, RunFile, read_run, write_run
 from longspan.trainers.progress import StageProgress, step_line
 from longspan.trainers.stages import TrainStage
 from longspan.trainers.tensorboard import TensorBoard
@@ -76,11 +76,12 @@ class Launcher:
             ray_address: of a Ray cluster that runs; None starts one on this machine.
 
         Raises:
-            RecipeError: OpenRLHF is missing, or another version than the patch fits; or the address
-                is none.
+            RecipeError: OpenRLHF or what it needs is missing, or it is another version than the
+                patch fits; or the address is none.
             ModelError: nobody listens at the address.
         """
         check_installed()
+        check_flash_attention(cluster.device)
         if ray_address is not None:
             check_address(ray_address)
         self._cluster, self._address = cluster, ray_address
@@ -99,10 +100,10 @@ class Launcher:
         check_supported(run, self._cluster)
         folder = run.folder.resolve() / FOLDER
         file = self._run_file(run)
-        _check_unchanged(folder / "run.json", file)
-        write_run(folder / "run.json", file)
         places = Places(file.start, folder / "states", folder / "checkpoint.partial")
         done = last_whole_state(places.states / "_actor")
+        _check_unchanged(folder / "run.json", file, done)
+        write_run(folder / "run.json", file)
         _forget_steps_after(done, MetricsFile(run.folder / "metrics.jsonl"))
         shutil.rmtree(places.checkpoint, ignore_errors=True)
         options = openrlhf_options(run, self._cluster, places, file.window)
@@ -122,6 +123,7 @@ class Launcher:
         return RunFile(
             stage=run.stage,
             folder=run.folder.resolve(),
+            working_directory=Path.cwd(),
             model=run.model,
             start=start,
             window=window,
@@ -173,7 +175,7 @@ def check_address(address: str) -> None:
         ModelError: nobody listens there.
     """
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not port.isdecimal() or "/" in host:
         raise RecipeError(
             f"--ray-address must be HOST:PORT: got {address!r}; ray start --head prints it"
         )
@@ -217,10 +219,15 @@ def check_checkpoint(folder: Path, max_window_tokens: int | None) -> int:
 def last_whole_state(states: Path) -> int:
     """Returns the number of steps behind the last whole state, 0 where there is none.
 
-    Later ones, which a kill or a full disk left half-written, are removed.
+    Later ones, which a kill or a full disk left half-written, are removed. DeepSpeed's own note of
+    the latest one may name such a state: its first process writes it before the others are done.
     """
-    latest = states / "latest"
-    whole = _number(latest.read_text(encoding="utf-8")) if latest.is_file() else 0
+    latest, note = states / "latest", states / WHOLE_STATE
+    whole = _number(note.read_text(encoding="utf-8")) if note.is_file() else 0
+    if whole:
+        latest.write_text(note.read_text(encoding="utf-8"), encoding="utf-8")
+    else:
+        latest.unlink(missing_ok=True)
     for place in states.glob("global_step*"):
         if _number(place.name) > whole:
             shutil.rmtree(place)
@@ -242,15 +249,22 @@ def _number(tag: str) -> int:
     return int(tag.strip().removeprefix("global_step") or 0)
 
 
-def _check_unchanged(path: Path, file: RunFile) -> None:
-    """Refuses to resume a stage whose tasks have changed."""
+def _check_unchanged(path: Path, file: RunFile, done: int) -> None:
+    """Refuses to resume a stage whose tasks, or how its states are spread, have changed."""
     if not path.is_file():
         return
-    before = read_run(path).versions
-    if before != file.versions:
+    before = read_run(path)
+    if before.versions != file.versions:
         raise RecipeError(
             f"the tasks have changed since {path.parent} was started: {file.versions}, then "
-            f"{before}; restore them or train into another folder"
+            f"{before.versions}; restore them or train into another folder"
+        )
+    spread, now = ((one.num_ranks, one.zero_stage) for one in (before.cluster, file.cluster))
+    if done and spread != now:
+        raise RecipeError(
+            "a state can only be read by as many training processes, with the same ZeRO stage, as "
+            f"wrote it: {path.parent} has {spread[0]} with ZeRO {spread[1]}, the cluster says "
+            f"{now[0]} with ZeRO {now[1]}; use that cluster again or train into another folder"
         )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from longspan.harness.errors import LongspanError, ModelError, describe, one_line
+from longspan.harness.spec import TASKS_VARIABLE
 from longspan.harness.workers import end_with_parent
 from longspan.trainers.openrlhf import cpu
 from longspan.trainers.openrlhf.cluster import ClusterSettings
@@ -33,7 +34,6 @@ _PASSED_ON = (
     "PYTHONPATH",
     "HF_HUB_OFFLINE",
     "HF_HOME",
-    "LONGSPAN_TASKS",
     "NCCL_DEBUG",
 )
 NO_SPACE = (
@@ -45,6 +45,10 @@ _KNOWN = {
     ("address already in use", "eaddrinuse"): (
         "another program took a port that the run had chosen; the last state is kept: run the same "
         "command again"
+    ),
+    ("running low on memory",): (
+        "Ray ended a process of the run since the machine's memory was used up; the last state is "
+        "kept: free some memory, then run the same command again"
     ),
     ("timed out during startup",): (
         "Ray did not start in time on this machine, which is busy or out of memory; run the same "
@@ -185,7 +189,13 @@ def _environment(settings: ClusterSettings) -> dict[str, str]:
     }
     if settings.device == "cpu":
         variables |= {name: os.environ[name] for name in cpu.ENVIRONMENT}
-    return variables | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    variables |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    if TASKS_VARIABLE in os.environ:  # Ray's processes begin wherever it was started
+        folders = os.environ[TASKS_VARIABLE].split(os.pathsep)
+        variables[TASKS_VARIABLE] = os.pathsep.join(
+            os.path.abspath(os.path.expanduser(folder)) for folder in folders if folder
+        )
+    return variables
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -21,6 +21,8 @@ from longspan.trainers.stages import TaskSource, TrainStage
 
 RUN_VARIABLE = "LONGSPAN_OPENRLHF_RUN"
 """Environment variable with the path of the file."""
+WHOLE_STATE = "whole"
+"""File among DeepSpeed's states with the name of the last one that all processes have written."""
 
 
 class RunFile(Settings):
@@ -31,6 +33,9 @@ class RunFile(Settings):
 
     folder: Path
     """Of the stage."""
+
+    working_directory: Path
+    """Where `longspan train` runs: relative paths of tasks are meant from there."""
 
     model: ModelSettings
     """How the policy is computed."""

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
 from openrlhf.trainer import ppo_trainer
 from openrlhf.trainer.ray.vllm_engine import batch_vllm_engine_call
 
+from longspan.harness.files import written_whole
 from longspan.harness.rollout import Rollout
 from longspan.trainers.local.stage import stage_sampler
 from longspan.trainers.metrics import MetricsFile
 from longspan.trainers.openrlhf.contract import plain
 from longspan.trainers.openrlhf.experience_maker import ExperienceMaker
-from longspan.trainers.openrlhf.run_file import RunFile, read_run
+from longspan.trainers.openrlhf.run_file import WHOLE_STATE, RunFile, read_run
 from longspan.trainers.openrlhf.step_batch import StepBatch
 from longspan.trainers.update import BarrenSteps, step_metrics
 
@@ -150,6 +152,11 @@ class Trainer(plain(ppo_trainer.PPOTrainer)):  # type: ignore[misc]
         super().save_logs_and_checkpoints(
             global_step, logs_dict, {**(client_states or {}), STATE: state}
         )
+        states = Path(self.args.ckpt.path) / "_actor"
+        tag = f"global_step{global_step}"
+        if (states / tag).is_dir():  # by now of all processes
+            with written_whole(states / WHOLE_STATE) as partial:
+                partial.write_text(tag, encoding="utf-8")
 
     def init_checkpoint_states(self) -> dict[str, Any]:
         """Returns where to continue; a run that was killed before its first state starts over."""

@@ -3,8 +3,8 @@
     python actor_process.py BATCHES OUT
 
 The same classes, options and DeepSpeed engine as in a run, without Ray and vLLM: batches come from
-disk, and every one of them is measured, weighed and learned from in turn. OUT gets a list with what
-each step was, by `torch.save`.
+disk, and every one of them is measured, weighed and learned from in turn. OUT gets what each step
+was and the bytes that the process holds, by `torch.save`.
 """
 
 from __future__ import annotations
@@ -83,7 +83,19 @@ def main(batches: Path, out: Path) -> None:
                 "gradient_norm": status.get("longspan/gradient_norm", 0.0),
             }
         )
-    torch.save(found, out)
+    torch.save({"steps": found, "bytes": held(actor.engine)}, out)
+
+
+def held(engine: Any) -> dict[str, int]:
+    """Returns the bytes of DeepSpeed's tensors: of weights, and of moments with master weights."""
+    optimizer = engine.optimizer
+    states = [one for state in optimizer.optimizer.state.values() for one in state.values()]
+    moments = [one for one in states if isinstance(one, torch.Tensor) and one.numel() > 1]
+    tensors = {
+        "weights": list(engine.module.parameters()),
+        "moments": [*optimizer.single_partition_of_fp32_groups, *moments],
+    }
+    return {name: sum(one.nbytes for one in these) for name, these in tensors.items()}
 
 
 def batch_folders(batches: Path) -> list[Path]:
@@ -97,6 +109,7 @@ def run_file(saved: SavedBatch, folder: Path) -> RunFile:
     return RunFile(
         stage=record.stage,
         folder=folder,
+        working_directory=Path.cwd(),
         model=record.model,
         start=find_checkpoint(record.start),
         window=WINDOW,

@@ -38,7 +38,7 @@ def main() -> int:
     done = len(list(states.glob("global_step*")))
     for step in range(done + 1, run["stage"]["num_steps"] + 1):
         (states / f"global_step{step}").mkdir(parents=True)
-        (states / "latest").write_text(f"global_step{step}")
+        (states / "whole").write_text(f"global_step{step}")
         with metrics.open("a") as file:
             file.write(json.dumps({"step": step, **STEP}) + "\n")
         if behaviour == "fail" and step == 2:

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from longspan.trainers.openrlhf.run_file import WHOLE_STATE
 from tests.trainers.openrlhf.test_contract import is_installed
 
 RECIPE = Path(__file__).parents[3] / "scripts" / "openrlhf" / "two_stages.yaml"
@@ -46,7 +47,7 @@ def steps(out: Path, stage: str) -> list[dict[str, Any]]:
 
 def last_state(out: Path) -> int:
     """Returns the number of steps behind the last whole state of the first stage."""
-    place = out / "stages" / "full_context" / "openrlhf" / "states" / "_actor" / "latest"
+    place = out / "stages" / "full_context" / "openrlhf" / "states" / "_actor" / WHOLE_STATE
     return int(place.read_text().rpartition("step")[2]) if place.exists() else 0
 
 

@@ -6,9 +6,11 @@ and updates are what a run has: bfloat16 with float32 moments there, float32 in 
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,18 @@ import pytest
 import torch
 import yaml
 
+from longspan.trainers.forecast.architecture import read_architecture
+from longspan.trainers.forecast.memory import zero_holding
+from longspan.trainers.local.checkpoint import CHECKPOINTS
 from longspan.trainers.local.replay import Replay, replay
 from longspan.trainers.local.saved_batch import read_batch
+from longspan.trainers.openrlhf.cluster import load_cluster
 from longspan.trainers.pipeline import train_command
 from tests.trainers.openrlhf import actor_process
 from tests.trainers.openrlhf.test_contract import is_installed
 
 RECIPE = Path(__file__).parents[3] / "scripts" / "openrlhf" / "two_stages.yaml"
-NUM_STEPS = {"full_context": 20, "memory_rl": 3}
+NUM_STEPS = {"full_context": 20, "memory_rl": 3, "ratio": 5}
 FORWARD = 0.02
 """Of forwards in bfloat16."""
 UPDATE = 0.05
@@ -31,12 +37,18 @@ UPDATE = 0.05
 
 pytestmark = [is_installed, pytest.mark.slow, pytest.mark.timeout(900)]
 
-Steps = list[tuple[Replay, dict[str, Any]]]
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps by the embedded engine and by OpenRLHF's process on its batches, and what that held."""
+
+    steps: list[tuple[Replay, dict[str, Any]]]
+    held: dict[str, int]
 
 
 @pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Steps]:
-    """Steps of both stages: by the embedded engine, and by OpenRLHF's process on its batches."""
+def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
+    """Stages of both kinds, and one whose loss has the ratio to the sampled probabilities."""
     folder = tmp_path_factory.mktemp("parity")
     recipe = yaml.safe_load(RECIPE.read_text())
     recipe["keep_batches_every_steps"] = 1
@@ -44,15 +56,18 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Steps]:
     # Between entropies of about 0.4 and of about 0.03, so far from both that bfloat16 decides
     # nothing; the cap makes it switch.
     aepo = {"low": 0.1, "high": 0.2, "max_masked_steps": 3}
+    ratio = copy.deepcopy(recipe["stages"][0]) | {"name": "ratio"}
+    recipe["stages"].append(ratio)
     for stage in recipe["stages"]:
         stage["num_steps"] = NUM_STEPS[stage["name"]]
         stage["objective"]["aepo"] = aepo
+    ratio["objective"] |= {"ratio_clip": {"low": 0.2, "high": 0.2}}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     train_command(str(folder / "recipe.yaml"), folder / "run", quiet=True)
-    return {name: pairs(folder / "run" / "stages" / name, folder / name) for name in NUM_STEPS}
+    return {name: compared(folder / "run" / "stages" / name, folder / name) for name in NUM_STEPS}
 
 
-def pairs(stage: Path, folder: Path) -> Steps:
+def compared(stage: Path, folder: Path) -> Stage:
     folder.mkdir()
     command = [sys.executable, actor_process.__file__, str(stage / "batches"), str(folder / "out")]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -60,14 +75,14 @@ def pairs(stage: Path, folder: Path) -> Steps:
     theirs = torch.load(folder / "out")
     batches = actor_process.batch_folders(stage / "batches")
     ours = [replay(read_batch(batch)) for batch in batches]
-    return list(zip(ours, theirs, strict=True))
+    return Stage(list(zip(ours, theirs["steps"], strict=True)), theirs["bytes"])
 
 
 @pytest.mark.parametrize("stage", list(NUM_STEPS))
 def test_decisions_of_aepo_are_the_same_over_all_steps(
-    stages: dict[str, Steps], stage: str
+    stages: dict[str, Stage], stage: str
 ) -> None:
-    steps = stages[stage]
+    steps = stages[stage].steps
     assert len(steps) == NUM_STEPS[stage]
     decisions = []
     for ours, theirs in steps:
@@ -81,9 +96,9 @@ def test_decisions_of_aepo_are_the_same_over_all_steps(
 
 @pytest.mark.parametrize("stage", list(NUM_STEPS))
 def test_advantages_masks_and_weights_of_tokens_are_equal(
-    stages: dict[str, Steps], stage: str
+    stages: dict[str, Stage], stage: str
 ) -> None:
-    for ours, theirs in stages[stage]:
+    for ours, theirs in stages[stage].steps:
         assert ours.update is not None
         assert torch.equal(ours.advantages, theirs["advantages"])
         assert torch.equal(ours.update.step_weights.masked, theirs["masked"])
@@ -92,10 +107,19 @@ def test_advantages_masks_and_weights_of_tokens_are_equal(
 
 @pytest.mark.parametrize("stage", list(NUM_STEPS))
 def test_entropy_loss_and_gradient_are_those_of_the_embedded_engine(
-    stages: dict[str, Steps], stage: str
+    stages: dict[str, Stage], stage: str
 ) -> None:
-    for ours, theirs in stages[stage]:
+    for ours, theirs in stages[stage].steps:
         assert ours.update is not None
         assert theirs["entropy"] == pytest.approx(ours.update.entropy, rel=FORWARD)
-        assert theirs["loss"] == pytest.approx(ours.update.loss, rel=1e-5, abs=1e-6)
+        # Without the ratio it is a sum of weights, whatever the forward says.
+        close = {"rel": 1e-5, "abs": 1e-6} if stage != "ratio" else {"abs": FORWARD}
+        assert theirs["loss"] == pytest.approx(ours.update.loss, **close)
         assert theirs["gradient_norm"] == pytest.approx(ours.update.gradient_norm, rel=UPDATE)
+
+
+def test_a_process_holds_what_the_forecast_says(stages: dict[str, Stage]) -> None:
+    said = zero_holding(read_architecture(CHECKPOINTS / "nano", "nano"), load_cluster("cpu"))
+    for stage in stages.values():
+        assert stage.held["weights"] == said.weights
+        assert stage.held["moments"] == pytest.approx(said.moments, rel=0.01)  # padded to be shared

@@ -120,6 +120,7 @@ def executor_of(
     file = RunFile(
         stage=toy_stage(),
         folder=tmp_path,
+        working_directory=Path.cwd(),
         model={},
         start=start or save_tiny(tmp_path / "start"),
         window=WINDOW,

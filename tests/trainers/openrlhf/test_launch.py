@@ -144,12 +144,34 @@ def test_every_process_reads_the_same_run(run: StageRun[TrainStage]) -> None:
 def test_a_half_written_state_is_forgotten_and_the_last_whole_one_stays(tmp_path: Path) -> None:
     for step in (8, 9, 10):
         (tmp_path / f"global_step{step}").mkdir()
-    (tmp_path / "latest").write_text("global_step9\n")
+    (tmp_path / "whole").write_text("global_step9\n")
+    (tmp_path / "latest").write_text("global_step10")  # by one process, before another failed
     assert launch.last_whole_state(tmp_path) == 9
     assert {path.name for path in tmp_path.glob("global*")} == {"global_step8", "global_step9"}
-    (tmp_path / "latest").unlink()
+    assert (tmp_path / "latest").read_text().strip() == "global_step9"
+    (tmp_path / "whole").unlink()
     assert launch.last_whole_state(tmp_path) == 0
-    assert list(tmp_path.glob("global*")) == []
+    assert list(tmp_path.glob("global*")) == [] and not (tmp_path / "latest").exists()
+
+
+def test_a_state_is_not_read_by_another_number_of_training_processes(
+    run: StageRun[TrainStage], tmp_path: Path
+) -> None:
+    with pytest.raises(launch.StageError):
+        train(run, "fail")
+    other = load_cluster("cpu").model_copy(update={"gpus_per_node": 2, "zero_stage": 3})
+    message = r"has 1 with ZeRO 2, the cluster says 2 with ZeRO 3; use that cluster again"
+    with pytest.raises(RecipeError, match=message):
+        launch.Launcher(other).train_stage(run)
+    assert train(run).is_dir()  # nothing was lost
+
+
+def test_gpus_without_flash_attention_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "check_installed", lambda: None)
+    monkeypatch.setattr(contract, "find_spec", lambda name: None)
+    with pytest.raises(RecipeError, match="imports flash-attn .* not installed; pip install"):
+        launch.Launcher(load_cluster("single_gpu"))
+    launch.Launcher(load_cluster("cpu"))
 
 
 def test_a_checkpoint_with_code_of_its_own_is_refused(tmp_path: Path) -> None:
@@ -226,6 +248,7 @@ def closed_port() -> int:
         ("127.0.0.1:99999999", "no Ray cluster at 127.0.0.1:99999999 "),
         ("head-node", "must be HOST:PORT: got 'head-node'; ray start --head prints it"),
         ("10.0.0.1:", "must be HOST:PORT: got '10.0.0.1:'"),
+        ("ray://head:10001", "must be HOST:PORT: got 'ray://head:10001'"),
     ],
 )
 def test_a_missing_cluster_is_said_at_once(

@@ -6,7 +6,6 @@ A quarter of an hour, so only with LONGSPAN_TEST_OPENRLHF=1 (make test-openrlhf)
 from __future__ import annotations
 
 import json
-import os
 import resource
 import signal
 import socket
@@ -104,7 +103,7 @@ class Judge(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        message = {"role": "assistant", "content": "YES"}
+        message = {"role": "assistant", "content": "It is right.\n[[YES]]"}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         usage = {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11}
         answer = {"id": "1", "object": "chat.completion", "created": 0, "model": "judge",
@@ -138,8 +137,7 @@ def ray_cluster() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     line = [str(ray), "start", "--head", "--block", "--node-ip-address=127.0.0.1",
             f"--port={port}", "--num-gpus=2", "--num-cpus=6", "--include-dashboard=false",
             "--object-store-memory=536870912", "--disable-usage-stats"]  # fmt: skip
-    environment = {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-    cluster = subprocess.Popen(line, env=environment, start_new_session=True)
+    cluster = subprocess.Popen(line, start_new_session=True)
     try:
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while socket.socket().connect_ex(("127.0.0.1", port)):
@@ -151,18 +149,52 @@ def ray_cluster() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         cluster.wait(60)
 
 
+PROVOKING = '''
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.scorer import Score, mean, scorer
+from inspect_ai.solver import generate
+
+
+@scorer(metrics=[mean()])
+def fails_on_every_third_length():
+    async def score(state, target):
+        length = len(state.output.completion)
+        if length % 3 == 0:
+            raise ValueError(f"no score for {length} letters")
+        return Score(value=length % 5 / 5, answer=state.output.completion)
+
+    return score
+
+
+@task
+def provoking():
+    """Four prompts that fit and two that are longer than the window."""
+    colours = ("gold", "red", "blue", "green")
+    texts = [*(f"Repeat {one}" for one in colours), "gold " * 400, "red " * 400]
+    samples = [Sample(id=f"s{number}", input=text, metadata={"task_type": "multi_hop"})
+               for number, text in enumerate(texts)]
+    return Task(MemoryDataset(samples), solver=generate(), scorer=fails_on_every_third_length())
+'''
+
+
 def test_a_cluster_that_was_started_by_hand_trains_with_a_judge_and_outlives_the_run(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # servers on 127.0.0.1 only
     recipe = yaml.safe_load(RECIPE.read_text())
-    recipe["stages"] = recipe["stages"][:1]
-    recipe["stages"][0]["num_steps"] = 3
+    sampling = {**recipe["stages"][0]["sampling"], "batch_size": 6}
+    provoked = {**recipe["stages"][0], "name": "provoked", "num_steps": 1, "sampling": sampling}
+    provoked["tasks"] = [{"task": "provoking.py@provoking"}]
+    (tmp_path / "provoking.py").write_text(PROVOKING)
+    recipe["stages"] = [recipe["stages"][0] | {"num_steps": 3}, provoked]
     out = tmp_path / "out"
     with judge() as url, ray_cluster() as (address, cluster):
+        monkeypatch.chdir(tmp_path)  # Ray began elsewhere
         grader = {"model": "openai-api/judge/any", "args": {"base_url": url, "api_key": "none"}}
         recipe["model_roles"] = {"grader": grader}
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-        line = [*command(out, tmp_path / "recipe.yaml"), "--ray-address", address]
+        line = [*command(Path("out"), Path("recipe.yaml")), "--ray-address", address]
         interrupted = Watched(line, tmp_path / "interrupted.txt")
         interrupted.wait_for_state(out, 1)
         interrupted.process.send_signal(signal.SIGINT)
@@ -177,7 +209,16 @@ def test_a_cluster_that_was_started_by_hand_trains_with_a_judge_and_outlives_the
     assert [row["step"] for row in rows] == [1, 2, 3]
     for row in rows:
         assert row["role_tokens"]["grader"] > 0 and row["num_invalid"] == 0
-        assert row["reward_mean"] > 0.9  # whatever the rule refused the judge accepted
+        # Whatever the rule refused the judge accepted.
+        asked = [row["reward_by_type"][kind] for kind in ("multi_hop", "reading_comprehension")]
+        assert asked == [1.0, 1.0]
+
+    (row,) = steps(out, "provoked")
+    failed = row["invalid_by_kind"]
+    assert failed["engine_failed"] == 8 and 1 <= failed["scorer_failed"] < 16
+    assert "window" in row["first_error_by_kind"]["engine_failed"]
+    assert "no score for" in row["first_error_by_kind"]["scorer_failed"]
+    assert row["num_invalid"] == sum(failed.values()) == 24 - row["num_trained"]
 
 
 def of_the_run(cluster: subprocess.Popen[bytes]) -> list[str]:

@@ -45,6 +45,7 @@ class EngineDeadError(Exception):
         (RayTaskError(OSError(errno.EADDRINUSE, "Address already in use")), "took a port"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), "Permission denied: /x; check"),
         (Exception("The current node timed out during startup."), "Ray did not start in time"),
+        (Exception("1 worker(s) were killed due to the node running low on memory."), "used up"),
         (ActorDiedError("the worker was killed"), "a process of the run died"),
         (RayTaskError(EngineDeadError("see above")), "a vLLM engine died (see above); the last"),
         (ValueError("a bug\nin two lines"), "ValueError: a bug in two lines"),
