@@ -30,10 +30,11 @@ from tests.trainers.openrlhf.test_contract import is_installed
 
 RECIPE = Path(__file__).parents[3] / "scripts" / "openrlhf" / "two_stages.yaml"
 NUM_STEPS = {"full_context": 20, "memory_rl": 3, "ratio": 5}
-FORWARD = 0.02
-"""Of forwards in bfloat16."""
-UPDATE = 0.05
-"""Of their gradients, by weights that took another twenty updates in another arithmetic."""
+SAME_WEIGHTS = {"entropy": 0.01, "gradient_norm": 0.05}
+"""Of a first step, in bfloat16: seen 0.3% and 0.7%."""
+OWN_UPDATES = {"entropy": 0.05, "gradient_norm": 0.1}
+"""Of the steps after it, by weights that each engine has updated: seen 2.6% and 6%."""
+RATIO_LOSS = 0.005
 
 pytestmark = [is_installed, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -109,13 +110,13 @@ def test_advantages_masks_and_weights_of_tokens_are_equal(
 def test_entropy_loss_and_gradient_are_those_of_the_embedded_engine(
     stages: dict[str, Stage], stage: str
 ) -> None:
-    for ours, theirs in stages[stage].steps:
+    for number, (ours, theirs) in enumerate(stages[stage].steps):
         assert ours.update is not None
-        assert theirs["entropy"] == pytest.approx(ours.update.entropy, rel=FORWARD)
+        for name, tolerance in (OWN_UPDATES if number else SAME_WEIGHTS).items():
+            assert theirs[name] == pytest.approx(getattr(ours.update, name), rel=tolerance), name
         # Without the ratio it is a sum of weights, whatever the forward says.
-        close = {"rel": 1e-5, "abs": 1e-6} if stage != "ratio" else {"abs": FORWARD}
+        close = {"rel": 1e-5, "abs": 1e-6} if stage != "ratio" else {"abs": RATIO_LOSS}
         assert theirs["loss"] == pytest.approx(ours.update.loss, **close)
-        assert theirs["gradient_norm"] == pytest.approx(ours.update.gradient_norm, rel=UPDATE)
 
 
 def test_a_process_holds_what_the_forecast_says(stages: dict[str, Stage]) -> None:
