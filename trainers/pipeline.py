@@ -151,7 +151,7 @@ def resolve_recipe(
         RecipeError: no such recipe, or it is wrong.
     """
     path = Path(recipe)
-    if not path.suffix and not path.exists():
+    if not path.suffix and not path.is_file():
         path = RECIPES / f"{recipe}.yaml"
         if not path.is_file():
             shipped = ", ".join(sorted(one.stem for one in RECIPES.glob("*.yaml")))

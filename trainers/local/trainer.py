@@ -51,6 +51,8 @@ from longspan.trainers.stages import TrainStage
 from longspan.trainers.tensorboard import TensorBoard
 from longspan.trainers.update import BarrenSteps, Update, step_metrics
 
+OTHER_STATES = "openrlhf/states"
+"""Those of the OpenRLHF engine, which removes them as well."""
 STATES = "states"
 """Folder of the states to resume from; it goes when the stage is done."""
 BATCHES = "batches"
@@ -68,6 +70,11 @@ def train_stage(run: StageRun[TrainStage]) -> Path:
     """
     if run.checkpoint.exists():
         return run.checkpoint
+    if (run.folder / OTHER_STATES).exists():
+        raise RecipeError(
+            f"{run.folder} was begun by the OpenRLHF engine; go on with --engine openrlhf, or "
+            "train into another folder"
+        )
     run.folder.mkdir(parents=True, exist_ok=True)
     trainable = load_trainable(run.start, run.model, run.stage_seed)
     policy = Policy(trainable, run.model.max_batch_rows)

@@ -26,6 +26,10 @@ KEPT_STATES = 3
 """OpenRLHF removes old states before it writes one: with three, a kill leaves a whole one."""
 
 
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2.0
+"""vLLM takes lower ones for this one, and refuses higher ones in every call."""
+
+
 @dataclass(frozen=True)
 class Places:
     """What a stage reads and writes.
@@ -75,6 +79,16 @@ def _check_stage(
             f"the cluster says {cluster.device}",
         ),
         (model.max_batch_rows is not None, "model.max_batch_rows", "vLLM decides what it batches"),
+        (
+            not MIN_TEMPERATURE <= sampling.temperature <= MAX_TEMPERATURE,
+            f"sampling.temperature {sampling.temperature:g}",
+            f"vLLM samples at {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}",
+        ),
+        (
+            sampling.batch_size * sampling.group_size < cluster.num_ranks,
+            f"{sampling.batch_size} x {sampling.group_size} rollouts of a step",
+            f"fewer than its {cluster.num_ranks} training processes",
+        ),
         (keep_batches_every_steps > 0, "keep_batches_every_steps", "it keeps no batches"),
         (
             stage.objective.ratio_clip is not None and not knows_logprobs(sampling),

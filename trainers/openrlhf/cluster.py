@@ -91,7 +91,7 @@ def load_cluster(name: str) -> ClusterSettings:
         RecipeError: no such name, or the description is wrong.
     """
     path = Path(name)
-    if not path.suffix and not path.exists():
+    if not path.suffix and not path.is_file():
         path = CLUSTERS / f"{name}.yaml"
         if not path.is_file():
             shipped = ", ".join(sorted(one.stem for one in CLUSTERS.glob("*.yaml")))

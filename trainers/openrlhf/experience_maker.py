@@ -16,6 +16,9 @@ from longspan.trainers.openrlhf.run_file import read_run
 from longspan.trainers.openrlhf.sequences import MicroBatch
 from longspan.trainers.openrlhf.step_batch import StepBatch, weigh_step
 
+PAD = 0
+"""Any token that every model has: a tokenizer's own for padding may have no embedding."""
+
 
 class ExperienceMaker(RemoteExperienceMaker):  # type: ignore[misc]
     """Measures, weighs and packs; holds the stage's objective with AEPO's state."""
@@ -39,7 +42,7 @@ class ExperienceMaker(RemoteExperienceMaker):  # type: ignore[misc]
         """Returns the statistics of micro-batches from the training processes."""
         if not parts:
             return []
-        padded = [part.padded(self.tokenizer.pad_token_id) for part in parts]
+        padded = [part.padded(PAD) for part in parts]
         refs = self._dispatch_forward(
             self.actor_model_group,
             self.args.train.colocate_all,
@@ -52,7 +55,7 @@ class ExperienceMaker(RemoteExperienceMaker):  # type: ignore[misc]
 
     def _experience(self, part: MicroBatch, step: StepBatch) -> Experience:
         """Returns a micro-batch in OpenRLHF's terms, with weights in the place of advantages."""
-        ids, attention, sampled = part.padded(self.tokenizer.pad_token_id)
+        ids, attention, sampled = part.padded(PAD)
         weights = torch.zeros(sampled.shape, dtype=torch.float64)
         weights[sampled] = step.weights_of(part)
         old = None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -58,7 +59,11 @@ GRACE_SECONDS = 30.0
 """That the driver has to end its processes after an interrupt."""
 CONNECT_SECONDS = 10.0
 FULL_BYTES = 1 << 20
-_CODE_KEY = "auto_map"
+_CODE_KEYS = frozenset({"auto_map", "configuration_files"})
+"""Entries of a checkpoint's files that name code, or other files that may."""
+_STATE = re.compile(r"global_step(\d+)")
+LOCAL_STATES = "states"
+"""Folder of the embedded engine's states in that of a stage."""
 
 
 class StageError(LongspanError):
@@ -98,12 +103,19 @@ class Launcher:
         if run.checkpoint.exists():
             return run.checkpoint
         check_supported(run, self._cluster)
+        if (run.folder / LOCAL_STATES).exists():
+            raise RecipeError(
+                f"{run.folder} was begun by the embedded engine; go on with --engine local, or "
+                "train into another folder"
+            )
         folder = run.folder.resolve() / FOLDER
         file = self._run_file(run)
+        _check_names(folder, file.start)
         places = Places(file.start, folder / "states", folder / "checkpoint.partial")
         done = last_whole_state(places.states / "_actor")
         _check_unchanged(folder / "run.json", file, done)
         write_run(folder / "run.json", file)
+        forget_states_after(done, places.states / "_actor")
         _forget_steps_after(done, MetricsFile(run.folder / "metrics.jsonl"))
         shutil.rmtree(places.checkpoint, ignore_errors=True)
         options = openrlhf_options(run, self._cluster, places, file.window)
@@ -146,7 +158,12 @@ class Launcher:
         if self._address:
             environment[ADDRESS_VARIABLE] = self._address
         log = folder / "log.txt"
-        with StageProgress(run.stage.name, run.stage.num_steps, done, run.quiet) as progress:
+        (folder / ERROR_FILE).unlink(missing_ok=True)
+        began = log.stat().st_size if log.exists() else 0
+        with (
+            _tensorboard(run, metrics) as board,
+            StageProgress(run.stage.name, run.stage.num_steps, done, run.quiet) as progress,
+        ):
             progress.note(f"command: {shlex.join(command)}")
             progress.note(f"log: {log}")
             if note := untested():
@@ -156,13 +173,32 @@ class Launcher:
             with _driver(command, environment, log) as driver:
                 for row in _steps(driver, metrics, done):
                     progress.show(row["step"], step_line(row))
+                    if board is not None:
+                        board.append(row)
                     if warning := alarm(row):
                         progress.note(f"ALARM step {row['step']}: {warning}")
-        if run.tensorboard is not None:
-            with closing(TensorBoard(run.tensorboard, metrics.rows())):
-                pass
         if driver.returncode:
-            raise StageError(_why(folder, driver.returncode, log))
+            raise StageError(_why(folder, driver.returncode, log, began))
+
+
+@contextmanager
+def _tensorboard(run: StageRun[TrainStage], metrics: MetricsFile) -> Iterator[TensorBoard | None]:
+    """Yields where the stage's events go, with those of the steps that are done."""
+    if run.tensorboard is None:
+        yield None
+        return
+    with closing(TensorBoard(run.tensorboard, _whole_rows(metrics))) as board:
+        yield board
+
+
+def _check_names(*places: Path) -> None:
+    """Refuses paths in which DeepSpeed, vLLM or Ray see a pattern or a variable."""
+    for place in places:
+        if found := set(str(place.resolve())) & set("[]*?$"):
+            raise RecipeError(
+                f"the OpenRLHF engine cannot use a path with {' '.join(sorted(found))}: {place}; "
+                "choose another name"
+            )
 
 
 def check_address(address: str) -> None:
@@ -181,7 +217,7 @@ def check_address(address: str) -> None:
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ModelError(
             f"no Ray cluster at {address} ({reason}); start one with ray start --head, check the "
@@ -195,15 +231,22 @@ def check_checkpoint(folder: Path, max_window_tokens: int | None) -> int:
     Raises:
         ModelError: it brings code of its own, has no chat template, or no such window.
     """
-    for name in ("config.json", "tokenizer_config.json"):
-        path = folder / name
-        if path.is_file() and _CODE_KEY in json.loads(path.read_text(encoding="utf-8")):
+    for path in sorted(folder.glob("*.json")):
+        content = _read_json(path)
+        for key in _CODE_KEYS & (content.keys() if isinstance(content, dict) else set()):
             raise ModelError(
-                f"{path} names code of the checkpoint's own ({_CODE_KEY}), which OpenRLHF would "
-                "run; use a model that transformers has, or remove the entry"
+                f"{path} may name code of the checkpoint's own ({key}), which OpenRLHF would run; "
+                "use a model that transformers has, or remove the entry"
             )
     load_tokenizer(folder)
-    own = getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", None)
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"cannot read {folder / 'config.json'} ({one_line(str(error), 200)}); copy the "
+            "checkpoint again, or use a model that transformers has"
+        ) from error
+    own = getattr(config, "max_position_embeddings", None)
     window = max_window_tokens or own
     if window is None:
         raise ModelError(
@@ -216,37 +259,73 @@ def check_checkpoint(folder: Path, max_window_tokens: int | None) -> int:
     return int(window)
 
 
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"cannot read {path} ({one_line(str(error), 200)}); copy the checkpoint again"
+        ) from error
+
+
 def last_whole_state(states: Path) -> int:
     """Returns the number of steps behind the last whole state, 0 where there is none.
 
-    Later ones, which a kill or a full disk left half-written, are removed. DeepSpeed's own note of
-    the latest one may name such a state: its first process writes it before the others are done.
+    DeepSpeed's own note of the latest one may name a state that is not whole: its first process
+    writes it before the others are done.
+
+    Raises:
+        StageError: there are states, and which of them is whole is not known.
     """
-    latest, note = states / "latest", states / WHOLE_STATE
-    whole = _number(note.read_text(encoding="utf-8")) if note.is_file() else 0
-    if whole:
-        latest.write_text(note.read_text(encoding="utf-8"), encoding="utf-8")
+    there, note = _states(states), states / WHOLE_STATE
+    if not note.is_file() and len(there) <= 1:  # of the first state, if any, not all was written
+        return 0
+    tag = note.read_text("utf-8", "replace").strip() if note.is_file() else "nothing"
+    for number, place in there.items():
+        if place.name == tag:
+            return number
+    raise StageError(
+        f"which state in {states} is whole is not known: {WHOLE_STATE} says {one_line(tag, 40)!r}, "
+        f"there are {', '.join(place.name for place in there.values()) or 'none'}; write the name "
+        f"of the last good one into {WHOLE_STATE}, or remove {states} to begin the stage again"
+    )
+
+
+def forget_states_after(done: int, states: Path) -> None:
+    """Removes the states of later steps, which a kill or a full disk left half-written."""
+    latest = states / "latest"
+    if done:
+        latest.write_text(_states(states)[done].name, encoding="utf-8")
     else:
         latest.unlink(missing_ok=True)
-    for place in states.glob("global_step*"):
-        if _number(place.name) > whole:
+    for number, place in _states(states).items():
+        if number > done:
             shutil.rmtree(place)
-    return whole
+
+
+def _states(states: Path) -> dict[int, Path]:
+    """Returns the folders of states by their number of steps."""
+    found = ((_STATE.fullmatch(place.name), place) for place in states.glob("global_step*"))
+    return dict(sorted((int(match[1]), place) for match, place in found if match))
 
 
 def _forget_steps_after(done: int, metrics: MetricsFile) -> None:
     """Cuts off the metrics of steps that will be repeated, so that they are not shown as new."""
     kept = 0
-    lines = metrics.path.read_bytes().splitlines(keepends=True) if metrics.path.exists() else []
-    for line in lines:
-        if not line.endswith(b"\n") or json.loads(line)["step"] > done:
+    for line in _lines(metrics):
+        try:
+            if json.loads(line)["step"] > done:
+                break
+        except (ValueError, KeyError, TypeError):  # damaged: it ends there
             break
-        kept += len(line)
+        kept += len(line) + 1
     metrics.truncate(kept)
 
 
-def _number(tag: str) -> int:
-    return int(tag.strip().removeprefix("global_step") or 0)
+def _lines(metrics: MetricsFile) -> list[bytes]:
+    """Returns the lines that are written to their end."""
+    content = metrics.path.read_bytes() if metrics.path.exists() else b""
+    return content.split(b"\n")[:-1]
 
 
 def _check_unchanged(path: Path, file: RunFile, done: int) -> None:
@@ -316,24 +395,22 @@ def _steps(
 
 def _whole_rows(metrics: MetricsFile) -> list[dict[str, Any]]:
     """Returns the lines that are written to their end; null stands for what is not finite."""
-    if not metrics.path.exists():
-        return []
-    text = metrics.path.read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    rows = [json.loads(line) for line in _lines(metrics)]
     return [
         {name: float("nan") if value is None else value for name, value in row.items()}
         for row in rows
     ]
 
 
-def _why(folder: Path, code: int, log: Path) -> str:
-    """Returns one line for a driver that stopped."""
+def _why(folder: Path, code: int, log: Path, began: int) -> str:
+    """Returns one line for a driver that stopped; its log begins at that byte."""
     error = folder / ERROR_FILE
     if error.is_file() and (line := error.read_text(encoding="utf-8").strip()):
         return f"{line} [log: {log}]"
     if shutil.disk_usage(folder).free < FULL_BYTES:  # then neither file says why
         return f"at {folder} {NO_SPACE}"
-    lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    text = log.read_bytes()[began:].decode("utf-8", "replace")
+    lines = [line for line in text.splitlines() if line.strip()]
     last = one_line(lines[-1], 200) if lines else "it printed nothing"
     return (
         f"the driver stopped with code {code}: {last}; see {log}, then run the same command again"

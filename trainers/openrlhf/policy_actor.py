@@ -12,6 +12,7 @@ import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ray import ppo_actor
 from torch import Tensor
+from transformers import AutoConfig
 
 from longspan.trainers.entropy import TokenStatistics
 from longspan.trainers.local.compute import Compute
@@ -85,14 +86,22 @@ class PolicyActor(plain(ppo_actor.PolicyModelActor)):  # type: ignore[misc]
             self.engine.backward(loss * self.strategy.world_size)
         total = float(self.strategy.all_reduce(total, op="sum"))
         self._check(math.isfinite(total), f"loss {total}")
+        # Without it DeepSpeed leaves the step out, or with ZeRO 3 takes it, and says nothing.
+        self.engine.optimizer.check_overflow()
+        self._check(not self.engine.optimizer.overflow, "a gradient that is not")
         self.engine.step()
         norm = self.strategy.get_grad_norm(self.actor)
         self._check(math.isfinite(norm), f"gradient norm {norm}")
         return {"longspan/loss": total, "longspan/gradient_norm": norm}
 
     def save_model(self) -> None:
-        """Writes the trained checkpoint; OpenRLHF would leave its cache switched off in it."""
-        self.engine.module.config.use_cache = True
+        """Writes the trained checkpoint with the settings of the one that it started from.
+
+        OpenRLHF would leave the cache switched off, and name the tokenizer's token for padding,
+        which the model need not have.
+        """
+        config, before = self.engine.module.config, AutoConfig.from_pretrained(self._run.start)
+        config.use_cache, config.pad_token_id = True, before.pad_token_id
         super().save_model()
 
     def _loss(self, experience: Experience) -> Tensor:

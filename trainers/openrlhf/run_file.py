@@ -6,6 +6,7 @@ other machines; the stage's folder is on a file system that all of them see.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -85,7 +86,9 @@ def write_run(path: Path, run: RunFile) -> None:
     """Writes the file; it appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
-        partial.write_text(run.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        # Not pydantic's own JSON, in which what is infinite would be null.
+        content = json.dumps(run.model_dump(mode="json"), indent=1)
+        partial.write_text(content + "\n", encoding="utf-8")
 
 
 def read_run(path: Path | None = None) -> RunFile:

@@ -19,6 +19,11 @@ from longspan.harness.errors import ModelError
 from longspan.trainers.entropy import TokenStatistics, token_statistics
 from longspan.trainers.local.learner import output_head
 
+CHANGED_LOGITS = (
+    "{name} scales or caps its logits after the output layer, which the OpenRLHF engine cannot "
+    "stream; use --engine local, or another model"
+)
+
 
 class StreamedHead:
     """Statistics of sampled tokens by a model whose output layer it takes the place of."""
@@ -35,12 +40,11 @@ class StreamedHead:
         """
         head = output_head(model)
         if head.scale != 1.0 or head.soft_cap is not None:
-            raise ModelError(
-                f"{type(model).__name__} scales or caps its logits after the output layer, which "
-                "the OpenRLHF engine cannot stream; use --engine local"
-            )
+            raise ModelError(CHANGED_LOGITS.format(name=type(model).__name__))
         self._model, self._temperature = model, temperature
         self._wanted: tuple[Tensor, Tensor] | None = None
+        self._returned: Tensor | None = None
+        self._is_checked = False
         model.get_output_embeddings().forward = self._statistics
 
     def statistics(
@@ -60,7 +64,15 @@ class StreamedHead:
             output = forward(ids, attention_mask=attention, position_ids=positions)
         finally:
             self._wanted = None
+        if not self._is_checked:
+            self._check(output["logits"])
         return TokenStatistics(*output["logits"][0].unbind(-1))
+
+    def _check(self, logits: Tensor) -> None:
+        """Makes sure that the model returns what its output layer did."""
+        returned, self._returned, self._is_checked = self._returned, None, True
+        if returned is None or not torch.equal(logits, returned):
+            raise ModelError(CHANGED_LOGITS.format(name=type(self._model).__name__))
 
     def _statistics(self, hidden: Tensor) -> Tensor:
         """Returns [1, t, 2] in the place of logits; the forward of the output layer."""
@@ -70,4 +82,7 @@ class StreamedHead:
         head = output_head(self._model)
         targets = ids[:, 1:][sampled]
         found = token_statistics(hidden[:, :-1][sampled], targets, head, self._temperature)
-        return torch.stack(found, dim=-1)[None]
+        statistics = torch.stack(found, dim=-1)[None]
+        if not self._is_checked:
+            self._returned = statistics.detach()
+        return statistics

@@ -19,6 +19,7 @@ import torch
 
 from longspan.trainers.entropy import TokenStatistics
 from longspan.trainers.local.checkpoint import find_checkpoint, load_tokenizer
+from longspan.trainers.local.learner import NonFiniteError
 from longspan.trainers.local.saved_batch import SavedBatch, read_batch
 from longspan.trainers.objective import Objective
 from longspan.trainers.openrlhf import cpu
@@ -83,7 +84,24 @@ def main(batches: Path, out: Path) -> None:
                 "gradient_norm": status.get("longspan/gradient_norm", 0.0),
             }
         )
-    torch.save({"steps": found, "bytes": held(actor.engine)}, out)
+    results = {"steps": found, "bytes": held(actor.engine)}
+    experiences = maker.make_experience_batch(maker.weigh(saved[-1].rollouts))
+    torch.save({**results, "refuses": refuses_infinite(actor, experiences, len(saved))}, out)
+
+
+def refuses_infinite(actor: Any, experiences: list[Any], number: int) -> bool:
+    """Returns whether an infinite gradient ends a step and leaves all weights as they were."""
+    weights = list(actor.engine.module.parameters())
+    before = [one.detach().clone() for one in weights]
+    weights[0].register_hook(lambda gradient: gradient * float("inf"))
+    actor.begin_step(number)
+    for experience in experiences:
+        actor.append(experience)
+    try:
+        actor.fit()
+    except NonFiniteError:
+        return all(map(torch.equal, before, weights))
+    return False
 
 
 def held(engine: Any) -> dict[str, int]:

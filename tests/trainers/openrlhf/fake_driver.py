@@ -33,6 +33,8 @@ def main() -> int:
     folder = Path(path).parent
     run = json.loads(Path(path).read_text())
     behaviour = (folder / "BEHAVIOUR").read_text()
+    if behaviour == "killed":  # before it could say anything
+        return 137
     states = Path(options[options.index("--ckpt.path") + 1]) / "_actor"
     metrics = Path(run["folder"]) / "metrics.jsonl"
     done = len(list(states.glob("global_step*")))

@@ -45,6 +45,7 @@ class Stage:
 
     steps: list[tuple[Replay, dict[str, Any]]]
     held: dict[str, int]
+    refuses_infinite: bool
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def compared(stage: Path, folder: Path) -> Stage:
     theirs = torch.load(folder / "out")
     batches = actor_process.batch_folders(stage / "batches")
     ours = [replay(read_batch(batch)) for batch in batches]
-    return Stage(list(zip(ours, theirs["steps"], strict=True)), theirs["bytes"])
+    return Stage(list(zip(ours, theirs["steps"], strict=True)), theirs["bytes"], theirs["refuses"])
 
 
 @pytest.mark.parametrize("stage", list(NUM_STEPS))
@@ -124,3 +125,7 @@ def test_a_process_holds_what_the_forecast_says(stages: dict[str, Stage]) -> Non
     for stage in stages.values():
         assert stage.held["weights"] == said.weights
         assert stage.held["moments"] == pytest.approx(said.moments, rel=0.01)  # padded to be shared
+
+
+def test_an_infinite_gradient_ends_the_run_and_leaves_the_weights(stages: dict[str, Stage]) -> None:
+    assert all(stage.refuses_infinite for stage in stages.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import socket
 import sys
@@ -17,6 +18,7 @@ import yaml
 from longspan.harness.cli import main
 from longspan.harness.errors import ModelError, RecipeError
 from longspan.trainers.local.stage import StageRun
+from longspan.trainers.local.trainer import train_stage as train_locally
 from longspan.trainers.openrlhf import contract, launch
 from longspan.trainers.openrlhf.cluster import load_cluster
 from longspan.trainers.openrlhf.run_file import read_run
@@ -25,6 +27,13 @@ from longspan.trainers.stages import TrainStage
 from tests.trainers.openrlhf import fake_driver
 from tests.trainers.tiny import save_tiny
 from tests.trainers.toy import toy_stage
+
+
+def sampling(**changes: float) -> dict[str, Any]:
+    """Returns the quickstart's stages with other settings of sampling."""
+    stages = yaml.safe_load((RECIPES / "quickstart.yaml").read_text())["stages"]
+    stages[0]["sampling"] |= changes
+    return {"stages": stages}
 
 
 @pytest.fixture
@@ -146,12 +155,75 @@ def test_a_half_written_state_is_forgotten_and_the_last_whole_one_stays(tmp_path
         (tmp_path / f"global_step{step}").mkdir()
     (tmp_path / "whole").write_text("global_step9\n")
     (tmp_path / "latest").write_text("global_step10")  # by one process, before another failed
+    (tmp_path / "global_step9.bak").mkdir()  # somebody's own
     assert launch.last_whole_state(tmp_path) == 9
-    assert {path.name for path in tmp_path.glob("global*")} == {"global_step8", "global_step9"}
-    assert (tmp_path / "latest").read_text().strip() == "global_step9"
-    (tmp_path / "whole").unlink()
+    launch.forget_states_after(9, tmp_path)
+    kept = {"global_step8", "global_step9", "global_step9.bak"}
+    assert {path.name for path in tmp_path.glob("global*")} == kept
+    assert (tmp_path / "latest").read_text() == "global_step9"
+
+
+def test_the_first_state_half_written_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / "global_step1").mkdir()
+    (tmp_path / "latest").write_text("global_step1")
     assert launch.last_whole_state(tmp_path) == 0
-    assert list(tmp_path.glob("global*")) == [] and not (tmp_path / "latest").exists()
+    launch.forget_states_after(0, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("note", [None, "", "global_step7", "\0\0", "latest"])
+def test_states_of_which_none_is_noted_are_never_removed(tmp_path: Path, note: str | None) -> None:
+    for step in (8, 9):
+        (tmp_path / f"global_step{step}").mkdir()
+    if note is not None:
+        (tmp_path / "whole").write_text(note)
+    with pytest.raises(launch.StageError, match="is not known: .* there are global_step8, global"):
+        launch.last_whole_state(tmp_path)
+    assert len(list(tmp_path.glob("global*"))) == 2
+
+
+def test_a_stage_that_another_engine_began_is_not_gone_on_with(run: StageRun[TrainStage]) -> None:
+    (run.folder / "states").mkdir()
+    with pytest.raises(RecipeError, match="begun by the embedded engine; go on with --engine loc"):
+        train(run)
+    (run.folder / "states").rmdir()
+    with pytest.raises(launch.StageError):
+        train(run, "fail")
+    with pytest.raises(RecipeError, match="begun by the OpenRLHF engine; go on with --engine open"):
+        train_locally(run)
+
+
+def test_a_path_that_others_take_for_a_pattern_is_refused(
+    run: StageRun[TrainStage], tmp_path: Path
+) -> None:
+    folder = tmp_path / "lr[1e-5]"
+    (folder / "openrlhf").mkdir(parents=True)
+    with pytest.raises(RecipeError, match=r"cannot use a path with \[ \]: .*lr\[1e-5\]"):
+        train(replace(run, folder=folder))
+
+
+def test_what_is_infinite_is_read_back(run: StageRun[TrainStage]) -> None:
+    optimizer = run.stage.optimizer.model_copy(update={"max_gradient_norm": math.inf})
+    stage = run.stage.model_copy(update={"optimizer": optimizer})
+    train(replace(run, stage=stage))
+    assert read_run(run.folder / "openrlhf" / "run.json").stage == stage
+
+
+def test_a_reason_of_an_earlier_run_is_not_given_again(run: StageRun[TrainStage]) -> None:
+    with pytest.raises(launch.StageError, match="loss is nan"):
+        train(run, "fail")
+    with pytest.raises(launch.StageError, match="stopped with code 137: it printed nothing"):
+        train(run, "killed")
+
+
+@pytest.mark.parametrize("line", ["null", "garbage", '{"reward_mean": 1}', '{"step": "x"}'])
+def test_damaged_metrics_end_where_they_are_damaged(run: StageRun[TrainStage], line: str) -> None:
+    with pytest.raises(launch.StageError):
+        train(run, "fail")
+    metrics = run.folder / "metrics.jsonl"
+    metrics.write_text(metrics.read_text() + line + "\n")
+    train(run)
+    assert [json.loads(one)["step"] for one in metrics.open()] == [1, 2, 3]
 
 
 def test_a_state_is_not_read_by_another_number_of_training_processes(
@@ -180,6 +252,22 @@ def test_a_checkpoint_with_code_of_its_own_is_refused(tmp_path: Path) -> None:
     config = json.loads(path.read_text())
     path.write_text(json.dumps({**config, "auto_map": {"AutoModelForCausalLM": "evil.Model"}}))
     with pytest.raises(ModelError, match="code of the checkpoint's own"):
+        launch.check_checkpoint(folder, None)
+    path.write_text(json.dumps({**config, "configuration_files": ["config.4.0.0.json"]}))
+    with pytest.raises(ModelError, match=r"config.json may name code .*configuration_files"):
+        launch.check_checkpoint(folder, None)
+    path.write_text(json.dumps(config))
+    processor = folder / "processor_config.json"
+    processor.write_text(json.dumps({"auto_map": {"AutoProcessor": "evil.Processor"}}))
+    with pytest.raises(ModelError, match=r"processor_config.json may name code"):
+        launch.check_checkpoint(folder, None)
+
+
+@pytest.mark.parametrize("content", ["", "{", "null", '{"model_type": "unheard_of"}', "\xff"])
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, content: str) -> None:
+    folder = save_tiny(tmp_path / "start")
+    (folder / "config.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(ModelError, match="copy"):
         launch.check_checkpoint(folder, None)
 
 
@@ -213,6 +301,8 @@ def test_wrong_options_are_one_line(tmp_path: Path, options: dict[str, str], mes
         ({"model": {"device": "cpu", "max_batch_rows": 4}}, "model.max_batch_rows"),
         ({"model": {"device": "cuda"}}, "the cluster says cpu"),
         ({"keep_batches_every_steps": 5}, "keep_batches_every_steps"),
+        (sampling(temperature=0.001), "sampling.temperature 0.001 .*vLLM samples at 0.01 to 2"),
+        (sampling(temperature=3.0), "sampling.temperature 3 "),
         ({"model": {"devise": "cpu"}}, "unknown key 'model.devise'"),
         ({"engine": "openrlhf"}, "unknown key 'engine'"),
     ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -227,6 +228,22 @@ def test_equal_rewards_leave_nothing_to_learn() -> None:
     step, loss = Padded(tiny_model(), stage()).gradient(batch)
     assert (list(step.parts), loss) == ([], 0.0)
     assert step.entropy > 0
+
+
+def test_a_model_that_changes_its_logits_by_another_name_is_refused() -> None:
+    model, part = tiny_model(), MicroBatch((TurnSequence((7, 8), (9, 5), 0, 0),))
+    ids, attention, sampled = part.padded(PAD)
+    StreamedHead(model, 1.0).statistics(model, ids, attention, sampled)  # as it is: fine
+    forward = model.forward
+
+    def scaled(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        output.logits = output.logits * 0.5
+        return output
+
+    model.forward = scaled
+    with pytest.raises(ModelError, match="scales or caps its logits after the output layer"):
+        StreamedHead(model, 1.0).statistics(model, ids, attention, sampled)
 
 
 def test_a_model_that_caps_its_logits_is_refused() -> None:
