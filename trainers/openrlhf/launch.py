@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -27,7 +26,7 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from longspan.harness.errors import LongspanError, ModelError, RecipeError, one_line
+from longspan.harness.errors import ModelError, RecipeError, one_line
 from longspan.trainers.local.checkpoint import find_checkpoint, load_tokenizer, resolve_directory
 from longspan.trainers.local.stage import (
     StageRun,
@@ -47,7 +46,8 @@ from longspan.trainers.openrlhf.arguments import (
 from longspan.trainers.openrlhf.cluster import ClusterSettings
 from longspan.trainers.openrlhf.contract import check_flash_attention, check_installed, untested
 from longspan.trainers.openrlhf.run import ADDRESS_VARIABLE, ERROR_FILE, NO_SPACE
-from longspan.trainers.openrlhf.run_file import WHOLE_STATE, RunFile, read_run, write_run
+from longspan.trainers.openrlhf.run_file import RunFile, read_run, write_run
+from longspan.trainers.openrlhf.states import StageError, forget_states_after, last_whole_state
 from longspan.trainers.progress import StageProgress, step_line
 from longspan.trainers.stages import TrainStage
 from longspan.trainers.tensorboard import TensorBoard
@@ -61,13 +61,8 @@ CONNECT_SECONDS = 10.0
 FULL_BYTES = 1 << 20
 _CODE_KEYS = frozenset({"auto_map", "configuration_files"})
 """Entries of a checkpoint's files that name code, or other files that may."""
-_STATE = re.compile(r"global_step(\d+)")
 LOCAL_STATES = "states"
 """Folder of the embedded engine's states in that of a stage."""
-
-
-class StageError(LongspanError):
-    """The driver of a stage stopped."""
 
 
 class Launcher:
@@ -266,47 +261,6 @@ def _read_json(path: Path) -> Any:
         raise ModelError(
             f"cannot read {path} ({one_line(str(error), 200)}); copy the checkpoint again"
         ) from error
-
-
-def last_whole_state(states: Path) -> int:
-    """Returns the number of steps behind the last whole state, 0 where there is none.
-
-    DeepSpeed's own note of the latest one may name a state that is not whole: its first process
-    writes it before the others are done.
-
-    Raises:
-        StageError: there are states, and which of them is whole is not known.
-    """
-    there, note = _states(states), states / WHOLE_STATE
-    if not note.is_file() and len(there) <= 1:  # of the first state, if any, not all was written
-        return 0
-    tag = note.read_text("utf-8", "replace").strip() if note.is_file() else "nothing"
-    for number, place in there.items():
-        if place.name == tag:
-            return number
-    raise StageError(
-        f"which state in {states} is whole is not known: {WHOLE_STATE} says {one_line(tag, 40)!r}, "
-        f"there are {', '.join(place.name for place in there.values()) or 'none'}; write the name "
-        f"of the last good one into {WHOLE_STATE}, or remove {states} to begin the stage again"
-    )
-
-
-def forget_states_after(done: int, states: Path) -> None:
-    """Removes the states of later steps, which a kill or a full disk left half-written."""
-    latest = states / "latest"
-    if done:
-        latest.write_text(_states(states)[done].name, encoding="utf-8")
-    else:
-        latest.unlink(missing_ok=True)
-    for number, place in _states(states).items():
-        if number > done:
-            shutil.rmtree(place)
-
-
-def _states(states: Path) -> dict[int, Path]:
-    """Returns the folders of states by their number of steps."""
-    found = ((_STATE.fullmatch(place.name), place) for place in states.glob("global_step*"))
-    return dict(sorted((int(match[1]), place) for match, place in found if match))
 
 
 def _forget_steps_after(done: int, metrics: MetricsFile) -> None:

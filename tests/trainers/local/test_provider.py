@@ -164,7 +164,7 @@ def test_instances_of_one_checkpoint_share_its_engine(local, checkpoint):
     ("asked", "error", "words"),
     [
         ({"text": "Paris is a wonderful city"}, VocabularyError, "does not know.*'Paris'"),
-        ({"text": "town " * 253}, WindowError, "256 tokens but the window .* is 256"),
+        ({"text": "town " * 253}, WindowError, "256 tokens but the policy's window is 256"),
         ({"stop_seqs": ["x"]}, ModelError, "does not support stop_seqs"),
         ({"top_k": 5}, ModelError, "does not support top_k"),
         ({"num_choices": 2}, ModelError, "num_choices must be 1"),

@@ -19,9 +19,10 @@ from longspan.harness.cli import main
 from longspan.harness.errors import ModelError, RecipeError
 from longspan.trainers.local.stage import StageRun
 from longspan.trainers.local.trainer import train_stage as train_locally
-from longspan.trainers.openrlhf import contract, launch
+from longspan.trainers.openrlhf import contract, launch, states
 from longspan.trainers.openrlhf.cluster import load_cluster
 from longspan.trainers.openrlhf.run_file import read_run
+from longspan.trainers.openrlhf.states import StageError
 from longspan.trainers.pipeline import RECIPES, train_command
 from longspan.trainers.stages import TrainStage
 from tests.trainers.openrlhf import fake_driver
@@ -83,7 +84,7 @@ def test_steps_and_alarms_are_shown(
 def test_what_a_driver_writes_down_is_the_error_and_the_run_goes_on(
     run: StageRun[TrainStage], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(launch.StageError, match=r"loss is nan; lower the learning rate \[log: "):
+    with pytest.raises(StageError, match=r"loss is nan; lower the learning rate \[log: "):
         train(run, "fail")
     assert not run.checkpoint.exists()
     train(replace(run, quiet=False))
@@ -106,7 +107,7 @@ def test_a_step_without_a_whole_state_is_shown_once_it_is_repeated(
 
 
 def test_a_crash_is_told_by_its_last_line(run: StageRun[TrainStage]) -> None:
-    with pytest.raises(launch.StageError, match=r"stopped with code 139: Segmentation fault"):
+    with pytest.raises(StageError, match=r"stopped with code 139: Segmentation fault"):
         train(run, "crash")
 
 
@@ -114,7 +115,7 @@ def test_a_full_disk_is_named_where_nothing_could_be_written_down(
     run: StageRun[TrainStage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch.shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
-    with pytest.raises(launch.StageError, match=r"no space is left; the last whole state is kept"):
+    with pytest.raises(StageError, match=r"no space is left; the last whole state is kept"):
         train(run, "crash")
 
 
@@ -132,7 +133,7 @@ def test_an_interrupt_reaches_the_driver(
 
 
 def test_changed_tasks_are_refused(run: StageRun[TrainStage]) -> None:
-    with pytest.raises(launch.StageError):
+    with pytest.raises(StageError):
         train(run, "fail")
     path = run.folder / "openrlhf" / "run.json"
     content = json.loads(path.read_text())
@@ -156,8 +157,8 @@ def test_a_half_written_state_is_forgotten_and_the_last_whole_one_stays(tmp_path
     (tmp_path / "whole").write_text("global_step9\n")
     (tmp_path / "latest").write_text("global_step10")  # by one process, before another failed
     (tmp_path / "global_step9.bak").mkdir()  # somebody's own
-    assert launch.last_whole_state(tmp_path) == 9
-    launch.forget_states_after(9, tmp_path)
+    assert states.last_whole_state(tmp_path) == 9
+    states.forget_states_after(9, tmp_path)
     kept = {"global_step8", "global_step9", "global_step9.bak"}
     assert {path.name for path in tmp_path.glob("global*")} == kept
     assert (tmp_path / "latest").read_text() == "global_step9"
@@ -166,8 +167,8 @@ def test_a_half_written_state_is_forgotten_and_the_last_whole_one_stays(tmp_path
 def test_the_first_state_half_written_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / "global_step1").mkdir()
     (tmp_path / "latest").write_text("global_step1")
-    assert launch.last_whole_state(tmp_path) == 0
-    launch.forget_states_after(0, tmp_path)
+    assert states.last_whole_state(tmp_path) == 0
+    states.forget_states_after(0, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -177,8 +178,8 @@ def test_states_of_which_none_is_noted_are_never_removed(tmp_path: Path, note: s
         (tmp_path / f"global_step{step}").mkdir()
     if note is not None:
         (tmp_path / "whole").write_text(note)
-    with pytest.raises(launch.StageError, match="is not known: .* there are global_step8, global"):
-        launch.last_whole_state(tmp_path)
+    with pytest.raises(StageError, match="is not known: .* there are global_step8, global"):
+        states.last_whole_state(tmp_path)
     assert len(list(tmp_path.glob("global*"))) == 2
 
 
@@ -187,7 +188,7 @@ def test_a_stage_that_another_engine_began_is_not_gone_on_with(run: StageRun[Tra
     with pytest.raises(RecipeError, match="begun by the embedded engine; go on with --engine loc"):
         train(run)
     (run.folder / "states").rmdir()
-    with pytest.raises(launch.StageError):
+    with pytest.raises(StageError):
         train(run, "fail")
     with pytest.raises(RecipeError, match="begun by the OpenRLHF engine; go on with --engine open"):
         train_locally(run)
@@ -210,15 +211,15 @@ def test_what_is_infinite_is_read_back(run: StageRun[TrainStage]) -> None:
 
 
 def test_a_reason_of_an_earlier_run_is_not_given_again(run: StageRun[TrainStage]) -> None:
-    with pytest.raises(launch.StageError, match="loss is nan"):
+    with pytest.raises(StageError, match="loss is nan"):
         train(run, "fail")
-    with pytest.raises(launch.StageError, match="stopped with code 137: it printed nothing"):
+    with pytest.raises(StageError, match="stopped with code 137: it printed nothing"):
         train(run, "killed")
 
 
 @pytest.mark.parametrize("line", ["null", "garbage", '{"reward_mean": 1}', '{"step": "x"}'])
 def test_damaged_metrics_end_where_they_are_damaged(run: StageRun[TrainStage], line: str) -> None:
-    with pytest.raises(launch.StageError):
+    with pytest.raises(StageError):
         train(run, "fail")
     metrics = run.folder / "metrics.jsonl"
     metrics.write_text(metrics.read_text() + line + "\n")
@@ -229,7 +230,7 @@ def test_damaged_metrics_end_where_they_are_damaged(run: StageRun[TrainStage], l
 def test_a_state_is_not_read_by_another_number_of_training_processes(
     run: StageRun[TrainStage], tmp_path: Path
 ) -> None:
-    with pytest.raises(launch.StageError):
+    with pytest.raises(StageError):
         train(run, "fail")
     other = load_cluster("cpu").model_copy(update={"gpus_per_node": 2, "zero_stage": 3})
     message = r"has 1 with ZeRO 2, the cluster says 2 with ZeRO 3; use that cluster again"
