@@ -150,7 +150,6 @@ def our_weighing(rollouts: list[Rollout]) -> Callable[[], object]:
             of = stage()
             self._run = SimpleNamespace(stage=of, cluster=SimpleNamespace(num_ranks=1))
             self.objective = Objective(of.objective)
-            self.tokenizer = SimpleNamespace(pad_token_id=0)
 
         def _measure(self, parts: Any) -> list[TokenStatistics]:
             sizes = (len(part.places) for part in parts)

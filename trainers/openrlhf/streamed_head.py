@@ -21,7 +21,7 @@ from longspan.trainers.local.learner import output_head
 
 CHANGED_LOGITS = (
     "{name} scales or caps its logits after the output layer, which the OpenRLHF engine cannot "
-    "stream; use --engine local, or another model"
+    "stream; use {remedy}"
 )
 
 
@@ -40,7 +40,8 @@ class StreamedHead:
         """
         head = output_head(model)
         if head.scale != 1.0 or head.soft_cap is not None:
-            raise ModelError(CHANGED_LOGITS.format(name=type(model).__name__))
+            name = type(model).__name__
+            raise ModelError(CHANGED_LOGITS.format(name=name, remedy="--engine local"))
         self._model, self._temperature = model, temperature
         self._wanted: tuple[Tensor, Tensor] | None = None
         self._returned: Tensor | None = None
@@ -72,7 +73,9 @@ class StreamedHead:
         """Makes sure that the model returns what its output layer did."""
         returned, self._returned, self._is_checked = self._returned, None, True
         if returned is None or not torch.equal(logits, returned):
-            raise ModelError(CHANGED_LOGITS.format(name=type(self._model).__name__))
+            # In a way that `output_head` does not know, so the embedded engine is no remedy.
+            name = type(self._model).__name__
+            raise ModelError(CHANGED_LOGITS.format(name=name, remedy="another model"))
 
     def _statistics(self, hidden: Tensor) -> Tensor:
         """Returns [1, t, 2] in the place of logits; the forward of the output layer."""
