@@ -28,7 +28,8 @@ from longspan.trainers.batch import PackedItem, build_batch
 from longspan.trainers.entropy import TokenStatistics
 from longspan.trainers.local.engine import Engine, GenerationRequest
 from longspan.trainers.local.learner import Learner
-from longspan.trainers.local.prefix import output_logits, packed_target_hidden
+from longspan.trainers.local.output import output_logits
+from longspan.trainers.local.prefix import packed_target_hidden
 from longspan.trainers.local.stage import StageRun
 from longspan.trainers.local.trainer import train_stage
 from longspan.trainers.objective import Objective

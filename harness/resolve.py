@@ -124,14 +124,17 @@ def named_task(name: str, split: str | None, arguments: Mapping[str, Any]) -> Ta
         SpecError: an unknown task, or arguments that it does not take.
         DataError: the folder holds no task set.
     """
+    given = dict(arguments)
+    if split and given.setdefault("split", split) != split:
+        raise SpecError(f"split is given twice: {split} and {given['split']}; leave one out")
     folder = Path(name)
     if folder.is_dir():
-        return registered_task(
-            f"{PACKAGE}/taskset", path=str(folder), split=split or "test", **arguments
-        )
+        if "path" in given:
+            raise SpecError(f"path is given twice: {name} and {given['path']}; leave one out")
+        return registered_task(f"{PACKAGE}/taskset", path=str(folder), **{"split": "test", **given})
     if name.startswith(_PATH_STARTS) and not _TASK_FILE.fullmatch(name):
         raise DataError(f"no task set at {name}: there is no such folder; check the path")
-    return registered_task(name, **({"split": split} if split else {}), **arguments)
+    return registered_task(name, **given)
 
 
 def resolve_solver(name: str, arguments: Mapping[str, Any] | None = None) -> SolverSpec:

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from longspan.harness.datasets.documents import Document, Triple, resolve_context
-from longspan.harness.errors import DataError
+from longspan.harness.errors import DataError, SpecError
 from longspan.harness.passport import EvidenceSpan, Passport, PathProof, ProofStep
+from longspan.harness.resolve import named_task
 from longspan.harness.taskset import SampleRow, TaskSet, write_taskset
 
 DOCUMENT = Document(
@@ -135,3 +136,16 @@ def test_a_file_in_the_place_of_a_task_set_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="is a file, not a task set"):
         TaskSet.open(tmp_path / "file")
+
+
+def test_a_split_is_an_option_or_an_argument_but_not_two_values(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    write(folder, row("a"), row("b", split="train"), row("c", split="train"))
+    train = {"split": "train"}
+    for split, arguments in (("train", {}), (None, train), ("train", train)):
+        assert len(named_task(str(folder), split, arguments).dataset) == 2
+    assert len(named_task(str(folder), None, {}).dataset) == 1
+    with pytest.raises(SpecError, match="split is given twice: test and train"):
+        named_task(str(folder), "test", train)
+    with pytest.raises(SpecError, match="path is given twice"):
+        named_task(str(folder), None, {"path": "elsewhere"})

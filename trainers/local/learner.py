@@ -22,6 +22,7 @@ from longspan.trainers.advantages import live_groups
 from longspan.trainers.batch import PackedItem, RolloutBatch
 from longspan.trainers.entropy import OutputHead, TokenStatistics, token_statistics
 from longspan.trainers.local.compute import Compute
+from longspan.trainers.local.output import output_head
 from longspan.trainers.local.prefix import packed_target_hidden
 from longspan.trainers.loss import ClipRange, policy_loss
 from longspan.trainers.objective import Objective, mean_entropy
@@ -273,19 +274,6 @@ def micro_batches(items: Sequence[PackedItem], max_tokens: int) -> list[list[Pac
             pieces.append([item])
             width = item.num_tokens
     return pieces
-
-
-def output_head(model: Any) -> OutputHead:
-    """Returns how a Hugging Face model turns final hidden states into logits."""
-    layer, config = model.get_output_embeddings(), model.config
-    scale = float(getattr(config, "logit_scale", None) or 1.0)
-    scale /= float(getattr(config, "logits_scaling", None) or 1.0)
-    return OutputHead(
-        weight=layer.weight,
-        bias=getattr(layer, "bias", None),
-        scale=scale,
-        soft_cap=getattr(config, "final_logit_softcapping", None),
-    )
 
 
 def _span(item: PackedItem) -> slice:

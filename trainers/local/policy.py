@@ -22,6 +22,7 @@ from longspan.trainers.local.checkpoint import (
 from longspan.trainers.local.compute import Compute
 from longspan.trainers.local.engine import Engine
 from longspan.trainers.local.lora import Adapters
+from longspan.trainers.local.output import check_training_forward
 from longspan.trainers.model_settings import ModelSettings
 
 ADAPTER = "adapter"
@@ -88,7 +89,7 @@ def load_trainable(source: str, settings: ModelSettings, seed: int) -> Trainable
         seed: of the adapters' random halves.
 
     Raises:
-        ModelError: the checkpoint, the device or the adapters cannot be used.
+        ModelError: the checkpoint, the device or the adapters cannot be used, or the model not trained.
     """
     source = find_checkpoint(source)
     device, dtype = resolve_place(settings.device, settings.dtype)
@@ -101,6 +102,7 @@ def load_trainable(source: str, settings: ModelSettings, seed: int) -> Trainable
         compute = Compute(None, settings.gradient_checkpointing)
         adapters = Adapters(loaded.model, settings.lora, seed)
     compute.check(loaded.model)
+    check_training_forward(loaded.model)
     return Trainable(loaded.model, loaded.tokenizer, compute, adapters)
 
 

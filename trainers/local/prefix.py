@@ -87,24 +87,6 @@ def packed_target_hidden(model: Any, items: Sequence[Item]) -> TargetHidden:
     return found[0] if len(found) == 1 else TargetHidden(*map(torch.cat, zip(*found, strict=True)))
 
 
-def output_logits(model: Any, hidden: Tensor) -> Tensor:
-    """Returns the logits [..., V] that the model's own forward makes of hidden states [..., H].
-
-    Besides the output embedding this applies the scalings that some architectures keep outside it:
-    `logits_scaling` (Granite, divides), `logit_scale` (Cohere, multiplies), and
-    `final_logit_softcapping` (Gemma: cap * tanh(logits / cap)).
-    """
-    logits: Tensor = model.get_output_embeddings()(hidden)
-    config = model.config
-    if scaling := getattr(config, "logits_scaling", None):
-        logits = logits / scaling
-    if scale := getattr(config, "logit_scale", None):
-        logits = logits * scale
-    if cap := getattr(config, "final_logit_softcapping", None):
-        logits = cap * torch.tanh(logits / cap)
-    return logits
-
-
 def pack(items: Sequence[Item]) -> Packed:
     """Returns the items as one padded batch; the last target of a branch is never read."""
     row_ids, row_positions, layout = [], [], []

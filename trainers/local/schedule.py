@@ -147,8 +147,8 @@ class Scheduler:
 
 
 def slot_size(tokens: int) -> int:
-    """Returns the size of the slot for a prompt: 256, 384, 512, 768, 1024, 1536, ..."""
-    size = 256
+    """Returns the size of the slot for a prompt: 128, 192, 256, 384, 512, 768, ..."""
+    size = 128
     while size < tokens:
         size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
     return size

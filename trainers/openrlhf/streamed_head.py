@@ -17,7 +17,7 @@ from torch import Tensor
 
 from longspan.harness.errors import ModelError
 from longspan.trainers.entropy import TokenStatistics, token_statistics
-from longspan.trainers.local.learner import output_head
+from longspan.trainers.local.output import output_head
 
 CHANGED_LOGITS = (
     "{name} scales or caps its logits after the output layer, which the OpenRLHF engine cannot "

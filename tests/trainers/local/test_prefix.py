@@ -16,7 +16,8 @@ from transformers import (
 )
 
 from longspan.trainers.local import prefix, prefix_attention
-from longspan.trainers.local.prefix import output_logits, pack, packed_target_hidden
+from longspan.trainers.local.output import output_logits
+from longspan.trainers.local.prefix import pack, packed_target_hidden
 from longspan.trainers.local.prefix_attention import PackedRow
 from tests.trainers.tiny import tiny_model
 

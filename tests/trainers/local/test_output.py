@@ -1,0 +1,90 @@
+"""What is trained on are the model's own logits, whatever an architecture does to them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
+    Gemma2Config,
+    GraniteConfig,
+    HyperCLOVAXConfig,
+    LlamaConfig,
+    MiniCPM3Config,
+    PreTrainedConfig,
+)
+
+from longspan.harness.errors import ModelError
+from longspan.trainers.local.output import check_training_forward, output_logits
+from longspan.trainers.local.policy import load_trainable
+from longspan.trainers.model_settings import ModelSettings
+from tests.trainers.tiny import save_tiny, tiny_model
+
+SIZES = {
+    "vocab_size": 80,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "pad_token_id": 0,
+    "initializer_range": 0.3,
+}
+MULTI_LATENT = {
+    **SIZES,
+    "q_lora_rank": 16,
+    "kv_lora_rank": 8,
+    "qk_nope_head_dim": 4,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 8,
+    "num_key_value_heads": 4,
+}
+KNOWN = {
+    "plain": LlamaConfig(**SIZES),
+    "divided": GraniteConfig(**SIZES, logits_scaling=8.0),
+    "multiplied": CohereConfig(**SIZES, logit_scale=0.0625),
+    "capped": Gemma2Config(**SIZES, final_logit_softcapping=2.0),
+}
+UNKNOWN = {
+    "multiplied by what others divide by": HyperCLOVAXConfig(**SIZES, logits_scaling=4.0),
+    "hidden states divided before the head": MiniCPM3Config(**MULTI_LATENT, dim_model_base=8),
+}
+
+
+def build(config: PreTrainedConfig) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_logits_of_known_architectures_are_the_models_own(name: str) -> None:
+    model, ids = build(KNOWN[name]), torch.tensor([[7, 8, 9]])
+    check_training_forward(model)
+    with torch.no_grad():
+        hidden = model.base_model(ids).last_hidden_state
+        torch.testing.assert_close(output_logits(model, hidden), model(ids).logits)
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_other_changes_of_logits_are_refused(name: str) -> None:
+    with pytest.raises(ModelError, match="logits of the training forward are not the model's own"):
+        check_training_forward(build(UNKNOWN[name]))
+
+
+def test_layers_that_do_not_attend_are_refused_before_training() -> None:
+    model = tiny_model()
+    model.config.layer_types = ["full_attention", "linear_attention"]
+    with pytest.raises(ModelError, match="cannot train architecture Llama.*got linear_attention"):
+        check_training_forward(model)
+
+
+def test_a_policy_that_would_be_trained_on_other_logits_is_not_loaded(tmp_path, monkeypatch):
+    folder = save_tiny(tmp_path / "start")
+    load_trainable(str(folder), ModelSettings(device="cpu"), seed=0)
+    monkeypatch.setattr(
+        "longspan.trainers.local.output.output_logits", lambda _, hidden: hidden[:, :1] * 2
+    )
+    with pytest.raises(ModelError, match="use --engine openrlhf"):
+        load_trainable(str(folder), ModelSettings(device="cpu"), seed=0)
