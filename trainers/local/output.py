@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from longspan.harness.errors import ModelError
-from longspan.trainers.entropy import OutputHead
+from longspan.trainers.entropy import OutputHead, token_statistics
 from longspan.trainers.local.prefix import packed_target_hidden
 
 TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.1}
@@ -55,14 +55,12 @@ def probe_ids(model: Any, length: int) -> tuple[int, ...]:
 
 def logit_error(model: Any, logits: Tensor, plain: Tensor) -> float:
     """Returns the largest difference of logits over the allowed one; above 1 they disagree."""
-    plain = plain.float()
-    error = (logits.float() - plain).abs().max() / plain.abs().max()
-    return float(error) / TOLERANCE.get(model.dtype, 0.1)
+    return _error(model, logits, plain, plain)
 
 
 @torch.no_grad()
 def check_training_forward(model: Any) -> None:
-    """Makes sure that shared prefixes and the streamed head see the model's own logits.
+    """Makes sure that shared prefixes and the streamed head give the model's own distribution.
 
     Raises:
         ModelError: they do not, so that training would follow wrong log-probabilities.
@@ -74,15 +72,24 @@ def check_training_forward(model: Any) -> None:
     try:
         plain = model(input_ids=rows.to(model.device), use_cache=False).logits
         plain = plain[:, -4:].flatten(0, 1)
-        found = packed_target_hidden(model, [(prefix, branches)])
-        error = logit_error(model, output_logits(model, found.hidden), plain)
+        hidden, targets, _ = packed_target_hidden(model, [(prefix, branches)])
+        found = token_statistics(hidden, targets, output_head(model))
+        logprobs = plain.float().log_softmax(-1)
+        entropies = -(logprobs.exp() * logprobs).sum(-1)
+        expected = torch.stack((logprobs.gather(-1, targets[:, None])[:, 0], entropies))
+        error = _error(model, torch.stack(found), expected, plain)
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as failed:
         reason = f"{type(failed).__name__}: {failed}"
     else:
         if error <= 1:
             return
-        reason = "logits of the training forward are not the model's own"
+        reason = "log-probabilities of the training forward are not the model's own"
     raise ModelError(
         f"the embedded engine cannot train architecture {type(model).__name__} ({reason}); "
         "use --engine openrlhf"
     )
+
+
+def _error(model: Any, found: Tensor, expected: Tensor, logits: Tensor) -> float:
+    largest = logits.float().abs().max() * TOLERANCE.get(model.dtype, 0.1)
+    return float((found.float() - expected.float()).abs().max() / largest)

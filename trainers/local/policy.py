@@ -89,7 +89,8 @@ def load_trainable(source: str, settings: ModelSettings, seed: int) -> Trainable
         seed: of the adapters' random halves.
 
     Raises:
-        ModelError: the checkpoint, the device or the adapters cannot be used, or the model not trained.
+        ModelError: the checkpoint, the device or the adapters cannot be used, or the model
+            cannot be trained.
     """
     source = find_checkpoint(source)
     device, dtype = resolve_place(settings.device, settings.dtype)
