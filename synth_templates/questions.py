@@ -8,7 +8,7 @@ the context, since options of a choice are taken from the context where possible
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
@@ -80,19 +80,33 @@ def _choose_options(
     pool = [o for o in draft.option_pool if object_class(o) == object_class(answer)]
     if draft.kind.unmentioned_options:
         evidence = set(draft.documents)
-        pool = [o for o in pool if evidence.isdisjoint(corpus.words.holders(o))]
+        pool = [o for o in pool if not corpus.words.is_held(o, evidence)]
     rng.shuffle(pool)
+    names = {document.id for document in context}
+    ordered: Iterable[str] = pool
     if len(pool) > wanted - 1:
-        names = {document.id for document in context}
-        pool.sort(key=lambda option: names.isdisjoint(corpus.words.holders(option)))
+        ordered = _first_where(lambda option: corpus.words.is_held(option, names), pool)
     chosen = [answer]
-    for option in pool:
-        if len(chosen) < wanted and not any(_overlaps(option, other) for other in chosen):
+    for option in ordered:
+        if len(chosen) == wanted:
+            break
+        if not any(_overlaps(option, other) for other in chosen):
             chosen.append(option)
     if len(chosen) < wanted:
         return Rejected("too few options")
     rng.shuffle(chosen)
     return tuple(chosen)
+
+
+def _first_where(test: Callable[[str], bool], names: Iterable[str]) -> Iterator[str]:
+    """Returns the names that pass a test, then the others, in order; tests no more than is read."""
+    others = []
+    for name in names:
+        if test(name):
+            yield name
+        else:
+            others.append(name)
+    yield from others
 
 
 def _overlaps(first: str, second: str) -> bool:

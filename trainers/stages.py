@@ -155,7 +155,9 @@ class MergeStage(Settings):
 
 
 def _kind(stage: Any) -> str:
-    return str(stage.get("kind", "train") if isinstance(stage, dict) else stage.kind)
+    if isinstance(stage, dict):
+        return str(stage.get("kind", "train"))
+    return str(getattr(stage, "kind", "none"))
 
 
 Stage = Annotated[
@@ -165,7 +167,7 @@ Stage = Annotated[
     Discriminator(
         _kind,
         custom_error_type="stage_kind",
-        custom_error_message="kind must be train, filter or merge",
+        custom_error_message="must be a mapping whose kind is train, filter or merge",
     ),
 ]
 """A stage of a recipe, told apart by its `kind`."""

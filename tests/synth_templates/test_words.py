@@ -13,4 +13,7 @@ TEXT = st.text(alphabet="abAB _-.é1", max_size=12)
 def test_the_index_finds_what_a_look_at_every_document_finds(pages, name):
     documents = [Document(id=f"d{i}", title=t, text=x) for i, (t, x) in enumerate(pages)]
     expected = {d.id for d in documents if find_mentions(name, render_document(d))}
-    assert WordIndex(documents).holders(name) == expected
+    index = WordIndex(documents)
+    for few in ({d.id for d in documents[::2]}, set()):
+        assert index.is_held(name, few) == bool(expected & few)
+    assert index.holders(name) == expected

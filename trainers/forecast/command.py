@@ -7,6 +7,7 @@ and rates that are stated; docs/cluster.md says what of it was compared with mea
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -66,6 +67,14 @@ def forecast_train_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Say what a recipe's stages will need on given machines: memory and time; computed."""
+    for name, value in {
+        "--gpu-memory": gpu_memory,
+        "--train-tflops": train_tflops,
+        "--prefill-rate": prefill_rate,
+        "--decode-rate": decode_rate,
+    }.items():
+        if value is not None and not math.isfinite(value):
+            raise RecipeError(f"{name} must be a finite number: got {value}; change it")
     resolved = resolve_recipe(recipe, checkpoint)
     model = find_architecture(resolved.checkpoint)
     flops = None if train_tflops is None else train_tflops * 1e12

@@ -210,12 +210,27 @@ def _distributed(stage: TrainStage, case: _Case, cluster: ClusterSettings) -> St
         engine="openrlhf",
         num_steps=stage.num_steps,
         workload=case.longest,
-        window=cluster.max_window_tokens or model.window,
+        window=_window(model, cluster),
         training=training_memory(model, holding, BFLOAT16, forward, again),
         sampling=engine_sampling(model, case.longest, cluster, holding.kept, gpu_bytes),
         sampling_seconds=sampling_seconds(case.mean, machines.rates, machines.num_engines),
         training_seconds=training_seconds(flops, machines.rates, machines.num_ranks),
     )
+
+
+def _window(model: Architecture, cluster: ClusterSettings) -> int:
+    """Returns the tokens of a sequence that engines take at most.
+
+    Raises:
+        RecipeError: the cluster's description asks for more than the model has.
+    """
+    window = cluster.max_window_tokens or model.window
+    if window > model.window:
+        raise RecipeError(
+            f"max_window_tokens must be at most the model's own {model.window}: got {window}; "
+            "lower it"
+        )
+    return window
 
 
 def _is_measured(stage: TrainStage) -> bool:

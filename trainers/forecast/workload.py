@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from longspan.harness.errors import RecipeError
 from longspan.trainers.recipe import Recipe
 from longspan.trainers.stages import FilterStage, TaskSource, TrainStage
 
@@ -125,7 +126,7 @@ def num_samples(recipe: Recipe, stage: TrainStage | FilterStage) -> int | None:
 def _source_tokens(recipe: Recipe, source: TaskSource) -> int | None:
     asked = source.args.get("target_tokens")
     if asked is not None:
-        return int(asked)
+        return _size("target_tokens", asked)
     lengths = _planned_lengths(recipe, source)
     return max(lengths) if lengths else None
 
@@ -134,7 +135,11 @@ def _planned_lengths(recipe: Recipe, source: TaskSource) -> Mapping[int, int] | 
     """Returns how many training samples of each length a source's plan asks for."""
     plan = recipe.tasksets.get(source.taskset or "")
     lengths = plan.get("splits", {}).get("train") if isinstance(plan, dict) else None
-    return {int(key): int(value) for key, value in lengths.items()} if lengths else None
+    if not isinstance(lengths, dict):
+        return None
+    return {
+        int(key): _size(f"splits.train.{key}", n) for key, n in lengths.items() if _is_size(key)
+    }
 
 
 def _reading(
@@ -144,8 +149,11 @@ def _reading(
 
     The plan has a quarter of the memory. With the layout `chunk_first` rollouts share the chunk.
     """
-    chunk = args.get("chunk_tokens") or min(window // 2, MAX_CHUNK_TOKENS)
-    memory = args.get("memory_tokens") or min(window * 5 // 32, MAX_MEMORY_TOKENS)
+    chunk, memory = min(window // 2, MAX_CHUNK_TOKENS), min(window * 5 // 32, MAX_MEMORY_TOKENS)
+    if (asked := args.get("chunk_tokens")) is not None:
+        chunk = _size("chunk_tokens", asked)
+    if (asked := args.get("memory_tokens")) is not None:
+        memory = _size("memory_tokens", asked)
     written = memory + memory // 4
     chunk = min(chunk, document)
     is_shared = args.get("layout") == "chunk_first"
@@ -158,3 +166,16 @@ def _reading(
         suffix_tokens=written + (0 if is_shared else chunk),
         output_tokens=output,
     )
+
+
+def _is_size(key: Any) -> bool:
+    return str(key).isdecimal()
+
+
+def _size(name: str, value: Any) -> int:
+    """Returns a size that a recipe gives a task, a solver or a plan, which check it themselves."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise RecipeError(
+            f"{name} must be a positive whole number: got {value!r}; change the recipe"
+        )
+    return value

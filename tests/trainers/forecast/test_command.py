@@ -128,6 +128,8 @@ def test_what_is_longer_than_the_window_is_named(
         (["single_gpu", "--engine", "openrlhf"], "does not have model.lora"),
         (["laptop", "--engine", "openrlhf"], "the cluster says gpu"),
         ([PAPER, "--checkpoint", "Some/Model"], "the sizes of Some/Model are not known here"),
+        ([PAPER, "--gpu-memory", "inf"], "--gpu-memory must be a finite number: got inf"),
+        ([PAPER, "--prefill-rate", "inf"], "--prefill-rate must be a finite number: got inf"),
     ],
 )
 def test_wrong_options_are_one_line(
@@ -136,6 +138,14 @@ def test_wrong_options_are_one_line(
     assert main(["forecast", "train", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_more_than_the_models_window_is_refused_as_training_refuses_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = cluster(tmp_path, max_window_tokens=300_000)
+    assert main(["forecast", "train", PAPER, *options]) == 2
+    assert "must be at most the model's own 262144: got 300000" in capsys.readouterr().err
 
 
 def test_machines_apart_are_multiplied_with_their_engines() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from longspan.agents.memory_budget import MemoryOptions, memory_budget
 from longspan.agents.query import Query
+from longspan.harness.errors import RecipeError
 from longspan.harness.tokens import EstimatedTokens
 from longspan.trainers.forecast.workload import (
     Workload,
@@ -97,3 +98,30 @@ def test_sizes_that_a_recipe_leaves_out_are_the_memory_agents_own(window: int) -
     stage = stage_of(recipe, "memory_rl").model_copy(update={"solver_args": {}})
     work = stage_workload(recipe, stage, window)
     assert work.prompt_tokens == budget.chunk_tokens + budget.memory_tokens + budget.plan_tokens
+
+
+@pytest.mark.parametrize(
+    ("task", "solver", "message"),
+    [
+        ({"target_tokens": "abc"}, {}, "target_tokens must be a positive whole number: got 'abc'"),
+        ({}, {"chunk_tokens": "64"}, "chunk_tokens must be a positive whole number: got '64'"),
+        ({}, {"chunk_tokens": -4}, "chunk_tokens .* got -4; change the recipe"),
+        ({}, {"memory_tokens": True}, "memory_tokens .* got True"),
+    ],
+)
+def test_sizes_that_are_none_are_one_line(
+    task: dict[str, Any], solver: dict[str, Any], message: str
+) -> None:
+    stage = {
+        "name": "one",
+        "tasks": [{"task": "longspan/ruler", "args": {"target_tokens": 4096, **task}}],
+        "solver": "longspan/memory_agent",
+        "solver_args": solver,
+        "num_steps": 1,
+        "sampling": {"batch_size": 2, "group_size": 2, "max_output_tokens": 64},
+        "optimizer": {"learning_rate": 1e-4},
+    }
+    content = {"name": "r", "checkpoint": "nano", "stages": [stage]}
+    recipe = parse_recipe(content, "r.yaml")
+    with pytest.raises(RecipeError, match=message):
+        stage_workload(recipe, stage_of(recipe, "one"), WINDOW)
