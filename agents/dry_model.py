@@ -54,6 +54,7 @@ class DryModelAPI(ModelAPI):
     """Stands in for a model of which only tokenizer and window are needed."""
 
     expands_references = True
+    keeps_no_journal = True
 
     def __init__(self, model_name: str = "model", **settings: Any) -> None:
         super().__init__(model_name, **settings)
@@ -78,10 +79,11 @@ class DryModelAPI(ModelAPI):
         depth = progress.done + 1
         await anyio.sleep(START_SECONDS)
         turn = int(identity.get("turn", len(progress.calls)))
-        limit = config.max_tokens
-        said = self._within(self.reply(str(identity.get("sample")), turn, limit), limit)
         num_input = chat_tokens(_as_dicts(expand(input)), self.token_counter)
+        limit = self._output_limit(config.max_tokens, num_input)
+        said = self._within(self.reply(str(identity.get("sample")), turn, limit), limit)
         num_output = self.token_counter.count(said) + 1
+        num_output = num_output if limit is None else min(num_output, limit)
         progress.done = max(progress.done, depth)
         progress.calls.append(DryCall(sample, turn, depth, num_input, num_output))
         output = ModelOutput.from_content(self.model_name, said)
@@ -103,6 +105,13 @@ class DryModelAPI(ModelAPI):
     def max_tokens_for_config(self, config: GenerateConfig) -> int | None:
         """Returns the output limit that the model's own provider sets for a configuration."""
         return self.inner.max_tokens_for_config(config) if self.inner else None
+
+    def _output_limit(self, limit: int | None, num_input: int) -> int | None:
+        """Returns the limit of an output, which ends with the window as a real model's does."""
+        if self.window is None:
+            return limit
+        room = max(1, self.window - num_input)
+        return room if limit is None else min(limit, room)
 
     def _within(self, text: str, limit: int | None) -> str:
         while limit is not None and text and self.token_counter.count(text) > limit:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +26,13 @@ from inspect_ai.solver import SolverSpec
 
 from longspan.agents.dry_model import DryCall, DryModelAPI, Reply, dry_model
 from longspan.agents.memory_format import MemoryState, render_state
-from longspan.agents.recorded_calls import Rates, RecordedCall, measured_rates, recorded_runs
+from longspan.agents.recorded_calls import (
+    Rates,
+    RecordedCall,
+    check_recording,
+    measured_rates,
+    recorded_runs,
+)
 from longspan.harness.environment import identify, rare_garbage_collection, solvers_of
 from longspan.harness.errors import ModelError, SpecError
 from longspan.harness.resolve import named_task, parse_arguments, resolve_model, resolve_solver
@@ -49,6 +56,8 @@ class ModelFacts:
     window: int | None
     config: GenerateConfig
     api: ModelAPI | None = None
+    name: str | None = None
+    """With its provider; None where only a tokenizer is known."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,7 @@ def forecast_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Say what an evaluation will cost: calls, tokens, sequential depth, time; nothing is spent."""
+    _check_rates(prefill_rate, decode_rate, log)
     config = GenerateConfig(max_tokens=max_tokens)
     facts = _model_facts(model, tokenizer, window, config)
     with counting_for(lambda: _dry(facts, lambda *_: "")):
@@ -110,6 +120,9 @@ def forecast_command(
     if chosen and solver is None:
         raise SpecError(f"solver arguments without a solver: {chosen}; name one with --solver")
     spec = resolve_solver(solver, chosen) if solver else None
+    if log is not None:
+        weights = getattr(facts.api, "checkpoint_hash", None)
+        check_recording(log, made, spec, facts.name, weights)
     runs = recorded_runs(log) if log else {}
     rates = _rates(prefill_rate, decode_rate, runs)
     low, high = forecast(made, facts, spec, runs=runs, limit=limit)
@@ -166,7 +179,20 @@ def _model_facts(
         window or window_of(loaded),
         loaded.config.merge(config),
         loaded.api,
+        str(loaded),
     )
+
+
+def _check_rates(prefill: float | None, decode: float | None, log: Path | None) -> None:
+    """Makes sure that stated rates are finite, and both there where no log knows the other one."""
+    rates = {"--prefill-rate": prefill, "--decode-rate": decode}
+    for name, value in rates.items():
+        if value is not None and not math.isfinite(value):
+            raise SpecError(f"{name} must be a finite number: got {value}; change it")
+    missing = [name for name, value in rates.items() if value is None]
+    if len(missing) == 1 and log is None:
+        (given,) = set(rates) - set(missing)
+        raise SpecError(f"{given} alone tells no time: got no {missing[0]}; give it too, or --log")
 
 
 def _rates(
@@ -231,7 +257,8 @@ def _longest(counter: TokenCounter) -> Reply:
                 return text
             words = words * 19 // 20
 
-    return lambda sample, turn, limit: filled(limit)
+    # Limits that no filler reaches are one.
+    return lambda sample, turn, limit: filled(limit and min(limit, 2 * MAX_FILLER_WORDS))
 
 
 def _drawn_from(runs: Mapping[str, Sequence[RecordedCall]], num_calls: Mapping[str, int]) -> Reply:

@@ -10,7 +10,6 @@ window; where it does not, its text form is shown and cut like any other ("form"
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -23,6 +22,9 @@ from inspect_ai.model import (
 )
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from longspan.agents.choices import mark_choices, shows_choices, with_choices
+from longspan.agents.messages import encodable, system_messages, tagged
+from longspan.agents.options import check_sizes, check_texts
 from longspan.agents.query import Query, read_query
 from longspan.agents.room import chat_tokens, input_room, output_limit, template_tokens
 from longspan.harness.errors import SpecError, WindowError, without_traceback
@@ -56,7 +58,8 @@ def full_context(
 ) -> Solver:
     """Solver that shows the whole text and asks once.
 
-    A sample that declares no context (a task of another harness) is asked as it is.
+    A sample that declares no context (a task of another harness) is asked as it is, with the
+    options of a multiple choice, and the answer is marked on them.
 
     Args:
         max_input_tokens: Most tokens of the prompt; by default what the window leaves beside the
@@ -67,9 +70,12 @@ def full_context(
             before the chat template, as the reference code of QwenLong-L1 and LongBench-V2 does.
 
     Raises:
-        SpecError: The side of truncation, or what is cut, is unknown.
+        SpecError: The side of truncation, or what is cut, is unknown, or an option is no size or
+            text.
         WindowError: The question alone exceeds the window.
     """
+    check_sizes(max_input_tokens=max_input_tokens)
+    check_texts(tokenizer=tokenizer)
     if truncation not in get_args(Side):
         raise SpecError(
             f"unknown truncation {truncation!r}; use one of {', '.join(get_args(Side))}"
@@ -89,16 +95,20 @@ def full_context(
         window_room = input_room(window, limit)
         room = _smaller(max_input_tokens, window_room)
         query = read_query(state)
-        chat = fitting_chat(query, room, counter)
+        own = system_messages(state.messages)
+        own_tokens = sum(counter.count(one.text) for one in own)
+        chat = fitting_chat(query, room and room - own_tokens, counter)
         if query.is_plain:
+            if shows_choices(state):
+                state.messages = with_choices(state)
             left, num_tokens = _plain(state, room, counter)
-            state.messages = _tagged(state.messages, state)
+            state.messages = tagged(state.messages, state)
         elif chat is not None:
-            messages, num_tokens = chat
+            messages, num_tokens = [*own, *chat[0]], chat[1] + own_tokens
             left = Truncated("", num_tokens, num_tokens, 0, truncation, ())
-            state.messages = _tagged(messages, state)
+            state.messages = tagged(messages, state)
         else:
-            system = [*_system_of(query), *filter(_is_system, state.messages)]
+            system = [*_system_of(query), *own]
             overhead = template_tokens(counter) + sum(counter.count(m.text) for m in system)
             if cut == "prompt":
                 most = _smaller(max_input_tokens, window_room and window_room - overhead)
@@ -106,13 +116,22 @@ def full_context(
                 num_tokens = counter.count(prompt) + overhead
             else:
                 prompt, left, num_tokens = fit_prompt(query, room, overhead, counter, truncation)
-            state.messages = [*system, user_message(prompt, state)]
+            state.messages = [*system, user_message(encodable(prompt), state)]
         ledger = _ledger(query, left, num_tokens, room, counter) | {"cut": cut}
         ledger["form"] = "text" if chat is None else "chat"
         state.store.set(TRUNCATION_KEY, ledger)
+        if not query.is_plain:
+            state.tools, state.tool_choice = [], None
+        # A sample of another package keeps its tools, and Inspect's loop of calls of them.
+        tool_calls: Literal["loop", "none"] = "loop" if query.is_plain else "none"
         if window is None or limit is None:
-            return await generate(state)
-        return await generate(state, max_tokens=min(limit, max(1, window - num_tokens)))
+            state = await generate(state, tool_calls=tool_calls)
+        else:
+            most = min(limit, max(1, window - num_tokens))
+            state = await generate(state, tool_calls=tool_calls, max_tokens=most)
+        if query.is_plain and state.choices:
+            mark_choices(state)
+        return state
 
     return solve
 
@@ -194,25 +213,11 @@ def _plain(state: TaskState, room: int | None, counter: TokenCounter) -> tuple[T
     return Truncated("", size, size, 0, "middle", ()), num_tokens
 
 
-def _is_system(message: ChatMessage) -> bool:
-    return isinstance(message, ChatMessageSystem)
-
-
 def _system_of(query: Query) -> list[ChatMessage]:
     """Returns the system messages of the benchmark's chat, for its text form."""
     return [
         ChatMessageSystem(content=m["content"]) for m in query.messages if m["role"] == "system"
     ]
-
-
-def _tagged(messages: Sequence[ChatMessage], state: TaskState) -> list[ChatMessage]:
-    """Returns the messages, the last with the rollout's identity, from which seeds derive."""
-    messages = list(messages)
-    if messages and isinstance(messages[-1], ChatMessageUser):
-        tag = user_message("", state).metadata or {}
-        metadata = {**(messages[-1].metadata or {}), **tag}
-        messages[-1] = messages[-1].model_copy(update={"metadata": metadata})
-    return messages
 
 
 def _ledger(

@@ -10,8 +10,10 @@ plan, no split of question and format.
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Callable
+from dataclasses import astuple
 
+from inspect_ai.model import get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from longspan.agents.memory_budget import MemoryOptions, memory_budget
@@ -23,8 +25,10 @@ from longspan.agents.memory_format import (
     recipe_protocol,
 )
 from longspan.agents.memory_reading import MemoryReader
+from longspan.agents.options import check_texts
 from longspan.agents.run import AgentRun, RunOptions, open_run
-from longspan.harness.errors import SpecError, without_traceback
+from longspan.agents.wording import check_wording, wording_for
+from longspan.harness.errors import without_traceback
 
 STORE_KEY = "longspan:memory"
 
@@ -33,9 +37,10 @@ STORE_KEY = "longspan:memory"
 def memory_agent(
     chunk_tokens: int | None = None,
     memory_tokens: int | None = None,
-    layout: Layout = "question_first",
+    layout: Layout | None = None,
     max_turn_tokens: int | None = None,
     max_calls: int | None = None,
+    instruction: str | None = None,
     tokenizer: str | None = None,
     state_dir: str | None = None,
 ) -> Solver:
@@ -45,26 +50,29 @@ def memory_agent(
         chunk_tokens: Most document tokens per turn; by default half the window, at most 32,768.
         memory_tokens: Most tokens of the memory; by default 5/32 of the window, at most 15,360.
         layout: `question_first` (the paper's order) or `chunk_first` (rollouts share the chunk's
-            prefix).
+            prefix); by default what the checkpoint declares, else the paper's order.
         max_turn_tokens: Output limit of a reading turn; by default what memory and plan need, or
             the run's output limit where that is more and fits.
         max_calls: Most calls of a sample; what is unread then stays unread.
+        instruction: What stands at the end of a reading turn; by default what the checkpoint
+            declares, else our words, which say the form of the output.
         tokenizer: Name of the tokenizer that counts, for models that do not bring their own.
         state_dir: Folder of one run's calls, with which a killed run goes on where it stopped;
             `longspan eval` gives one itself.
 
     Raises:
-        SpecError: The layout is unknown.
+        SpecError: An option is no size or text, or the layout is unknown.
         WindowError: Chunk, memory or question do not fit the model's window (raised before any
             reading turn).
     """
-    if layout not in get_args(Layout):
-        raise SpecError(
-            f"unknown layout of the memory agent: {layout!r}; use one of {get_args(Layout)}"
-        )
-    protocol = recipe_protocol(layout)
-    options = MemoryOptions(chunk_tokens, memory_tokens, max_turn_tokens, protocol)
-    return _reading_solver(options, RunOptions(tokenizer, state_dir, max_calls), layout, layout)
+    check_wording(layout, instruction)
+    sizes = MemoryOptions(chunk_tokens, memory_tokens, max_turn_tokens)
+
+    def protocol() -> tuple[ReadingProtocol, Layout]:
+        wording = wording_for(get_model(), layout, instruction)
+        return recipe_protocol(wording.layout, wording.instruction), wording.layout
+
+    return _reading_solver(sizes, RunOptions(tokenizer, state_dir, max_calls), protocol)
 
 
 @solver
@@ -90,23 +98,30 @@ def memagent(
         state_dir: As of `memory_agent`.
 
     Raises:
+        SpecError: An option is no size or text.
         WindowError: Chunk, memory or question do not fit the model's window.
     """
+    check_texts(instruction=instruction)
+    sizes = MemoryOptions(chunk_tokens, memory_tokens, max_turn_tokens)
     protocol = memagent_protocol(instruction)
-    options = MemoryOptions(chunk_tokens, memory_tokens, max_turn_tokens, protocol)
-    return _reading_solver(options, RunOptions(tokenizer, state_dir, max_calls), instruction)
+    run_options = RunOptions(tokenizer, state_dir, max_calls)
+    return _reading_solver(sizes, run_options, lambda: (protocol, None))
 
 
 def _reading_solver(
-    options: MemoryOptions, run_options: RunOptions, wording: str, layout: Layout | None = None
+    sizes: MemoryOptions,
+    run_options: RunOptions,
+    protocol_of_model: Callable[[], tuple[ReadingProtocol, Layout | None]],
 ) -> Solver:
-    agent = "memory_agent" if options.protocol.has_plan else "memagent"
-    asked = [options.chunk_tokens, options.memory_tokens, options.max_turn_tokens, wording]
-
     @without_traceback
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        run = await open_run(state, agent, run_options, asked)
-        reader = _open_reader(run, options, options.protocol)
+        protocol, layout = protocol_of_model()
+        agent = "memory_agent" if protocol.has_plan else "memagent"
+        asked = [*astuple(sizes), layout, protocol.instruction]
+        run = await open_run(state, agent, run_options, asked, sizes.chunk_tokens)
+        if run.is_whole:
+            return await run.ask_whole(generate)
+        reader = _open_reader(run, sizes, protocol)
         answer = None
         try:
             await reader.read()
@@ -122,6 +137,8 @@ def _reading_solver(
     return solve
 
 
-def _open_reader(run: AgentRun, options: MemoryOptions, protocol: ReadingProtocol) -> MemoryReader:
-    budget = memory_budget(run.query, options, run.window, run.max_output_tokens, run.counter)
+def _open_reader(run: AgentRun, sizes: MemoryOptions, protocol: ReadingProtocol) -> MemoryReader:
+    budget = memory_budget(
+        run.query, sizes, protocol, run.window, run.max_output_tokens, run.counter
+    )
     return MemoryReader(run, protocol, budget, run.chunks(budget.chunk_tokens))

@@ -12,14 +12,10 @@ was asked for is refused instead.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from longspan.agents.memory_format import (
-    MemoryState,
-    ReadingProtocol,
-    recipe_protocol,
-    render_final,
-)
+from longspan.agents.memory_format import MemoryState, ReadingProtocol, render_final
+from longspan.agents.options import check_sizes
 from longspan.agents.query import Query
 from longspan.agents.room import template_tokens
 from longspan.harness.errors import WindowError
@@ -36,12 +32,18 @@ _BLANK = MemoryState("", "")
 
 @dataclass(frozen=True)
 class MemoryOptions:
-    """What the caller asked for; None means the default for the window."""
+    """What the caller asked for, in tokens; None means the default for the window.
+
+    Raises:
+        SpecError: one is no positive whole number.
+    """
 
     chunk_tokens: int | None = None
     memory_tokens: int | None = None
     max_turn_tokens: int | None = None
-    protocol: ReadingProtocol = recipe_protocol("question_first")
+
+    def __post_init__(self) -> None:
+        check_sizes(**asdict(self))
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class MemoryBudget:
 def memory_budget(
     query: Query,
     options: MemoryOptions,
+    protocol: ReadingProtocol,
     window: int | None,
     max_output_tokens: int | None,
     counter: TokenCounter,
@@ -69,15 +72,14 @@ def memory_budget(
     Raises:
         WindowError: Chunk, memory or question leave no room for the rest.
     """
-    _require_positive(options)
     memory = options.memory_tokens or _share(window, 5 / 32, MAX_MEMORY_TOKENS)
-    plan = max(MIN_PLAN_TOKENS, memory // 4) if options.protocol.has_plan else 0
+    plan = max(MIN_PLAN_TOKENS, memory // 4) if protocol.has_plan else 0
     if window is None:
         chunk = options.chunk_tokens or MAX_CHUNK_TOKENS
         return MemoryBudget(chunk, memory, plan, options.max_turn_tokens, max_output_tokens)
     overhead = template_tokens(counter)
-    frame = turn_frame(query, options.protocol, counter) + overhead
-    written = counter.count(options.protocol.written()) + memory + plan + 1
+    frame = turn_frame(query, protocol, counter) + overhead
+    written = counter.count(protocol.written()) + memory + plan + 1
     output = options.max_turn_tokens or written
     room = window - frame - memory - plan - output
     chunk = options.chunk_tokens or min(_share(window, 1 / 2, MAX_CHUNK_TOKENS), room)
@@ -98,13 +100,6 @@ def turn_frame(query: Query, protocol: ReadingProtocol, counter: TokenCounter) -
 
 def _share(window: int | None, share: float, most: int) -> int:
     return most if window is None else max(1, min(most, int(window * share)))
-
-
-def _require_positive(options: MemoryOptions) -> None:
-    for name in ("chunk_tokens", "memory_tokens", "max_turn_tokens"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise WindowError(f"{name} must be positive: got {value}; leave it out for the default")
 
 
 def _require_room(

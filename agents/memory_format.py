@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from longspan.harness.prompts import render_question
@@ -24,22 +24,27 @@ EMPTY_MEMORY = "empty"
 EMPTY_PLAN = "none"
 """Plan before the first chunk."""
 
-TURN_INSTRUCTION = (
+BRIEF_INSTRUCTION = (
     "Rewrite the memory and the plan: keep in the memory what the question needs, "
     "and say in the plan what to look for next."
 )
+"""For a policy that was trained to write the form: the packaged ones know few words more."""
+TURN_INSTRUCTION = (
+    f"{BRIEF_INSTRUCTION} Write both in full, in this form:\n"
+    "<memory>\n...\n</memory>\n<plan>\n...\n</plan>"
+)
+"""Says the form, which a policy cannot guess."""
 FINAL_INSTRUCTION = "Answer the question from the memory."
 
 SECTION_INSTRUCTION = (
     "Rewrite the memory: keep what it holds and add what the text says about the question. "
     "Write nothing but the memory."
 )
-MAX_BLOCKS = 32
-"""Memory blocks that are looked at in an output, from its end: parsing stays linear."""
-
-_TAG = re.compile(r"</?(?:memory|plan|text|think)>")
-_STATE = re.compile(r"<memory>(.*?)</memory>\s*<plan>(.*?)</plan>", re.DOTALL)
-_THINKING_END = "</think>"
+_TAG = re.compile(r"</?(?:memory|plan|text|think)>", re.IGNORECASE)
+_FIELD_TAG = re.compile(r"<(/?)(memory|plan)>", re.IGNORECASE)
+_KINDS = ("</memory>", "<plan>", "</plan>")
+_THINKING = re.compile(r"\s*<think>", re.IGNORECASE)
+_THINKING_END = re.compile(r"</think>", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,10 @@ class MemoryState:
 
     memory: str = EMPTY_MEMORY
     plan: str = EMPTY_PLAN
+    is_partial: bool = field(default=False, compare=False)
+    """Whether the output declared it in part: a memory without an end, or without a whole plan."""
+    num_removed_tags: int = field(default=0, compare=False)
+    """Tags of the prompt that stood in it, which a document may have put there."""
 
 
 def render_state(state: MemoryState) -> str:
@@ -56,16 +65,20 @@ def render_state(state: MemoryState) -> str:
 
 
 def render_turn(
-    chunk: str, question: str, state: MemoryState, layout: Layout = "question_first"
+    chunk: str,
+    question: str,
+    state: MemoryState,
+    layout: Layout = "question_first",
+    instruction: str = TURN_INSTRUCTION,
 ) -> str:
     """Returns the prompt of one reading turn."""
     text = f"<text>\n{chunk.strip()}\n</text>"
     asked = f"Question: {question.strip()}"
     carried = render_state(state)
     if layout == "chunk_first":
-        parts = (text, asked, carried, TURN_INSTRUCTION)
+        parts = (text, asked, carried, instruction)
     else:
-        parts = (asked, carried, text, TURN_INSTRUCTION)
+        parts = (asked, carried, text, instruction)
     return "\n\n".join(parts)
 
 
@@ -75,44 +88,128 @@ def render_final(question: str, instructions: str, state: MemoryState) -> str:
     return f"{FINAL_INSTRUCTION}\n\n{memory}\n\n{render_question(question, instructions)}"
 
 
-def parse_state(completion: str) -> MemoryState | None:
-    """Returns the state that a completion declares, or None when it is malformed.
+def parse_state(completion: str, before: MemoryState | None = None) -> MemoryState | None:
+    """Returns the state that a completion declares, None when it declares no memory.
 
-    Thinking before `</think>` is ignored; of several well-formed states the last counts, because a
-    model that quotes its old state does so before writing the new one. A memory or plan that is
-    blank reads as empty. Takes linear time whatever the completion repeats; tags of ours within the
-    state, which a document may have put there, are removed, and a memory that quotes an earlier
-    memory block counts from its last opening tag.
+    Of several memories that stand one after the other the last counts, since a model that quotes
+    its old state or thinks aloud does so before it writes the new one. A block within a block is a
+    quotation: it neither ends the outer one nor counts. A memory without an end goes as far as it
+    goes, as one above its budget does; a plan that is missing is the one before. Blank fields read
+    as empty. Takes linear time whatever the completion repeats.
+
+    Args:
+        completion: What the policy wrote.
+        before: The state before this turn, for its plan.
     """
-    text = completion.rpartition(_THINKING_END)[2]
-    before, end, _ = text.rpartition("</plan>")
-    blocks = (before + end).rsplit("<memory>", MAX_BLOCKS)
-    if len(blocks) > MAX_BLOCKS:
-        blocks[0] = ""
-    found = _STATE.findall("<memory>".join(blocks))
-    if not found:
+    text = _after_thinking(completion)
+    found = _fields(text)
+    if not found.is_balanced and not text.lstrip()[:8].lower().startswith("<memory>"):
+        # Thinking that the chat template opened, and that speaks of the tags.
+        thought = _THINKING_END.search(text)
+        after = _fields(text[thought.end() :]) if thought else found
+        found = after if after.is_balanced and after.memory is not None else found
+    if found.memory is None:
         return None
-    memory, plan = found[-1]
-    return _without_tags(MemoryState(memory, plan))
+    plan = found.plan
+    if plan is None:
+        plan = (before or MemoryState()).plan
+    is_partial = not found.is_balanced or found.plan is None
+    return _without_tags(found.memory, plan, is_partial)
 
 
 def parse_memory(completion: str) -> MemoryState | None:
     """Returns the memory that a completion is, None where it is blank.
 
-    A policy that puts it between tags all the same is taken at its word.
+    A policy that puts it between tags all the same is taken at its word. Without tags, and without
+    an opening `<think>`, what stands before `</think>` counts as thinking.
     """
-    text = completion.rpartition(_THINKING_END)[2]
-    before, closing, _ = text.rpartition("</memory>")
-    memory = (before if closing else text).rpartition("<memory>")[2]
-    if not memory.strip():
-        return None
-    return _without_tags(MemoryState(memory, ""))
+    text = _after_thinking(completion)
+    if (found := _fields(text)).memory is not None:
+        return _without_tags(found.memory, "", not found.is_balanced)
+    thought = _THINKING_END.search(text)
+    if thought and text[thought.end() :].strip():
+        text = text[thought.end() :]
+    return _without_tags(text, "", False) if text.strip() else None
 
 
-def _without_tags(state: MemoryState) -> MemoryState:
-    memory = _TAG.sub("", state.memory.rpartition("<memory>")[2]).strip()
-    plan = _TAG.sub("", state.plan.rpartition("<plan>")[2]).strip()
-    return replace(state, memory=memory or EMPTY_MEMORY, plan=plan or EMPTY_PLAN)
+@dataclass(frozen=True)
+class _Fields:
+    """Memory and plan as they stand in an output, None where there is none."""
+
+    memory: str | None
+    plan: str | None
+    is_balanced: bool
+
+
+def _fields(text: str) -> _Fields:
+    """Returns the last blocks that stand in no other block."""
+    last: dict[str, tuple[int, int]] = {}
+    first_memory = -1
+    opened: list[tuple[str, int]] = []
+    num_open = {"memory": 0, "plan": 0}
+    for tag in _FIELD_TAG.finditer(text):
+        name = tag[2].lower()
+        if not tag[1]:
+            opened.append((name, tag.end()))
+            num_open[name] += 1
+        elif num_open[name]:
+            start, inner = tag.end(), ""
+            while inner != name:
+                inner, start = opened.pop()
+                num_open[inner] -= 1
+            if not opened:
+                last[name] = start, tag.start()
+                first_memory = start if name == "memory" and first_memory < 0 else first_memory
+        elif not opened and name in last:  # the end before it was a quotation
+            if name == "memory":
+                last = {"memory": (first_memory, tag.start())}
+            else:
+                last["plan"] = last["plan"][0], tag.start()
+    if not opened:
+        memory, plan = (text[slice(*last[n])] if n in last else None for n in ("memory", "plan"))
+        return _Fields(memory, plan, True)
+    return _unbalanced(text, opened[0], last.get("memory"))
+
+
+def _unbalanced(text: str, opened: tuple[str, int], memory: tuple[int, int] | None) -> _Fields:
+    """Returns the fields where the first tag that is open at the end has no end of its own.
+
+    Either the output was cut off there, or it quotes tags without their ends: the block then ends
+    at the last tag that could end it.
+    """
+    name, start = opened
+    tags = {kind: [*re.finditer(kind, text[start:], re.IGNORECASE)] for kind in _KINDS}
+    plan = start if name == "plan" else None
+    if name == "memory":
+        ends = tags["</memory>"] or tags["<plan>"]
+        end = start + ends[-1].start() if ends else len(text)
+        memory = start, end
+        plan = next((start + p.end() for p in tags["<plan>"] if start + p.start() >= end), None)
+    if memory is None or not _TAG.sub("", text[slice(*memory)]).strip():
+        return _Fields(None, None, False)  # nothing was noted: not a memory that is empty
+    if plan is None:
+        return _Fields(text[slice(*memory)], None, False)
+    last = start + tags["</plan>"][-1].start() if tags["</plan>"] else len(text)
+    return _Fields(text[slice(*memory)], text[plan : max(plan, last)], False)
+
+
+def _after_thinking(completion: str) -> str:
+    """Returns an output without the thinking that it begins with, and in UTF-8."""
+    text = completion.encode("utf-8", "replace").decode("utf-8")
+    opening = _THINKING.match(text)
+    if not opening:
+        return text
+    end = _THINKING_END.search(text, opening.end())
+    return text[end.end() :] if end else ""
+
+
+def _without_tags(memory: str, plan: str, is_partial: bool) -> MemoryState:
+    # A space: what stands on both sides must not make another tag.
+    memory, in_memory = _TAG.subn(" ", memory)
+    plan, in_plan = _TAG.subn(" ", plan)
+    return MemoryState(
+        memory.strip() or EMPTY_MEMORY, plan.strip() or EMPTY_PLAN, is_partial, in_memory + in_plan
+    )
 
 
 def render_section_turn(
@@ -130,25 +227,28 @@ class ReadingProtocol:
 
     name: str
     has_plan: bool
+    instruction: str
+    """What stands at the end of a turn."""
     asked: Callable[[str, str], str]
     """Question and instructions -> what every turn asks."""
     turn: Callable[[str, str, MemoryState], str]
     """Chunk, what is asked, state -> prompt of a turn."""
-    parse: Callable[[str], MemoryState | None]
-    """Output -> state, None where it declares none."""
+    parse: Callable[[str, MemoryState], MemoryState | None]
+    """Output and the state before it -> state, None where it declares none."""
 
     def written(self) -> str:
         """Returns the form that a turn's output has, without its content."""
         return render_state(MemoryState("", "")) if self.has_plan else "<memory>\n\n</memory>"
 
 
-def recipe_protocol(layout: Layout) -> ReadingProtocol:
-    """Returns the recipe's protocol in a layout."""
+def recipe_protocol(layout: Layout, instruction: str = TURN_INSTRUCTION) -> ReadingProtocol:
+    """Returns the recipe's protocol in a layout, with what stands at the end of a turn."""
     return ReadingProtocol(
         name="recipe",
         has_plan=True,
+        instruction=instruction,
         asked=lambda question, _: question,
-        turn=lambda chunk, asked, state: render_turn(chunk, asked, state, layout),
+        turn=lambda chunk, asked, state: render_turn(chunk, asked, state, layout, instruction),
         parse=parse_state,
     )
 
@@ -158,7 +258,8 @@ def memagent_protocol(instruction: str = SECTION_INSTRUCTION) -> ReadingProtocol
     return ReadingProtocol(
         name="memagent",
         has_plan=False,
+        instruction=instruction,
         asked=render_question,
         turn=lambda chunk, asked, state: render_section_turn(chunk, asked, state, instruction),
-        parse=parse_memory,
+        parse=lambda output, _: parse_memory(output),
     )

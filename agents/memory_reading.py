@@ -26,7 +26,11 @@ class Counts:
     num_calls: int = 0
     """Reading turns."""
     num_malformed: int = 0
-    """Turns whose output declared no state; the state before them was kept."""
+    """Turns whose output declared no memory; the state before them was kept."""
+    num_partial: int = 0
+    """Turns whose output declared a memory without an end, or without a whole plan."""
+    num_removed_tags: int = 0
+    """Tags of the prompt that outputs held within memory or plan."""
     num_empty_outputs: int = 0
     """Malformed turns that returned no text at all."""
     num_cut_off: int = 0
@@ -46,6 +50,9 @@ class MemoryReader:
     state: MemoryState = MemoryState()
     counts: Counts = field(default_factory=Counts)
     trace: list[Step] = field(default_factory=list)
+    memory_chars: list[int] = field(default_factory=list)
+    """Characters of the memory that was carried after each turn; its text is in the output."""
+    plan_chars: list[int] = field(default_factory=list)
     resumed_at: int = 0
     """First turn that this process made itself."""
 
@@ -81,6 +88,8 @@ class MemoryReader:
         if self.run.spent.live_calls == live:
             self.resumed_at = index + 1
         self._take(output)
+        # The answer of a run that a limit ends in the middle of a call.
+        self.run.state.output = ModelOutput.from_content(str(self.run.model), self.state.memory)
         if query.evidence:
             step = Step(
                 in_chunk=evidence_in(query.evidence, chunk.start, chunk.end),
@@ -93,18 +102,22 @@ class MemoryReader:
 
     def _take(self, output: ModelOutput) -> None:
         """Carries the state that an output declares, within its budgets."""
-        parsed = self.protocol.parse(output.completion)
+        parsed = self.protocol.parse(output.completion, self.state)
         state = parsed or self.state
         memory = self._cut(state.memory, self.budget.memory_tokens)
         plan = self._cut(state.plan, self.budget.plan_tokens) if self.protocol.has_plan else ""
         counts = self.counts
         counts.num_calls += 1
         counts.num_malformed += parsed is None
+        counts.num_partial += parsed is not None and parsed.is_partial
+        counts.num_removed_tags += parsed.num_removed_tags if parsed is not None else 0
         counts.num_empty_outputs += not output.completion.strip()
         counts.num_cut_off += not output.empty and output.stop_reason == "max_tokens"
         counts.num_memory_cuts += memory != state.memory
         counts.num_plan_cuts += self.protocol.has_plan and plan != state.plan
         self.state = MemoryState(memory, plan)
+        self.memory_chars.append(len(memory))
+        self.plan_chars.append(len(plan))
 
     def _cut(self, text: str, max_tokens: int) -> str:
         """Returns the beginning of a text that fits; a full memory loses what came last."""
@@ -125,6 +138,8 @@ class MemoryReader:
             "num_chunks": len(self.chunks),
             "document_tokens": sum(chunk.num_tokens for chunk in self.chunks),
             "memory_tokens": self.run.counter.count(self.state.memory),
+            "memory_chars": self.memory_chars,
+            "plan_chars": self.plan_chars,
             "empty_document": not self.chunks,
             "resumed_at": self.resumed_at,
             "cut_off": self.run.cut_off,

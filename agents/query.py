@@ -3,8 +3,8 @@
 The paper splits a query into a core question, shown at every step, and format instructions, shown
 at the last one (arXiv 2512.12967, section 2.3). Here the split is declared by the task in the
 sample's metadata. A sample of another harness declares nothing: its whole input is the question,
-it has no instructions and no separate context; a chat is one text, "role: content" by message.
-Agents that read piece by piece look for the parts of an input that is too long (`decompose`).
+it has no instructions and no separate context; a chat is one text, "role: content" by message, and
+system messages are no part of it. Its parts are looked for where it is too long (`undeclared`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from inspect_ai.solver import TaskState
 
+from longspan.agents.messages import as_text, spoken_messages
 from longspan.agents.retention import Evidence, find_evidence
 from longspan.harness.datasets.documents import ContextText, context_offsets, resolve_documents
 from longspan.harness.errors import DataError
@@ -60,13 +61,14 @@ def read_query(state: TaskState) -> Query:
         DataError: The context's documents or the passport are missing or damaged.
     """
     metadata: Mapping[str, Any] = state.metadata
+    whole_input = as_text(spoken_messages(state.messages)) or state.input_text
+    if not metadata.get("context"):
+        return Query(whole_input, "", "", (), (), is_plain=True)
     question, instructions = metadata.get("question"), metadata.get("instructions")
     if not isinstance(question, str) or not question.strip():
-        question, instructions = _whole_input(state), ""
+        question, instructions = whole_input, ""
     if not isinstance(instructions, str):
         instructions = ""
-    if not metadata.get("context"):
-        return Query(question, instructions, "", (), (), is_plain=True)
     documents = resolve_documents(metadata)
     context = ContextText(documents)
     return Query(
@@ -79,12 +81,6 @@ def read_query(state: TaskState) -> Query:
         messages=_messages(metadata.get("messages")),
         frame=_frame(metadata.get("frame")),
     )
-
-
-def _whole_input(state: TaskState) -> str:
-    if isinstance(state.input, str) or len(state.input) == 1:
-        return state.input_text
-    return "\n\n".join(f"{message.role}: {message.text}" for message in state.input)
 
 
 def _messages(value: Any) -> tuple[Mapping[str, str], ...]:

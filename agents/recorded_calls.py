@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
+from inspect_ai import Task
 from inspect_ai.event import InfoEvent, ModelEvent
 from inspect_ai.log import (
+    EvalLog,
     EvalSample,
     read_eval_log,
     read_eval_log_samples,
     resolve_sample_attachments,
 )
+from inspect_ai.solver import SolverSpec
+from inspect_ai.util import registry_info
 
 from longspan.agents.run import REPLAY_SOURCE
-from longspan.harness.errors import DataError
+from longspan.harness.errors import DataError, SpecError
 from longspan.harness.prompts import IDENTITY_KEY
+from longspan.harness.registry import PACKAGE
+
+OPERATIONAL = ("state_dir", "tokenizer", "max_calls")
+"""Arguments of agents that change no output."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +65,8 @@ def recorded_runs(path: Path) -> dict[str, list[RecordedCall]]:
     Raises:
         DataError: the log cannot be read or holds no calls of an agent.
     """
+    header = _header(path)
     try:
-        header = read_eval_log(str(path), header_only=True)
         samples = list(read_eval_log_samples(str(path), all_samples_required=False))
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise DataError(f"cannot read log {path} ({error}); give an .eval file") from error
@@ -67,6 +77,81 @@ def recorded_runs(path: Path) -> dict[str, list[RecordedCall]]:
             f"log {path} of {header.eval.task} holds no calls; give one whose samples were logged"
         )
     return found
+
+
+def check_recording(
+    path: Path,
+    task: Task,
+    solver: SolverSpec | None,
+    model: str | None = None,
+    checkpoint_hash: str | None = None,
+) -> None:
+    """Makes sure that a log is of this task, solver and model.
+
+    Args:
+        path: The log.
+        task: The task.
+        solver: Takes the place of the task's own.
+        model: Name with its provider; None is not compared.
+        checkpoint_hash: Of the model's weights, which tell more than a name where both are known.
+
+    Raises:
+        DataError: the log cannot be read.
+        SpecError: it is of another one.
+    """
+    header = _header(path)
+    if _plain(header.eval.task) != _plain(task.name):
+        _refuse(path, "task", header.eval.task, task.name)
+    _check_solver(path, header, task, solver)
+    logged = (header.eval.metadata or {}).get("longspan_checkpoint_hash")
+    if model is None:
+        return
+    if logged and checkpoint_hash:
+        if logged != checkpoint_hash:
+            one, other = f"{header.eval.model} of weights {logged}", f"weights {checkpoint_hash}"
+            _refuse(path, "model", one, f"{model} of {other}")
+    elif header.eval.model != model:
+        _refuse(path, "model", header.eval.model, model)
+
+
+def _check_solver(path: Path, header: EvalLog, task: Task, solver: SolverSpec | None) -> None:
+    logged = header.eval.solver
+    if logged is None and solver is None:
+        return  # the task's own in both
+    if logged is None:
+        found = [_plain(step.solver) for step in header.plan.steps]
+    else:
+        found = [_plain(logged)]
+    asked = _plain(solver.solver if solver else registry_info(task.solver).name)
+    if asked not in found:
+        _refuse(path, "solver", found[-1] if found else "none", asked)
+    one = _arguments(header.eval.solver_args_passed or header.eval.solver_args)
+    other = _arguments(solver.args if solver else None)
+    if one != other:
+        _refuse(path, "solver", f"{asked} with {one}", f"{asked} with {other}")
+
+
+def _arguments(given: Mapping[str, Any] | None) -> str:
+    kept = {k: v for k, v in (given or {}).items() if k not in OPERATIONAL and v is not None}
+    return json.dumps(kept, sort_keys=True, default=str)
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix(f"{PACKAGE}/")
+
+
+def _refuse(path: Path, what: str, logged: str, asked: str) -> NoReturn:
+    raise SpecError(
+        f"log {path} is of another {what}: got {logged}, the forecast is of {asked}; "
+        "give a log of the same evaluation, or leave --log out"
+    )
+
+
+def _header(path: Path) -> EvalLog:
+    try:
+        return read_eval_log(str(path), header_only=True)
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise DataError(f"cannot read log {path} ({error}); give an .eval file") from error
 
 
 def calls_of(sample: EvalSample) -> list[RecordedCall]:

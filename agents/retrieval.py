@@ -14,6 +14,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from longspan.agents.chunks import Chunk
 from longspan.agents.memory_budget import MAX_CHUNK_TOKENS
+from longspan.agents.options import check_sizes
 from longspan.agents.room import input_room, template_tokens
 from longspan.agents.run import AgentRun, RunOptions, open_run
 from longspan.harness.errors import SpecError, WindowError, without_traceback
@@ -40,18 +41,18 @@ def retrieval(
         state_dir: Folder of one run's calls; see `memory_agent`.
 
     Raises:
-        SpecError: The package bm25s is not installed, or an option is not positive.
+        SpecError: The package bm25s is not installed, or an option is no size or text.
         WindowError: The question leaves no room for a passage.
     """
-    for name, value in (("passage_tokens", passage_tokens), ("top_k", top_k)):
-        if value is not None and value < 1:
-            raise SpecError(f"{name} must be positive: got {value}; leave it out for the default")
+    check_sizes(passage_tokens=passage_tokens, top_k=top_k)
     _bm25s()
     options = RunOptions(tokenizer, state_dir)
 
     @without_traceback
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         run = await open_run(state, "retrieval", options, [passage_tokens, top_k])
+        if run.is_whole:
+            return await run.ask_whole(generate)
         room = _room(run)
         most = passage_tokens or _default_passage(run.window)
         passages = run.chunks(min(most, room))

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
+from anyio.lowlevel import checkpoint
 from inspect_ai.log import transcript
 from inspect_ai.model import (
+    ChatMessage,
     ChatMessageUser,
     GenerateConfig,
     Model,
@@ -25,18 +28,23 @@ from inspect_ai.model import (
 from inspect_ai.solver import Generate, TaskState
 from pydantic import JsonValue
 
+from longspan.agents.choices import mark_choices
 from longspan.agents.chunks import Chunk, split_chunks
-from longspan.agents.decompose import (
-    edges,
-    edges_prompt,
-    last_paragraph,
-    parts_by_model,
-    parts_by_rule,
-)
+from longspan.agents.identity import model_identity, sample_identity
 from longspan.agents.journal import Entry, Journal
 from longspan.agents.limits import Need, Reserve, Spent, clipped, limit_reached
+from longspan.agents.messages import (
+    as_key,
+    encodable,
+    encodable_output,
+    system_messages,
+    tagged,
+    window_beside,
+)
+from longspan.agents.options import check_sizes, check_texts
 from longspan.agents.query import Query, read_query
-from longspan.agents.room import output_limit
+from longspan.agents.room import TEMPLATE_TOKENS, output_limit, template_tokens
+from longspan.agents.undeclared import MAX_QUESTION_TOKENS, WHOLE_INPUT, open_undeclared
 from longspan.harness.prompts import user_message
 from longspan.harness.references import StoredText, expands_references, refer, stored_text
 from longspan.harness.resuming import calls_folder
@@ -49,15 +57,12 @@ STORE_KEY = "longspan:agent"
 REPLAY_SOURCE = "longspan:replayed"
 """Source of the log's entries for calls that an earlier process made."""
 
+ToolCalls = Literal["loop", "none"]
 DECOMPOSE_TURN = -1
 """Number of the call that asks for the question of an input that declares none."""
-MAX_QUESTION_TOKENS = 1024
-MAX_PLAIN_TOKENS = 32_768
-"""An input that declares no document is asked as it is up to this length, or half of the window."""
 
 _SPLIT: WeakKeyDictionary[StoredText, dict[Hashable, list[Chunk]]] = WeakKeyDictionary()
 """Chunks of the documents that runs hold: the rollouts of a sample ask for the same ones."""
-_OPERATIONAL = {"max_connections", "adaptive_connections", "max_retries", "timeout", "cache"}
 
 
 @dataclass
@@ -72,7 +77,7 @@ class AgentRun:
     query: Query
     document: StoredText
     window: int | None
-    """The model's window in tokens, None where it is not known."""
+    """The model's window in tokens, what the system messages take left out; None: not known."""
     max_output_tokens: int | None
     """The run's output limit, None where nothing sets one."""
     max_calls: int | None = None
@@ -82,6 +87,16 @@ class AgentRun:
     """The limit that ended the reading, None where it came to its end."""
     depth: int = 0
     """Calls one after the other so far."""
+    system: tuple[ChatMessage, ...] = ()
+    """The task's own system messages, which stand in front of every prompt."""
+    system_tokens: int = 0
+    has_choices: bool = False
+    """Whether the answer is marked on the sample's options."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the sample declares no document and is asked as it is: see `ask_whole`."""
+        return self.query.declared_by == WHOLE_INPUT
 
     def chunks(self, max_tokens: int) -> list[Chunk]:
         """Returns the pieces of the document in reading order, each of at most so many tokens."""
@@ -104,7 +119,8 @@ class AgentRun:
             answer: To be left for the answer.
             num_calls: How many calls are next.
         """
-        need = Need(tokens, answer, num_calls)
+        tokens += num_calls * self.system_tokens
+        need = Need(tokens, self._with_system(answer), num_calls)
         self.cut_off = limit_reached(self.spent, need, self.max_calls)
         return self.cut_off is not None
 
@@ -127,14 +143,17 @@ class AgentRun:
             reserve: To be left of the sample's token limit for the answer.
         """
         depth = self.depth + 1
-        done = self._replayed(turn, prompt, passages)
+        # Calls that are made at the same time are all here before the first of them is done.
+        await checkpoint()
+        prompt = encodable(prompt)
+        counted = self._num_tokens(prompt, passages)
+        done = self._replayed(turn, prompt, counted)
         if done is None:
-            counted = self._num_tokens(prompt, passages)
-            limit = clipped(max_tokens, counted, reserve, self.spent)
+            left = reserve and self._with_system(reserve)
+            limit = clipped(max_tokens, counted, left, self.spent)
             started = time.monotonic()
-            output = await self.model.generate(
-                [self._message(prompt, turn, passages)], config=GenerateConfig(max_tokens=limit)
-            )
+            messages = [*self.system, self._message(prompt, turn, passages)]
+            output = await self.model.generate(messages, config=GenerateConfig(max_tokens=limit))
             done = self._keep(turn, prompt, output, time.monotonic() - started, counted)
         self.depth = max(self.depth, depth)
         return done
@@ -149,25 +168,62 @@ class AgentRun:
     ) -> TaskState:
         """Returns the sample's state after the last call, whose output is the answer.
 
-        Its messages are the last call's only.
+        Its messages are the system's and the last call's only; no tools are shown.
+        """
+        prompt = encodable(prompt)
+        self.state.messages = [*self.system, self._message(prompt, turn, passages)]
+        self.state.tools, self.state.tool_choice = [], None
+        counted = self._num_tokens(prompt, passages)
+        limit = clipped(max_tokens, counted, None, self.spent)
+        return await self._last_call(generate, turn, prompt, counted, limit)
+
+    async def ask_whole(self, generate: Generate) -> TaskState:
+        """Returns the sample's state after the only call, for its own messages unchanged.
+
+        For a run that `is_whole`. Where the task gave the sample tools, Inspect's loop of tool
+        calls holds; such a run is not resumed.
         """
         state = self.state
-        state.messages = [self._message(prompt, turn, passages)]
+        key = as_key(state.messages)
+        size = self.counter.count(self.query.question) + template_tokens(self.counter)
+        most = None
+        if self.window is not None and self.max_output_tokens is not None:
+            most = min(self.max_output_tokens, max(1, self.window - size))
+        counted = size + self.system_tokens
+        limit = clipped(most, counted, None, self.spent)
+        state.messages = tagged(state.messages, state)
+        if state.tools:
+            self.journal = None
+        tool_calls: ToolCalls = "loop" if state.tools else "none"
+        return await self._last_call(generate, 0, key, counted, limit, tool_calls)
+
+    async def _last_call(
+        self,
+        generate: Generate,
+        turn: int,
+        prompt: str,
+        counted: int,
+        limit: int | None,
+        tool_calls: ToolCalls = "none",
+    ) -> TaskState:
+        state = self.state
         self.depth += 1
-        done = self._replayed(turn, prompt, passages)
+        done = self._replayed(turn, prompt, counted)
         if done is not None:
             state.output = done
             state.messages.append(done.message)
         else:
-            counted = self._num_tokens(prompt, passages)
-            limit = clipped(max_tokens, counted, None, self.spent)
             started = time.monotonic()
             # An unset limit stays unset: the provider's own default then holds.
-            if limit is None:
-                state = await generate(state)
-            else:
-                state = await generate(state, max_tokens=limit)
-            self._keep(turn, prompt, state.output, time.monotonic() - started, counted)
+            limits: dict[str, Any] = {} if limit is None else {"max_tokens": limit}
+            state = await generate(state, tool_calls=tool_calls, **limits)
+            seconds = time.monotonic() - started
+            output = self._keep(turn, prompt, state.output, seconds, counted)
+            if output is not state.output:
+                state.output = output
+                state.messages[-1] = output.message
+        if self.has_choices:
+            mark_choices(state)
         self.save_record()
         return state
 
@@ -203,19 +259,23 @@ class AgentRun:
             return message
         return refer(message, self.document, [(chunk.start, chunk.end) for chunk in passages])
 
+    def _with_system(self, answer: Reserve) -> Reserve:
+        return replace(answer, prompt_tokens=answer.prompt_tokens + self.system_tokens)
+
     def _num_tokens(self, prompt: str, passages: Sequence[Chunk]) -> int:
         """Returns a prompt's tokens; its passages were counted when they were cut."""
         for chunk in passages:
             prompt = prompt.replace(self.text(chunk), "", 1)
-        return self.counter.count(prompt) + sum(chunk.num_tokens for chunk in passages)
+        rest = self.counter.count(prompt) + self.system_tokens
+        return rest + sum(chunk.num_tokens for chunk in passages)
 
-    def _replayed(self, turn: int, prompt: str, passages: Sequence[Chunk]) -> ModelOutput | None:
+    def _replayed(self, turn: int, prompt: str, counted: int) -> ModelOutput | None:
         entry = self.journal.find(turn, prompt) if self.journal else None
         if entry is None:
             return None
         spent = self.spent
         before = (spent.input_tokens, spent.output_tokens)
-        self._count(entry, self._num_tokens(prompt, passages))
+        self._count(entry, counted)
         spent.replayed_input_tokens += spent.input_tokens - before[0]
         spent.replayed_output_tokens += spent.output_tokens - before[1]
         completion: dict[str, JsonValue] = {"turn": turn, "completion": entry.output.completion}
@@ -225,6 +285,7 @@ class AgentRun:
     def _keep(
         self, turn: int, prompt: str, output: ModelOutput, seconds: float, counted: int
     ) -> ModelOutput:
+        output = encodable_output(output)
         entry = Entry(output, output.time or seconds)
         self._count(entry, counted)
         self.spent.live_calls += 1
@@ -255,78 +316,84 @@ class RunOptions:
     max_calls: int | None = None
     """Most calls of a sample, the answer's included."""
 
+    def __post_init__(self) -> None:
+        """Makes sure that the options are of their types.
+
+        Raises:
+            SpecError: One is not.
+        """
+        check_sizes(max_calls=self.max_calls)
+        check_texts(tokenizer=self.tokenizer, state_dir=self.state_dir)
+
 
 async def open_run(
-    state: TaskState, agent: str, options: RunOptions, settings: Any = None
+    state: TaskState,
+    agent: str,
+    options: RunOptions,
+    settings: Any = None,
+    plain_tokens: int | None = None,
 ) -> AgentRun:
     """Returns an agent's run on a sample, with the calls that an earlier process made for it.
 
-    An input that declares no document and exceeds half of the window is taken apart first, by rule
-    or with one call.
+    An input that declares no document is asked as it is (`AgentRun.is_whole`) up to half of the
+    window; a longer one is taken apart first, by rule or with one call.
 
     Args:
         state: The sample's state.
         agent: The agent's name.
         options: What the caller chose.
         settings: Everything else that the agent's prompts depend on.
+        plain_tokens: Most tokens of an input that is asked as it is, where the caller asked for
+            chunks of so many; half of the window is the most in any case.
 
     Raises:
-        DataError: The context's documents or the passport are missing or damaged.
+        DataError: The context's documents or the passport are missing or damaged, or `state_dir`
+            cannot be used.
+        WindowError: The system messages alone fill the window.
     """
-    model = get_model()
-    query = read_query(state)
+    model, query = get_model(), read_query(state)
+    counter, system = counter_for(model, options.tokenizer), system_messages(state.messages)
+    system_tokens = sum(counter.count(one.text) + TEMPLATE_TOKENS for one in system)
     run = AgentRun(
         state=state,
         agent=agent,
         model=model,
-        counter=counter_for(model, options.tokenizer),
+        counter=counter,
         query=query,
         document=stored_text(query.context),
-        window=window_of(model),
+        window=window_beside(window_of(model), system_tokens),
         max_output_tokens=output_limit(model),
         max_calls=options.max_calls,
+        system=tuple(system),
+        system_tokens=system_tokens,
+        has_choices=query.is_plain and bool(state.choices),
     )
     folder = Path(options.state_dir) if options.state_dir else calls_folder()
-    if folder is not None and not is_recording():
-        # A trainer needs the token ids of every turn: those from before a kill are gone.
-        run.journal = Journal(folder, _identity(run, settings))
-    if query.is_plain and _is_too_long(run):
-        await _take_apart(run)
+    # A trainer needs the token ids of every turn: those from before a kill are gone.
+    keeps = not (is_recording() or getattr(model.api, "keeps_no_journal", False))
+    if folder is not None and keeps:
+        depends_on = {
+            "agent": agent,
+            "settings": settings,
+            "counter": counter.name,
+            "document": run.document.sha256,
+            **sample_identity(state, query),
+            **model_identity(model),
+        }
+        run.journal = Journal(folder, depends_on)
+    if query.is_plain:
+        ask = partial(_ask_for_question, run)
+        run.query = await open_undeclared(state, query, plain_tokens, run.window, counter, ask)
+        run.document = stored_text(run.query.context)
     return run
 
 
-def _is_too_long(run: AgentRun) -> bool:
-    most = MAX_PLAIN_TOKENS if run.window is None else run.window // 2
-    return run.counter.count(run.query.question) > most
-
-
-async def _take_apart(run: AgentRun) -> None:
-    text = run.query.question
-    parts = parts_by_rule(text)
-    if parts is None:
-        prompt = edges_prompt(*edges(text, run.window, run.counter))
-        most = MAX_QUESTION_TOKENS if run.window is None else run.window // 4
-        output = await run.ask(prompt, DECOMPOSE_TURN, min(most, MAX_QUESTION_TOKENS))
-        parts = parts_by_model(text, output.completion)
-    if parts is None:
-        most = MAX_QUESTION_TOKENS if run.window is None else max(1, run.window // 8)
-        parts = last_paragraph(text, most, run.counter)
-    run.query = parts.query(text, run.query)
-    run.document = stored_text(run.query.context)
-
-
-def _identity(run: AgentRun, settings: Any) -> dict[str, Any]:
-    """Returns everything that the calls of a run depend on."""
-    api, config = run.model.api, run.model.config
-    return {
-        "agent": run.agent,
-        "sample": str(run.state.sample_id),
-        "epoch": run.state.epoch,
-        "document": run.document.sha256,
-        "question": [run.query.question, run.query.instructions],
-        "model": str(run.model),
-        "checkpoint": getattr(api, "checkpoint_hash", None),
-        "generation": config.model_dump(exclude_none=True, exclude=_OPERATIONAL),
-        "settings": settings,
-        "counter": run.counter.name,
-    }
+async def _ask_for_question(run: AgentRun, prompt: str) -> str | None:
+    """Returns what the model says of the ends of an input, None where limits leave no call."""
+    most = min(MAX_QUESTION_TOKENS, max(1, (run.window or 4 * MAX_QUESTION_TOKENS) // 4))
+    tokens = run.counter.count(prompt) + run.system_tokens + most
+    # A question without a call that reads would be of no use.
+    need = Need(tokens, Reserve(most + run.system_tokens, run.max_output_tokens), num_calls=2)
+    if limit_reached(run.spent, need, run.max_calls):
+        return None
+    return (await run.ask(prompt, DECOMPOSE_TURN, most)).completion

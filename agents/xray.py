@@ -162,31 +162,35 @@ def sample_view(sample: EvalSample) -> dict[str, Any]:
 def turns_of(
     sample: EvalSample, record: Mapping[str, Any], evidence: Sequence[Evidence]
 ) -> list[Turn]:
-    """Returns the memory's evolution, turns that change nothing drawn together."""
-    parse = parse_memory if record.get("protocol") == "memagent" else parse_state
+    """Returns the memory's evolution as it was carried, turns that change nothing together."""
+    has_plan = record.get("protocol") != "memagent"
     trace = list(record.get("trace", ()))
+    memory_chars = record.get("memory_chars") or [step.get("memory_chars") for step in trace]
+    plan_chars = record.get("plan_chars") or []
     num_chunks = int(record.get("num_chunks") or 0)
     state, shown = MemoryState(), [Piece(MemoryState().memory, ())]
     turns: list[Turn] = []
     for call in calls_of(sample):
         if not 0 <= call.turn < num_chunks:
             continue
-        parsed = parse(call.completion)
+        said = call.completion
+        parsed = parse_state(said, before=state) if has_plan else parse_memory(said)
         after = parsed or state
         step = trace[call.turn] if call.turn < len(trace) else {}
-        memory = after.memory[: step.get("memory_chars") or None]
+        memory = after.memory[: _at(memory_chars, call.turn)]
+        plan = after.plan[: _at(plan_chars, call.turn)]
         pieces = _pieces(memory[:MAX_MEMORY_CHARS], evidence)
         changed = _with_changes(shown, pieces)
         in_chunk = tuple(int(i) for i in step.get("in_chunk", ()))
-        is_same = not in_chunk and parsed is not None and (memory, after.plan) == _text(state)
+        is_same = not in_chunk and parsed is not None and (memory, plan) == _text(state)
         if turns and is_same:
             turns[-1] = _longer(turns[-1], call.turn)
         else:
             hidden = max(0, len(memory) - MAX_MEMORY_CHARS)
             turns.append(
-                Turn(call.turn, call.turn, changed, after.plan, in_chunk, parsed is None, hidden)
+                Turn(call.turn, call.turn, changed, plan, in_chunk, parsed is None, hidden)
             )
-        state, shown = MemoryState(memory, after.plan), pieces
+        state, shown = MemoryState(memory, plan), pieces
     return turns
 
 
@@ -247,6 +251,11 @@ def _with_changes(before: Sequence[Piece], after: Sequence[Piece]) -> tuple[Piec
         if p.text.strip() not in new and p.text != EMPTY_MEMORY
     ]
     return (*marked, *gone)
+
+
+def _at(chars: Sequence[int | None], turn: int) -> int | None:
+    """Returns how many characters were carried after a turn, None where the log does not say."""
+    return chars[turn] if turn < len(chars) else None
 
 
 def _text(state: MemoryState) -> tuple[str, str]:

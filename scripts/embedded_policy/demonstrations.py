@@ -13,7 +13,13 @@ from dataclasses import dataclass
 
 from world_questions import Asked, ask, draw_kind, draw_scene, mentions, select_pages
 
-from longspan.agents.memory_format import MemoryState, render_final, render_state, render_turn
+from longspan.agents.memory_format import (
+    BRIEF_INSTRUCTION,
+    MemoryState,
+    render_final,
+    render_state,
+    render_turn,
+)
 from longspan.harness.datasets.documents import render_context
 from longspan.harness.prompts import ANSWER_PHRASE, DEFAULT_INSTRUCTIONS, render_prompt
 
@@ -128,9 +134,8 @@ def turn_row(rng: random.Random, mixture: Mixture, budget: int, num_blocks: int)
         before = 0 if first else _known_before(rng, asked, context, mixture)
         stated = {s for s in asked.sentences if s in context}
         after = note(rng, asked, before, stated, mixture)
-        prompt = render_turn(
-            context, asked.question, state_after(asked, before, not first), "chunk_first"
-        )
+        state = state_after(asked, before, not first)
+        prompt = render_turn(context, asked.question, state, "chunk_first", BRIEF_INSTRUCTION)
         prefix, suffix = _cut(prompt, context)
         blocks.append((suffix, render_state(state_after(asked, after))))
     return Row(prefix, tuple(blocks))

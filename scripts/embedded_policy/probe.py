@@ -21,7 +21,7 @@ from train import encode_row
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from world_questions import KINDS, Asked, ask, draw_scene, mentions, select_pages
 
-from longspan.agents.memory_format import parse_state, render_state, render_turn
+from longspan.agents.memory_format import BRIEF_INSTRUCTION, parse_state, render_state, render_turn
 from longspan.harness.datasets.documents import render_context
 from longspan.harness.prompts import ANSWER_PHRASE, render_prompt
 from longspan.synth_templates.worlds.world import ENTITY_RELATIONS
@@ -139,9 +139,8 @@ def probe_turns(model, tokenizer, count: int) -> dict[str, float]:
         after = known
         while after < len(asked.keys) and asked.sentences[after] in context:
             after += 1
-        prompt = render_turn(
-            context, asked.question, state_after(asked, known, rng.random() < 0.8), "chunk_first"
-        )
+        state = state_after(asked, known, rng.random() < 0.8)
+        prompt = render_turn(context, asked.question, state, "chunk_first", BRIEF_INSTRUCTION)
         cases.append((prompt, asked, after))
     completions = sample(model, tokenizer, [c[0] for c in cases], 1.0)
     counts: dict[str, int] = defaultdict(int)

@@ -25,7 +25,7 @@ import torch
 from demonstrations import BASE_MIXTURE, CLEAN_MIXTURE, Mixture, Row, draw_row
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from vocabulary import WINDOW, build_tokenizer
+from vocabulary import READING, WINDOW, build_tokenizer
 
 from longspan.trainers.local.prefix import packed_target_hidden
 
@@ -60,6 +60,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         attn_implementation="sdpa",
+        longspan_reading=READING,
     )
     return LlamaForCausalLM(config)
 

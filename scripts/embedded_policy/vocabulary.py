@@ -19,13 +19,19 @@ from longspan.synth_templates.worlds import world
 WINDOW = 256
 """Tokens of prompt and response together."""
 
+READING: dict[str, str] = {
+    "layout": "chunk_first",
+    "instruction": memory_format.BRIEF_INSTRUCTION,
+}
+"""How memory turns are worded; the checkpoint declares it, so that agents ask it that way."""
+
 SPECIAL = ("<pad>", "<s>", "<|user|>", "<|assistant|>", "<|end|>", "<unk>")
 TAGS = ("<text>", "</text>", "<memory>", "</memory>", "<plan>", "</plan>")
 SENTENCES = (
     prompts.READ_INSTRUCTION,
     prompts.DEFAULT_INSTRUCTIONS,
     prompts.ANSWER_PHRASE,
-    memory_format.TURN_INSTRUCTION,
+    memory_format.BRIEF_INSTRUCTION,
     memory_format.FINAL_INSTRUCTION,
 )
 QUESTION_PHRASES = (

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from inspect_ai.dataset import Sample
-from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
 
 from longspan.agents.decompose import last_paragraph, parts_by_model, parts_by_rule
 from longspan.agents.memory import memory_agent
@@ -114,18 +113,3 @@ def test_a_model_that_says_nothing_is_asked_the_last_paragraph(run: Any) -> None
     assert result.log.status == "success"
     assert result.cost["query_by"] == "last_paragraph"
     assert QUESTION in result.calls[-1].prompt
-
-
-def test_a_short_input_is_asked_as_it_is(run: Any) -> None:
-    result = run(memory_agent(), Sample(input="What is 2+2?"), lambda _: "4", window=256)
-    assert len(result.calls) == 1 and result.cost["query_by"] == "task"
-
-
-def test_a_chat_is_one_text(run: Any) -> None:
-    chat = [
-        ChatMessageUser(content="Write a poem about tapirs."),
-        ChatMessageAssistant(content="Tapirs walk."),
-        ChatMessageUser(content="Now repeat it."),
-    ]
-    result = run(memory_agent(), Sample(input=chat), lambda _: "Tapirs walk.", window=256)
-    assert "assistant: Tapirs walk." in result.calls[0].prompt

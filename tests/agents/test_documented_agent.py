@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ MAX_LINES = 30
 TEXT = "The harbour lay quiet. " * 60 + "Brem won the cup. " + "It rained for days. " * 60
 
 
-def documented_code() -> str:
-    (code,) = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+def documented(language: str) -> str:
+    (code,) = re.findall(rf"```{language}\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
     return str(code)
+
+
+def documented_project() -> dict[str, Any]:
+    return dict(tomllib.loads(documented("toml"))["project"])
 
 
 @pytest.fixture
@@ -31,17 +36,28 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONUSERBASE", str(tmp_path))
     place = sysconfig.get_path("purelib", "posix_user", {"userbase": str(tmp_path)})
     folder = Path(place)
-    info = folder / "my_agents-0.1.dist-info"
+    project = documented_project()
+    name, version = project["name"], project["version"]
+    info = folder / f"{name}-{version}.dist-info"
     info.mkdir(parents=True)
-    (folder / "my_agents.py").write_text(documented_code())
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my_agents\nVersion: 0.1\n")
-    (info / "RECORD").write_text("my_agents.py,,\n")
-    (info / "entry_points.txt").write_text("[inspect_ai]\nmy_agents = my_agents\n")
+    (entry,) = project["entry-points"]["inspect_ai"].items()
+    (folder / f"{entry[1]}.py").write_text(documented("python"))
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "RECORD").write_text(f"{entry[1]}.py,,\n")
+    (info / "entry_points.txt").write_text(f"[inspect_ai]\n{entry[0]} = {entry[1]}\n")
     return folder
 
 
+def test_its_project_can_be_installed() -> None:
+    """Backends refuse a project without a name or a version (PEP 621)."""
+    project = documented_project()
+    assert re.fullmatch(r"[a-z_]+", project["name"])
+    assert re.fullmatch(r"\d+(\.\d+)*", project["version"])
+    assert "dynamic" not in project
+
+
 def test_it_has_thirty_lines() -> None:
-    assert len(documented_code().splitlines()) <= MAX_LINES
+    assert len(documented("python").splitlines()) <= MAX_LINES
 
 
 def test_it_reads_beyond_the_window(

@@ -13,7 +13,12 @@ from inspect_ai.model import GenerateConfig, Model, ModelOutput, ModelUsage
 from inspect_ai.solver import SolverSpec
 
 from longspan.agents.forecast import ModelFacts, forecast, forecast_command
-from longspan.agents.recorded_calls import RecordedCall, measured_rates, recorded_runs
+from longspan.agents.recorded_calls import (
+    RecordedCall,
+    check_recording,
+    measured_rates,
+    recorded_runs,
+)
 from longspan.agents.room import chat_tokens
 from longspan.harness.cli import main
 from longspan.harness.errors import DataError, ModelError, SpecError
@@ -23,6 +28,7 @@ from tests.harness.scripted import scripted_model
 from tests.harness.words import WordTokens
 
 WINDOW = 256
+NANO = Path(__file__).parents[2] / "trainers" / "checkpoints" / "nano"
 FACTS = ModelFacts(WordTokens(), WINDOW, GenerateConfig(max_tokens=48))
 
 
@@ -122,6 +128,16 @@ def test_without_a_log_the_forecast_is_a_range_that_holds_what_is_used(
     assert least <= tokens <= most
 
 
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("max_tokens", [None, 48])
+def test_no_output_goes_beyond_the_window(agent: str, max_tokens: int | None) -> None:
+    facts = ModelFacts(WordTokens(), WINDOW, GenerateConfig(max_tokens=max_tokens))
+    low, high = forecast(task(2), facts, resolve_solver(agent))
+    assert sum(call.output_tokens for call in low) < sum(call.output_tokens for call in high)
+    for call in [*low, *high]:
+        assert 0 < call.output_tokens <= max(1, WINDOW - call.input_tokens)
+
+
 def test_what_waits_for_what_is_seen() -> None:
     chunks = len(forecast(task(1), FACTS, resolve_solver("memory_agent"))[0]) - 1
     for agent, depth in (("memory_agent", chunks + 1), ("map_reduce", 2), ("full_context", 1)):
@@ -169,6 +185,97 @@ def test_the_command_prints_a_forecast(
     assert low["input_tokens"] < high["input_tokens"]
     expected = low["input_tokens"] / 1000 + low["output_tokens"] / 100
     assert low["total_seconds"] == pytest.approx(expected / 2, rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A task set, and logs of two of its samples that `longspan eval` made with nano."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    synth = ["--out", str(folder / "ts"), "--tokens", "300", "--tokenizer", "nano"]
+    assert main(["synth", *synth, "--num-samples", "20", "--workers", "1", "--quiet"]) == 0
+    found = {"taskset": str(folder / "ts")}
+    for name, options in {
+        "agent": ["--solver", "memory_agent", "--checkpoint", "Mine"],
+        "own": [],
+    }.items():
+        logs = ["--log-dir", str(folder / name), "--limit", "2", "--quiet", *options]
+        assert main(["eval", found["taskset"], "--model", "nano", *logs]) == 0
+        (log,) = (folder / name).rglob("*.eval")
+        found[name] = str(log)
+    return found
+
+
+def foresee(evaluated: dict[str, str], log: str, *options: str) -> int:
+    """Forecasts the task set with a log: the exit status."""
+    return main(["forecast", "eval", evaluated["taskset"], "--log", evaluated[log], *options])
+
+
+@pytest.mark.parametrize("model", ["nano", "longspan-local/nano"])
+def test_a_log_of_the_same_evaluation_is_taken(
+    evaluated: dict[str, str], capsys: pytest.CaptureFixture[str], model: str
+) -> None:
+    for solver in ("memory_agent", "longspan/memory_agent"):
+        assert foresee(evaluated, "agent", "--model", model, "--solver", solver) == 0
+        assert " to " not in capsys.readouterr().out.split("calls one after")[0]
+    assert foresee(evaluated, "own", "--model", model) == 0
+    assert foresee(evaluated, "own", "--model", model, "--solver", "full_context") == 0
+    tokenizer = ["--tokenizer", str(NANO), "--window", "512", "--solver", "memory_agent"]
+    assert foresee(evaluated, "agent", *tokenizer) == 0
+
+
+@pytest.mark.parametrize(
+    ("log", "options", "message"),
+    [
+        ("agent", [], "is of another solver: got memory_agent, the forecast is of full_context"),
+        ("agent", ["--solver", "memagent"], "another solver: got memory_agent, the forecast is of"),
+        ("own", ["--solver", "memory_agent"], "another solver: got full_context, the forecast is"),
+        (
+            "agent",
+            ["--solver", "memory_agent", "-S", "chunk_tokens=24"],
+            'got memory_agent with {}, the forecast is of memory_agent with {"chunk_tokens": 24}',
+        ),
+        ("own", ["--model", "nano-ceiling"], "is of another model: got longspan-local/nano of"),
+    ],
+)
+def test_a_log_of_another_evaluation_is_refused_in_one_line(
+    evaluated: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    log: str,
+    options: list[str],
+    message: str,
+) -> None:
+    model = [] if "--model" in options else ["--model", "nano"]
+    assert foresee(evaluated, log, *model, *options) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert "give a log of the same evaluation, or leave --log out" in error
+
+
+def test_a_log_of_another_task_is_refused(evaluated: dict[str, str], tmp_path: Path) -> None:
+    log = Path(evaluated["own"])
+    with pytest.raises(SpecError, match="another task: got longspan/taskset, the forecast is of t"):
+        check_recording(log, task(), None)
+    named = Task(samples(1, 2), name="taskset")
+    check_recording(log, named, None)
+    with pytest.raises(SpecError, match="another model: got longspan-local/nano, the .* of x/y"):
+        check_recording(log, named, None, "x/y")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--prefill-rate", "inf"], "--prefill-rate must be a finite number: got inf; change it"),
+        (["--decode-rate", "inf"], "--decode-rate must be a finite number: got inf; change it"),
+        (["--prefill-rate", "5"], "--prefill-rate alone tells no time: got no --decode-rate; give"),
+        (["--decode-rate", "5"], "--decode-rate alone tells no time: got no --prefill-rate; give"),
+    ],
+)
+def test_rates_that_tell_nothing_are_one_line(
+    capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main(["forecast", "eval", "t", "--model", "nano", *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
 
 
 def test_wrong_options_are_one_line(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import re
 from typing import Any
 
 import pytest
+from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
+from inspect_ai.solver import system_message
 
 from longspan.agents.full_context import full_context
 from longspan.agents.memory import memory_agent
@@ -16,6 +18,7 @@ from longspan.harness.datasets.records import Record, make_document, to_sample
 from longspan.harness.errors import DataError, SpecError
 from longspan.harness.prompts import render_prompt
 from longspan.harness.spec import TaskSpec
+from tests.harness.scripted import scripted_model
 from tests.harness.words import WordTokens
 
 LONG = " ".join(f"w{i}" for i in range(1000))
@@ -203,3 +206,21 @@ def test_a_prompt_of_the_benchmark_frames_the_context_and_only_the_context_is_cu
     prompt = long.calls[0].prompt
     assert prompt.startswith(frame["before"] + "w0 ") and prompt.endswith("w999" + frame["after"])
     assert long.truncation["tokens_dropped"] > 0 and tokens(prompt) <= 256 - 32
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [({"max_input_tokens": 0}, "max_input_tokens"), ({"tokenizer": 3}, "tokenizer")],
+)
+def test_options_of_a_wrong_type_are_refused(options: Any, name: str) -> None:
+    with pytest.raises(SpecError, match=f"{name} must be"):
+        full_context(**options)
+
+
+def test_system_messages_of_the_task_stand_in_front_of_a_chat(tmp_path: Any) -> None:
+    model = scripted_model("x", "chat", window=256, token_counter=WordTokens())
+    french = system_message("Answer in French.")
+    task = Task(dataset=[chat_sample(CHAT)], solver=full_context(), setup=french)
+    eval(task, model, display="none", log_dir=str(tmp_path))
+    (call,) = model.api.calls  # type: ignore[attr-defined]
+    assert [m.text for m in call.messages] == ["Answer in French.", *(m["content"] for m in CHAT)]

@@ -45,7 +45,7 @@ def test_a_turn_holds_the_whole_problem_and_the_memory_before_the_text(
         ("<think>hm <memory></think>Brem won.", "Brem won."),
         ("<memory>\nBrem won.\n</memory><plan>go on</plan>", "Brem won."),
         ("<memory>old</memory> then <memory>new</memory>", "new"),
-        ("a </text> b", "a  b"),
+        ("a </text> b", "a   b"),
     ],
 )
 def test_the_memory_is_read_with_or_without_tags(completion: str, memory: str) -> None:

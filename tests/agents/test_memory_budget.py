@@ -7,11 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longspan.agents.memory_budget import MemoryOptions, memory_budget
-from longspan.agents.memory_format import MemoryState, render_final, render_state, render_turn
+from longspan.agents.memory_format import (
+    MemoryState,
+    recipe_protocol,
+    render_final,
+    render_state,
+    render_turn,
+)
 from longspan.agents.query import Query
 from longspan.agents.room import SEAM_TOKENS, TEMPLATE_TOKENS, input_room, template_tokens
 from longspan.harness.errors import WindowError
 from tests.harness.words import WordTokens
+
+PROTOCOL = recipe_protocol("question_first")
 
 
 def query(question: str = "Who won?") -> Query:
@@ -19,18 +27,18 @@ def query(question: str = "Who won?") -> Query:
 
 
 def test_the_papers_window_has_the_papers_sizes() -> None:
-    budget = memory_budget(query(), MemoryOptions(), 131_072, 50_000, WordTokens())
+    budget = memory_budget(query(), MemoryOptions(), PROTOCOL, 131_072, 50_000, WordTokens())
     assert (budget.chunk_tokens, budget.memory_tokens) == (32_768, 15_360)
     assert budget.max_turn_tokens == budget.max_answer_tokens == 50_000
 
 
 def test_a_small_window_is_half_chunk() -> None:
-    budget = memory_budget(query(), MemoryOptions(), 2_048, None, WordTokens())
+    budget = memory_budget(query(), MemoryOptions(), PROTOCOL, 2_048, None, WordTokens())
     assert (budget.chunk_tokens, budget.memory_tokens, budget.plan_tokens) == (1_024, 320, 80)
 
 
 def test_an_unknown_window_has_the_papers_sizes_and_no_limits() -> None:
-    budget = memory_budget(query(), MemoryOptions(), None, None, WordTokens())
+    budget = memory_budget(query(), MemoryOptions(), PROTOCOL, None, None, WordTokens())
     assert (budget.chunk_tokens, budget.memory_tokens) == (32_768, 15_360)
     assert budget.max_turn_tokens is None and budget.max_answer_tokens is None
 
@@ -49,7 +57,7 @@ def test_whatever_is_not_refused_fits(
     asked, counter = query("why " * words), WordTokens()
     options = MemoryOptions(chunk_tokens=chunk, memory_tokens=memory)
     try:
-        budget = memory_budget(asked, options, window, limit, counter)
+        budget = memory_budget(asked, options, PROTOCOL, window, limit, counter)
     except WindowError:
         return
     blank = MemoryState("", "")
@@ -66,13 +74,13 @@ def test_whatever_is_not_refused_fits(
 
 def test_a_limit_for_turns_is_kept() -> None:
     options = MemoryOptions(max_turn_tokens=60)
-    assert memory_budget(query(), options, 2_048, 900, WordTokens()).max_turn_tokens == 60
+    assert memory_budget(query(), options, PROTOCOL, 2_048, 900, WordTokens()).max_turn_tokens == 60
 
 
 def test_an_answer_without_room_is_refused() -> None:
     asked = Query("Who?", "Write it so: " * 80, "", (), (), is_plain=False)
     with pytest.raises(WindowError, match="for the answer in the model's window of 256"):
-        memory_budget(asked, MemoryOptions(), 256, None, WordTokens())
+        memory_budget(asked, MemoryOptions(), PROTOCOL, 256, None, WordTokens())
 
 
 def test_the_room_for_input_is_what_the_output_leaves() -> None:

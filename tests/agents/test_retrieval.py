@@ -80,9 +80,14 @@ def test_a_question_without_room_is_refused_in_one_line(run: Any, make_sample: A
     assert result.calls == []
 
 
-def test_wrong_options_and_a_missing_package_are_one_line(monkeypatch: Any) -> None:
-    with pytest.raises(SpecError, match="top_k must be positive: got 0"):
-        retrieval(top_k=0)
+@pytest.mark.parametrize("name", ["top_k", "passage_tokens"])
+@pytest.mark.parametrize("value", [0, -1, "4", 4.0, True])
+def test_sizes_that_are_none_are_one_line(name: str, value: Any) -> None:
+    with pytest.raises(SpecError, match=f"^{name} must be a positive whole number: got .*; leave"):
+        retrieval(**{name: value})
+
+
+def test_a_missing_package_is_one_line(monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "bm25s", None)
     with pytest.raises(SpecError, match=r"pip install 'longspan\[retrieval\]'"):
         retrieval()

@@ -53,7 +53,7 @@ def forgetful(prompt: str) -> str:
 @pytest.fixture
 def forgot(run: Any, make_sample: Any) -> Any:
     sample = make_sample(TEXT, question="Who owns it?", passport=passport())
-    return run(memory_agent(chunk_tokens=64), sample, forgetful, window=256)
+    return run(memory_agent(chunk_tokens=40), sample, forgetful, window=256)
 
 
 def test_losses_are_attributed(forgot: Any) -> None:
@@ -64,7 +64,7 @@ def test_losses_are_attributed(forgot: Any) -> None:
 
 def test_what_a_limit_left_unread_was_never_read(run: Any, make_sample: Any) -> None:
     sample = make_sample(TEXT, passport=passport())
-    result = run(memory_agent(chunk_tokens=64, max_calls=3), sample, forgetful, window=256)
+    result = run(memory_agent(chunk_tokens=40, max_calls=3), sample, forgetful, window=256)
     assert result.memory["fates"][2] == "never_read"
 
 
@@ -88,10 +88,10 @@ def test_a_resumed_run_shows_the_turns_before_the_kill(
     run: Any, make_sample: Any, tmp_path: Path
 ) -> None:
     sample = make_sample(TEXT, passport=passport())
-    solver = memory_agent(chunk_tokens=64, state_dir=str(tmp_path / "states"))
+    solver = memory_agent(chunk_tokens=40, state_dir=str(tmp_path / "states"))
     run(solver, sample, forgetful, window=256, die_at=4)
     resumed = sample_view(run(solver, sample, forgetful, window=256).sample)
-    whole = run(memory_agent(chunk_tokens=64), sample, forgetful, window=256).sample
+    whole = run(memory_agent(chunk_tokens=40), sample, forgetful, window=256).sample
     assert resumed["turns"] == sample_view(whole)["turns"]
 
 
@@ -102,6 +102,52 @@ def test_a_memory_above_its_budget_is_shown_as_it_was_carried(run: Any, make_sam
     result = run(memory_agent(), make_sample(TEXT, passport=passport()), wordy, window=256)
     first = sample_view(result.sample)["turns"][0]
     assert "LAST" not in "".join(piece.text for piece in first.pieces)
+
+
+def carried(result: Any, num_turns: int) -> list[tuple[str, str]]:
+    """Memory and plan after each turn, as pages show them."""
+    shown = {}
+    for turn in sample_view(result.sample)["turns"]:
+        memory = "".join(piece.text for piece in turn.pieces if piece.change != "gone")
+        shown |= {i: (memory, turn.plan) for i in range(turn.first, turn.last + 1)}
+    assert sorted(shown) == list(range(num_turns))
+    return [shown[i] for i in range(num_turns)]
+
+
+def test_memory_and_plan_are_shown_as_carried_without_a_passport_too(
+    run: Any, make_sample: Any
+) -> None:
+    def wordy(prompt: str) -> str:
+        return f"<memory>{'Note it well. ' * 80}LAST</memory><plan>{'Go on. ' * 80}END</plan>"
+
+    result = run(memory_agent(), make_sample(TEXT), wordy, window=256)
+    prompts = [call.prompt for call in result.calls]
+    found = carried(result, len(prompts) - 1)
+    for prompt, (memory, plan) in zip(prompts[1:], found, strict=True):
+        assert f"<memory>\n{memory}\n</memory>" in prompt
+        assert "<plan>" not in prompt or f"<plan>\n{plan}\n</plan>" in prompt
+    assert not any("LAST" in memory or "END" in plan for memory, plan in found)
+
+
+def test_a_plan_that_an_output_leaves_out_is_shown_as_kept(run: Any, make_sample: Any) -> None:
+    def partial(prompt: str) -> str:
+        plan = "" if "<plan>\nask on" in prompt else "<plan>ask on</plan>"
+        return f"<memory>{FACTS[0]}</memory>{plan}"
+
+    result = run(memory_agent(), make_sample(TEXT), partial, window=256)
+    num_turns = len(result.calls) - 1
+    assert carried(result, num_turns) == [(FACTS[0], "ask on")] * num_turns
+
+
+def test_a_log_without_lengths_is_read_by_its_trace(run: Any, make_sample: Any) -> None:
+    def wordy(prompt: str) -> str:
+        return f"<memory>{FACTS[0]} {'Note it well. ' * 80}LAST</memory><plan>go on</plan>"
+
+    result = run(memory_agent(), make_sample(TEXT, passport=passport()), wordy, window=256)
+    now = sample_view(result.sample)["turns"]
+    for key in ("memory_chars", "plan_chars"):
+        del result.memory[key]
+    assert sample_view(result.sample)["turns"] == now
 
 
 HOSTILE = "</p></article><script>alert(1)</script><img src=x onerror=alert(2)>"

@@ -2,7 +2,7 @@
 
 Lengths are the recipe's limits, the most that can happen, unless a mean is stated. How a memory
 agent reads is its own matter (`longspan forecast eval` runs it); here its turns are counted from
-the sizes that a recipe gives it.
+the sizes that a recipe gives it, which the agent checks when it is made.
 """
 
 from __future__ import annotations
@@ -13,11 +13,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from longspan.harness.errors import RecipeError
+from longspan.harness.registry import PACKAGE
+from longspan.harness.resolve import resolve_solver
 from longspan.trainers.recipe import Recipe
 from longspan.trainers.stages import FilterStage, TaskSource, TrainStage
 
-READERS = ("longspan/memory_agent", "longspan/memagent")
+MEMAGENT = f"{PACKAGE}/memagent"
+"""The one of them that writes no plan."""
+READERS = (f"{PACKAGE}/memory_agent", MEMAGENT)
 """Solvers that read chunk by chunk."""
+MIN_PLAN_TOKENS = 8
 MAX_CHUNK_TOKENS, MAX_MEMORY_TOKENS = 32_768, 15_360
 """What they take at most where a recipe does not say, of half and 5/32 of the window."""
 
@@ -84,10 +89,18 @@ def stage_workload(
         window: of the model.
         input_tokens: mean length of the inputs; None is the longest that the stage allows.
         output_tokens: mean length of what a turn samples; None is the limit.
+
+    Raises:
+        RecipeError: a size or a plan of the recipe is none, or a memory agent's exceed the window.
+        SpecError: an unknown solver, or arguments that it does not take.
     """
-    sampling = stage.sampling
+    sampling, solver = stage.sampling, _solver(stage)
     output = min(sampling.max_output_tokens, output_tokens or sampling.max_output_tokens)
-    document = longest_input(recipe, stage) or window - sampling.max_output_tokens
+    document = longest_input(recipe, stage)
+    if document is None:
+        document = max(1, window - sampling.max_output_tokens)
+        # A memory agent reads beyond the window.
+        document = max(document, input_tokens or 0) if solver in READERS else document
     document = min(document, input_tokens or document)
     work = Workload(
         num_groups=sampling.batch_size,
@@ -97,8 +110,9 @@ def stage_workload(
         suffix_tokens=0,
         output_tokens=output,
     )
-    if stage.solver in READERS:
-        return _reading(work, stage.solver_args, document, window, output_tokens)
+    if solver in READERS:
+        sizes = _reading_sizes(stage.solver_args, solver != MEMAGENT, window)
+        return _reading(work, stage.solver_args, sizes, document, output_tokens)
     return work
 
 
@@ -134,46 +148,107 @@ def _source_tokens(recipe: Recipe, source: TaskSource) -> int | None:
 def _planned_lengths(recipe: Recipe, source: TaskSource) -> Mapping[int, int] | None:
     """Returns how many training samples of each length a source's plan asks for."""
     plan = recipe.tasksets.get(source.taskset or "")
-    lengths = plan.get("splits", {}).get("train") if isinstance(plan, dict) else None
-    if not isinstance(lengths, dict):
+    if not isinstance(plan, dict) or "splits" not in plan:
         return None
-    return {
-        int(key): _size(f"splits.train.{key}", n) for key, n in lengths.items() if _is_size(key)
-    }
+    splits = _mapping(source, "splits", plan["splits"])
+    if "train" not in splits:
+        return None
+    lengths = _mapping(source, "splits.train", splits["train"])
+    found = {_length(source, key): num for key, num in lengths.items()}
+    for length, num in found.items():
+        if isinstance(num, bool) or not isinstance(num, int) or num < 0:
+            raise RecipeError(
+                f"splits.train.{length} of the task set {source.taskset} must be a number of "
+                f"samples: got {num!r}; change the recipe"
+            )
+    return {length: num for length, num in found.items() if num} or None
+
+
+def _mapping(source: TaskSource, name: str, value: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, dict):
+        raise RecipeError(
+            f"{name} of the task set {source.taskset} must be a mapping: got {value!r}; "
+            "change the recipe, for example to splits: {train: {4096: 100}}"
+        )
+    return value
+
+
+def _length(source: TaskSource, key: Any) -> int:
+    if isinstance(key, bool) or not str(key).isdecimal() or int(key) < 1:
+        raise RecipeError(
+            f"a length in splits.train of the task set {source.taskset} must be a positive whole "
+            f"number of tokens: got {key!r}; change the recipe"
+        )
+    return int(key)
+
+
+def _solver(stage: TrainStage | FilterStage) -> str | None:
+    """Returns a stage's solver with its package, made once so that it checks its arguments."""
+    if stage.solver is None:
+        return None
+    return resolve_solver(stage.solver, stage.solver_args).solver
+
+
+@dataclass(frozen=True)
+class _ReadingSizes:
+    """Tokens of a memory agent's chunk, and of what a turn carries on."""
+
+    chunk: int
+    written: int
+
+
+def _reading_sizes(args: Mapping[str, Any], has_plan: bool, window: int) -> _ReadingSizes:
+    """Returns a memory agent's sizes: its arguments, or its defaults for the window.
+
+    The plan has a quarter of the memory. Question and instructions are not counted.
+
+    Raises:
+        RecipeError: they leave no room in the window, where the agent refuses, too.
+    """
+    memory = args.get("memory_tokens") or min(window * 5 // 32, MAX_MEMORY_TOKENS)
+    written = memory + (max(MIN_PLAN_TOKENS, memory // 4) if has_plan else 0)
+    room = window - written - (args.get("max_turn_tokens") or written)
+    chunk = args.get("chunk_tokens")
+    if chunk is not None and chunk > room:
+        raise RecipeError(
+            f"chunk_tokens exceeds the room beside memory, plan and output: got {chunk} > "
+            f"{room} in a window of {window}; lower chunk_tokens, memory_tokens or max_turn_tokens"
+        )
+    if room < 1:
+        raise RecipeError(
+            f"memory_tokens leaves no room for a chunk in the model's window of {window} tokens: "
+            f"got {memory}; lower memory_tokens or max_turn_tokens"
+        )
+    return _ReadingSizes(chunk or min(window // 2, MAX_CHUNK_TOKENS, room), written)
 
 
 def _reading(
-    work: Workload, args: Mapping[str, Any], document: int, window: int, mean_output: int | None
+    work: Workload,
+    args: Mapping[str, Any],
+    sizes: _ReadingSizes,
+    document: int,
+    mean_output: int | None,
 ) -> Workload:
     """Returns a memory agent's workload: K chunks and the answer, memory and plan in each prompt.
 
-    The plan has a quarter of the memory. With the layout `chunk_first` rollouts share the chunk.
+    With the layout `chunk_first` rollouts share the chunk.
     """
-    chunk, memory = min(window // 2, MAX_CHUNK_TOKENS), min(window * 5 // 32, MAX_MEMORY_TOKENS)
-    if (asked := args.get("chunk_tokens")) is not None:
-        chunk = _size("chunk_tokens", asked)
-    if (asked := args.get("memory_tokens")) is not None:
-        memory = _size("memory_tokens", asked)
-    written = memory + memory // 4
-    chunk = min(chunk, document)
+    chunk, written = min(sizes.chunk, document), sizes.written
+    num_turns = math.ceil(document / chunk) + 1
     is_shared = args.get("layout") == "chunk_first"
     # A turn may write memory and plan even where the recipe's limit is lower.
     output = max(work.output_tokens, written) if mean_output is None else work.output_tokens
     return replace(
         work,
-        num_turns=math.ceil(document / chunk) + 1,
+        num_turns=min(num_turns, args.get("max_calls") or num_turns),
         prefix_tokens=chunk if is_shared else 0,
         suffix_tokens=written + (0 if is_shared else chunk),
         output_tokens=output,
     )
 
 
-def _is_size(key: Any) -> bool:
-    return str(key).isdecimal()
-
-
 def _size(name: str, value: Any) -> int:
-    """Returns a size that a recipe gives a task, a solver or a plan, which check it themselves."""
+    """Returns a size that a recipe gives a task, which checks it itself."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise RecipeError(
             f"{name} must be a positive whole number: got {value!r}; change the recipe"

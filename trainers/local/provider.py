@@ -114,6 +114,12 @@ class EmbeddedModelAPI(ModelAPI):
         return self._token_counter
 
     @property
+    def reading(self) -> Any:
+        """How the checkpoint says that its memory turns are worded (`agents.wording`)."""
+        config = getattr(getattr(self.engine, "model", None), "config", None)
+        return getattr(config, "longspan_reading", None)
+
+    @property
     def window(self) -> int:
         """Tokens of prompt and completion together."""
         return self.engine.window
