@@ -194,13 +194,12 @@ def _unbalanced(text: str, opened: tuple[str, int], memory: tuple[int, int] | No
 
 
 def _after_thinking(completion: str) -> str:
-    """Returns an output without the thinking that it begins with, and in UTF-8."""
-    text = completion.encode("utf-8", "replace").decode("utf-8")
-    opening = _THINKING.match(text)
+    """Returns an output without the thinking that it begins with."""
+    opening = _THINKING.match(completion)
     if not opening:
-        return text
-    end = _THINKING_END.search(text, opening.end())
-    return text[end.end() :] if end else ""
+        return completion
+    end = _THINKING_END.search(completion, opening.end())
+    return completion[end.end() :] if end else ""
 
 
 def _without_tags(memory: str, plan: str, is_partial: bool) -> MemoryState:

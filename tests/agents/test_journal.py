@@ -9,6 +9,7 @@ import pytest
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai.model import GenerateConfig, ModelOutput
+from inspect_ai.model import _generate_config as generate_config
 
 from longspan.agents.dry_model import DryModelAPI, dry_model
 from longspan.agents.identity import model_identity, stable
@@ -205,6 +206,13 @@ def identity(**changes: Any) -> str:
     return journal_key(model_identity(model))
 
 
+@pytest.fixture
+def no_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inspect's settings of an evaluation outlive it in its thread; here there is none."""
+    monkeypatch.setattr(generate_config, "active_generate_config", GenerateConfig)
+
+
+@pytest.mark.usefixtures("no_evaluation")
 def test_another_checkpoint_or_server_of_the_same_name_starts_afresh() -> None:
     keys = [
         identity(),

@@ -104,11 +104,6 @@ def test_no_tag_of_ours_is_carried(output: str) -> None:
         assert again is not None and not again.num_removed_tags
 
 
-def test_what_is_no_unicode_is_replaced() -> None:
-    state = parse_state("<memory>a \ud800 b</memory><plan>go</plan>")
-    assert state == MemoryState("a ? b", "go")
-
-
 def test_a_turn_says_the_form_of_its_output() -> None:
     prompt = render_turn("Ann won.", "Who won?", MemoryState())
     assert prompt.endswith(TURN_INSTRUCTION)

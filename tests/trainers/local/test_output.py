@@ -18,25 +18,15 @@ from longspan.harness.errors import ModelError
 from longspan.trainers.local.output import check_training_forward, output_logits
 from longspan.trainers.local.policy import load_trainable
 from longspan.trainers.model_settings import ModelSettings
-from tests.trainers.tiny import save_tiny, tiny_model
+from tests.trainers.tiny import SIZES, save_tiny, tiny_model
 
-SIZES = {
-    "vocab_size": 80,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "pad_token_id": 0,
-    "initializer_range": 0.3,
-}
+SMALL = {**SIZES, "vocab_size": 80, "pad_token_id": 0, "initializer_range": 0.3}
 REFUSED = "log-probabilities of the training forward are not the model's own"
 KNOWN = {
-    "plain": LlamaConfig(**SIZES),
-    "divided": GraniteConfig(**SIZES, logits_scaling=8.0),
-    "multiplied": CohereConfig(**SIZES, logit_scale=0.0625),
-    "capped": Gemma2Config(**SIZES, final_logit_softcapping=2.0),
+    "plain": LlamaConfig(**SMALL),
+    "divided": GraniteConfig(**SMALL, logits_scaling=8.0),
+    "multiplied": CohereConfig(**SMALL, logit_scale=0.0625),
+    "capped": Gemma2Config(**SMALL, final_logit_softcapping=2.0),
 }
 
 
@@ -55,7 +45,7 @@ def test_logits_of_known_architectures_are_the_models_own(name: str) -> None:
 
 
 def test_logits_that_are_multiplied_by_what_others_divide_by_are_refused() -> None:
-    model = build(HyperCLOVAXConfig(**SIZES, logits_scaling=4.0))
+    model = build(HyperCLOVAXConfig(**SMALL, logits_scaling=4.0))
     with pytest.raises(ModelError, match=REFUSED):
         check_training_forward(model)
 
