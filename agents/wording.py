@@ -1,6 +1,7 @@
 """In which words a policy is asked to rewrite its memory: a caller's, its checkpoint's, or ours.
 
-A checkpoint declares them as `longspan_reading` in its `config.json`: {"layout", "instruction"}.
+A checkpoint declares them as `longspan_reading` in its `config.json`: {"layout", "instruction"}
+(`harness.reading`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from inspect_ai.model import Model
 from longspan.agents.memory_format import TURN_INSTRUCTION, Layout
 from longspan.agents.options import check_texts
 from longspan.harness.errors import SpecError
+from longspan.harness.reading import declared_reading
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,10 @@ def wording_for(model: Model, layout: Layout | None, instruction: str | None) ->
 
 def _declared(model: Model) -> Mapping[str, Any]:
     api: Any = model.api
-    for one in (api, getattr(api, "inner", None)):  # a provider may stand in for another one
-        found = getattr(one, "reading", None)
-        if isinstance(found, Mapping):
+    inner = getattr(api, "inner", None)  # a provider may stand in for another one
+    for one in (api, inner):
+        if isinstance(found := getattr(one, "reading", None), Mapping):
             return found
-    return {}
+    # A server or pipeline over a folder of this machine.
+    folder = model.model_args.get("model_path") or getattr(inner or api, "model_name", "")
+    return declared_reading(str(folder)) or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,7 @@ from longspan.trainers.local.checkpoint import CHECKPOINTS
 
 
 def declaring(reading: Any) -> Any:
-    return SimpleNamespace(api=SimpleNamespace(reading=reading))
+    return SimpleNamespace(api=SimpleNamespace(reading=reading), model_args={})
 
 
 def test_a_model_that_declares_nothing_gets_the_papers_order_and_the_form() -> None:
@@ -41,8 +42,21 @@ def test_a_caller_has_the_last_word() -> None:
 
 def test_a_provider_that_stands_in_for_another_is_asked_for_that_one() -> None:
     inner = SimpleNamespace(reading={"layout": "chunk_first"})
-    model: Any = SimpleNamespace(api=SimpleNamespace(inner=inner))
+    model: Any = SimpleNamespace(api=SimpleNamespace(inner=inner), model_args={})
     assert wording_for(model, None, None).layout == "chunk_first"
+
+
+@pytest.mark.parametrize("where", ["name", "model_path"])
+def test_a_folder_that_another_provider_serves_is_looked_into(tmp_path: Path, where: str) -> None:
+    reading = {"layout": "chunk_first", "instruction": "Note it."}
+    (tmp_path / "config.json").write_text(json.dumps({"longspan_reading": reading}))
+    name, arguments = (
+        (str(tmp_path), {}) if where == "name" else ("local", {"model_path": tmp_path})
+    )
+    model: Any = SimpleNamespace(api=SimpleNamespace(model_name=name), model_args=arguments)
+    assert wording_for(model, None, None) == Wording(**reading)
+    (tmp_path / "config.json").write_text("no json")
+    assert wording_for(model, None, None) == Wording("question_first", TURN_INSTRUCTION)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from longspan.harness.errors import ModelError, WindowError
+from longspan.harness.reading import READING_KEY
 from longspan.trainers.local.checkpoint import Checkpoint, load_checkpoint
 from longspan.trainers.local.decoders import choose_decoder, stable_row_counts
 from longspan.trainers.local.gather import Gatherer
@@ -62,6 +63,7 @@ class Engine:
         """
         self.model, self.tokenizer = model, tokenizer
         self.policy_version = policy_version
+        self.reading: Mapping[str, Any] | None = getattr(model.config, READING_KEY, None)
         self.divergence: DivergedError | None = None
         """Set once sampling met logits that are not finite: callers' errors end as failed samples,
         and whoever changes the weights must know."""

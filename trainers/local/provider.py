@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextvars import Context
 from functools import cached_property
 from typing import Any, Protocol
@@ -55,6 +56,7 @@ class PolicyEngine(Protocol):
     tokenizer: Any
     window: int
     policy_version: int
+    reading: Mapping[str, Any] | None
 
     async def submit(self, request: GenerationRequest) -> GenerationResult:
         """Returns the completion of a request."""
@@ -114,10 +116,9 @@ class EmbeddedModelAPI(ModelAPI):
         return self._token_counter
 
     @property
-    def reading(self) -> Any:
-        """How the checkpoint says that its memory turns are worded (`agents.wording`)."""
-        config = getattr(getattr(self.engine, "model", None), "config", None)
-        return getattr(config, "longspan_reading", None)
+    def reading(self) -> Mapping[str, Any] | None:
+        """How the checkpoint says that its memory turns are worded (`harness.reading`)."""
+        return self.engine.reading
 
     @property
     def window(self) -> int:

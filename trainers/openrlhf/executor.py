@@ -13,7 +13,7 @@ import asyncio
 import math
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inspect_ai.dataset import Sample
@@ -23,8 +23,9 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from longspan.harness.errors import ModelError, WindowError, one_line
+from longspan.harness.reading import declared_reading
 from longspan.harness.rollout import Rollout
-from longspan.trainers.local.checkpoint import load_tokenizer
+from longspan.trainers.local.checkpoint import load_tokenizer, resolve_directory
 from longspan.trainers.local.provider import register_policy
 from longspan.trainers.local.schedule import GenerationRequest, GenerationResult
 from longspan.trainers.local.stage import stage_environment, stage_samples
@@ -47,7 +48,10 @@ class AgentExecutor(AgentExecutorBase):  # type: ignore[misc]
         run = file.stage_run()
         self._sampling = run.stage.sampling
         self._policy = EnginePolicy(
-            load_tokenizer(file.start), file.window, knows_logprobs(self._sampling)
+            load_tokenizer(file.start),
+            file.window,
+            knows_logprobs(self._sampling),
+            declared_reading(resolve_directory(file.start)),
         )
         register_policy(run.stage.name, self._policy)
         self._environment = stage_environment(run, run.stage.name)
@@ -99,7 +103,13 @@ class EnginePolicy:
     Inspect runs in a thread with a loop of its own; calls cross over to the engine's loop.
     """
 
-    def __init__(self, tokenizer: Any, window: int, knows_logprobs: bool) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        window: int,
+        knows_logprobs: bool,
+        reading: Mapping[str, Any] | None = None,
+    ) -> None:
         """Waits for an engine.
 
         Args:
@@ -107,8 +117,10 @@ class EnginePolicy:
             window: tokens of prompt and response together.
             knows_logprobs: whether the engine's log-probabilities are those at the sampling
                 temperature before top-p; otherwise results have nan.
+            reading: how the checkpoint says that memory turns are worded (`harness.reading`).
         """
         self.tokenizer, self.window, self.policy_version = tokenizer, window, 0
+        self.reading = reading
         self.death: EngineDeadError | None = None
         """What a call said of an engine that died: calls that failed end as failed rollouts."""
         self._knows_logprobs = knows_logprobs
