@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -268,3 +269,33 @@ def test_an_arm_that_was_not_evaluated_has_no_difference(report: Any) -> None:
     rows = report.compare({"base": [0.1, 0.2], "arm": [0.1, float("nan")]}, "base")
     assert "difference" not in rows["arm"]
     assert len(report.score_table(rows)) == 4
+
+
+def test_sets_of_samples_are_pooled_seed_by_seed(
+    ablation: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sets share their sample and world names; two worlds a set, four samples each, by hand."""
+    pooled = importlib.import_module("pooled_gain")
+
+    def logs(paths: list[str]) -> Any:
+        arm, which, seed = paths[0].split("-")
+        gain = {"start": 0.0, "trained": 0.25 if which == "a" else 0.5}[arm] + int(seed) / 100
+        rows = [
+            {"sample": f"s{i}", "document_group": f"w{i // 4}", "value": gain + i / 100}
+            for i in range(8)
+        ]
+        return SimpleNamespace(samples=pd.DataFrame([*rows, {**rows[0], "value": np.nan}]))
+
+    monkeypatch.setattr(pooled, "read_logs", logs)
+    (first, second) = pooled.joined(["start-a-0,start-b-0", "start-a-1,start-b-1"])
+    assert len(first) == len(second) == 16 and first["sample"].nunique() == 16
+    assert first["document_group"].nunique() == 4
+    monkeypatch.setattr(
+        sys, "argv", ["pooled_gain.py", "--start", "start-a-0,start-b-0", "start-a-1,start-b-1",
+                      "--trained", "trained-a-0,trained-b-0", "trained-a-1,trained-b-1"]
+    )  # fmt: skip
+    pooled.main()
+    assert "+37.5" in capsys.readouterr().out  # half of each set's
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "trained-a-2"])
+    with pytest.raises(SystemExit, match="need the same seeds: got 2 and 3"):
+        pooled.main()
