@@ -151,6 +151,13 @@ class Rollout:
     role_tokens: dict[str, int] = field(default_factory=dict)
     not_finite: bool = False
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether a limit ended its run, or the output limit one of its turns."""
+        return self.validity == "cut_off" or any(
+            turn.stop_reason == "max_tokens" for turn in self.turns
+        )
+
     def to_json(self) -> str:
         """Returns the rollout as one line of JSON."""
         return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False)

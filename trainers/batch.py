@@ -109,7 +109,7 @@ def build_batch(
 
     Args:
         rollouts: of one step, in any order.
-        train_on_cut_off: whether rollouts that hit the output limit take part.
+        train_on_cut_off: whether rollouts take part of which a turn hit the output limit.
         merge_identical: whether identical turns of a group become one branch. Exact while the
             loss is linear in a token's weight, which PPO clipping is not.
 
@@ -155,7 +155,7 @@ def _takes_part(rollout: Rollout, train_on_cut_off: bool) -> bool:
             f"{name} has a reward but no recorded call; train with a provider that records calls "
             "(longspan-local)"
         )
-    return train_on_cut_off or rollout.validity != "cut_off"
+    return train_on_cut_off or not rollout.is_cut_off
 
 
 def _ids(names: Iterable[object]) -> list[int]:

@@ -41,7 +41,7 @@ def rollout_metrics(rollouts: Iterable[Rollout]) -> dict[str, Any]:
         "reward_by_type": {kind: _mean(values) for kind, values in sorted(rewards.items())},
         "response_tokens": _mean([one.sampled_tokens for one in scored]),
         "turns": _mean([len(one.turns) for one in scored]),
-        "cut_off_share": endings["cut_off"] / len(rollouts) if rollouts else 0.0,
+        "cut_off_share": sum(one.is_cut_off for one in rollouts) / max(1, len(rollouts)),
         "no_answer_share": endings["no_answer"] / len(rollouts) if rollouts else 0.0,
         "num_rollouts": len(rollouts),
         "num_invalid": len(rollouts) - len(scored),

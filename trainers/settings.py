@@ -86,7 +86,8 @@ class SamplingSettings(RolloutSettings):
     """What happens to a task type with few samples."""
 
     train_on_cut_off: bool = True
-    """Whether rollouts that hit the output limit take part (with their score, normally 0)."""
+    """Whether rollouts take part of which a turn hit the output limit, or that a limit of the run
+    ended (with their score, which is 0 where the answer was cut)."""
 
 
 class ObjectiveSettings(Settings):

@@ -13,9 +13,9 @@ from longspan.harness.rollout import Rollout, Turn
 from longspan.trainers.batch import RolloutBatch, build_batch
 
 
-def turn(prompt: str, sampled: str) -> Turn:
+def turn(prompt: str, sampled: str, stop_reason: str = "stop") -> Turn:
     ids = tuple(map(ord, sampled))
-    return Turn(tuple(map(ord, prompt)), ids, tuple(-float(i) for i in ids), "stop")
+    return Turn(tuple(map(ord, prompt)), ids, tuple(-float(i) for i in ids), stop_reason)
 
 
 def rollout(
@@ -93,6 +93,14 @@ def test_a_rollout_without_score_takes_no_part() -> None:
     assert batch.valid.tolist() == [False, False, True]
     assert rows(batch) == [("p", [("", "c")])]
     assert math.isnan(float(batch.rewards[0]))
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_reading_turn_that_hit_its_limit_cuts_the_rollout_off(trains: bool) -> None:
+    cut = rollout("s", 1, turn("chunk", "memory with no e", "max_tokens"), turn("m", "answer"))
+    whole = rollout("s", 2, turn("chunk", "memory"), turn("m", "answer"))
+    batch = build_batch([cut, whole], train_on_cut_off=trains)
+    assert batch.valid.tolist() == [trains, True]
 
 
 def test_empty_completion_keeps_its_reward_and_has_no_token() -> None:

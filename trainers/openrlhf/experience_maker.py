@@ -71,6 +71,6 @@ class ExperienceMaker(RemoteExperienceMaker):  # type: ignore[misc]
             rollout_log_probs=old,
             info={"reward": torch.tensor([one.reward for one in owners])},
             response_length=sampled.sum(-1),
-            truncated=torch.tensor([one.validity == "cut_off" for one in owners]),
+            truncated=torch.tensor([one.is_cut_off for one in owners]),
             total_length=attention.sum(-1),
         )
