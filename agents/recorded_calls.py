@@ -86,7 +86,7 @@ def check_recording(
     model: str | None = None,
     checkpoint_hash: str | None = None,
 ) -> None:
-    """Makes sure that a log is of this task, solver and model.
+    """Makes sure that a log is of this task (and task set, in any length), solver and model.
 
     Args:
         path: The log.
@@ -102,6 +102,9 @@ def check_recording(
     header = _header(path)
     if _plain(header.eval.task) != _plain(task.name):
         _refuse(path, "task", header.eval.task, task.name)
+    one, other = ((m or {}).get("taskset_hash") for m in (header.eval.metadata, task.metadata))
+    if one and other and one != other:
+        _refuse(path, "task set", f"one of hash {one}", f"one of hash {other}")
     _check_solver(path, header, task, solver)
     logged = (header.eval.metadata or {}).get("longspan_checkpoint_hash")
     if model is None:

@@ -257,6 +257,9 @@ def test_a_log_of_another_task_is_refused(evaluated: dict[str, str], tmp_path: P
         check_recording(log, task(), None)
     named = Task(samples(1, 2), name="taskset")
     check_recording(log, named, None)
+    other_set = Task(samples(1, 2), name="taskset", metadata={"taskset_hash": "0" * 16})
+    with pytest.raises(SpecError, match="another task set: got one of hash .* of hash 0000"):
+        check_recording(log, other_set, None)
     with pytest.raises(SpecError, match="another model: got longspan-local/nano, the .* of x/y"):
         check_recording(log, named, None, "x/y")
 
