@@ -281,7 +281,12 @@ def test_sets_of_samples_are_pooled_seed_by_seed(
         arm, which, seed = paths[0].split("-")
         gain = {"start": 0.0, "trained": 0.25 if which == "a" else 0.5}[arm] + int(seed) / 100
         rows = [
-            {"sample": f"s{i}", "document_group": f"w{i // 4}", "value": gain + i / 100}
+            {
+                "sample": f"s{i}",
+                "document_group": f"w{i // 4}",
+                "value": gain + i / 100 + (arm == "trained") * (i % 2) / 10,
+                "kind": "ab"[i % 2],
+            }
             for i in range(8)
         ]
         return SimpleNamespace(samples=pd.DataFrame([*rows, {**rows[0], "value": np.nan}]))
@@ -295,7 +300,15 @@ def test_sets_of_samples_are_pooled_seed_by_seed(
                       "--trained", "trained-a-0,trained-b-0", "trained-a-1,trained-b-1"]
     )  # fmt: skip
     pooled.main()
-    assert "+37.5" in capsys.readouterr().out  # half of each set's
+    assert "+42.5" in capsys.readouterr().out  # half of each set's, and of each kind's
+    argv = [*sys.argv]
+    monkeypatch.setattr(sys, "argv", [*argv, "--kinds", "a"])
+    pooled.main()
+    assert "+37.5" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", [*argv, "--kinds", "c"])
+    with pytest.raises(SystemExit, match=r"start-a-0 has no scored sample of \['c'\]"):
+        pooled.main()
+    monkeypatch.setattr(sys, "argv", argv)
     monkeypatch.setattr(sys, "argv", [*sys.argv, "trained-a-2"])
     with pytest.raises(SystemExit, match="need the same seeds: got 2 and 3"):
         pooled.main()
