@@ -8,6 +8,7 @@ declared in `trainers/architectures`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from transformers import AutoConfig
 import longspan.trainers
 from longspan.harness.errors import ModelError, one_line
 from longspan.harness.files import read_mapping
+from longspan.harness.reading import READING_KEY
 
 ARCHITECTURES = Path(longspan.trainers.__file__).parent / "architectures"
 """Folder of declared models."""
@@ -66,6 +68,7 @@ class Architecture:
         has_query_norm: whether queries and keys are normalised.
         num_biases: elements of all biases of a layer.
         window: tokens of prompt and response together.
+        layout: of memory turns, where the checkpoint declares it (`harness.reading`).
     """
 
     name: str
@@ -84,6 +87,7 @@ class Architecture:
     has_query_norm: bool
     num_biases: int
     window: int
+    layout: str | None = None
 
     @property
     def num_parameters(self) -> int:
@@ -225,6 +229,7 @@ def architecture_of(config: Any, name: str) -> Architecture:
     key_heads = getattr(config, "num_key_value_heads", None) or heads
     head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
     num_experts = getattr(config, family.num_experts) if family.num_experts else 0
+    reading = getattr(config, READING_KEY, None)
     return Architecture(
         name=name,
         num_layers=config.num_hidden_layers,
@@ -242,6 +247,7 @@ def architecture_of(config: Any, name: str) -> Architecture:
         has_query_norm=family.has_query_norm,
         num_biases=_num_biases(config, heads * head_size, key_heads * head_size),
         window=config.max_position_embeddings,
+        layout=reading.get("layout") if isinstance(reading, Mapping) else None,
     )
 
 

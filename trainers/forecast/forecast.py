@@ -126,8 +126,10 @@ def forecast_recipe(
     for stage in recipe.stages:
         if isinstance(stage, MergeStage):
             continue
-        longest = stage_workload(recipe, stage, model.window)
-        mean = stage_workload(recipe, stage, model.window, input_tokens, output_tokens)
+        longest, mean = (
+            stage_workload(recipe, stage, model.window, *lengths, layout=model.layout)
+            for lengths in ((None, None), (input_tokens, output_tokens))
+        )
         case = _Case(recipe, model, machines, longest, mean)
         if isinstance(stage, FilterStage):
             found.append(_filter(stage, case))

@@ -80,6 +80,7 @@ def stage_workload(
     window: int,
     input_tokens: int | None = None,
     output_tokens: int | None = None,
+    layout: str | None = None,
 ) -> Workload:
     """Returns the sequences of one step (of a filter: of one part of its measurement).
 
@@ -89,6 +90,7 @@ def stage_workload(
         window: of the model.
         input_tokens: mean length of the inputs; None is the longest that the stage allows.
         output_tokens: mean length of what a turn samples; None is the limit.
+        layout: of memory turns where the stage names none: what the checkpoint declares.
 
     Raises:
         RecipeError: a size or a plan of the recipe is none, or a memory agent's exceed the window.
@@ -111,8 +113,11 @@ def stage_workload(
         output_tokens=output,
     )
     if solver in READERS:
-        sizes = _reading_sizes(stage.solver_args, solver != MEMAGENT, window)
-        return _reading(work, stage.solver_args, sizes, document, output_tokens)
+        args = dict(stage.solver_args)
+        if solver != MEMAGENT:
+            args["layout"] = args.get("layout") or layout
+        sizes = _reading_sizes(args, solver != MEMAGENT, window)
+        return _reading(work, args, sizes, document, output_tokens)
     return work
 
 

@@ -11,6 +11,7 @@ from longspan.agents.memory_format import recipe_protocol
 from longspan.agents.query import Query
 from longspan.harness.errors import RecipeError, SpecError
 from longspan.harness.tokens import EstimatedTokens
+from longspan.trainers.forecast.architecture import find_architecture
 from longspan.trainers.forecast.workload import (
     Workload,
     longest_input,
@@ -190,6 +191,18 @@ def test_a_memory_agent_reads_beyond_the_window(solver: str) -> None:
     assert stage_workload(recipe, stage, 256, 6000).num_turns == 11  # the task's longest
     recipe, stage = recipe_of(solver="longspan/full_context")
     assert stage_workload(recipe, stage, 256, 6000).prompt_tokens == 192
+
+
+def test_rollouts_share_chunks_where_the_checkpoint_declares_the_layout() -> None:
+    def shared(layout: str | None, **changes: Any) -> bool:
+        args = {"chunk_tokens": 100, "memory_tokens": 20, **changes.pop("solver_args", {})}
+        recipe, stage = recipe_of(**changes, solver_args=args)
+        return stage_workload(recipe, stage, 256, 6000, layout=layout).prefix_tokens == 100
+
+    assert find_architecture("nano").layout == "chunk_first"
+    assert shared("chunk_first") and not shared(None)
+    assert not shared("chunk_first", solver_args={"layout": "question_first"})
+    assert not shared("chunk_first", solver="longspan/memagent")  # a protocol has its own order
 
 
 def test_a_limit_of_calls_limits_the_turns() -> None:
