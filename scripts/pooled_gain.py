@@ -49,10 +49,10 @@ def joined(seeds: Sequence[str], kinds: Sequence[str] | None = None) -> list[pd.
         for number, folder in enumerate(folders.split(",")):
             samples = read_logs([folder]).samples
             samples = samples[samples["value"].notna()]
+            if unknown := sorted(set(kinds or ()) - set(samples.get("kind", ()))):
+                raise SystemExit(f"--kinds: {folder} has no scored sample of {unknown[0]!r}")
             if kinds is not None:
                 samples = samples[samples["kind"].isin(kinds)]
-            if samples.empty:
-                raise SystemExit(f"{folder} has no scored sample of {kinds or 'any kind'}")
             names = {key: f"{number}/" + samples[key] for key in ("sample", "document_group")}
             parts.append(samples.assign(**names))
         found.append(pd.concat(parts))
