@@ -131,10 +131,11 @@ def main() -> None:
     mixes = {"all": joined(gradients.values())}
     if options.mix:
         mixes[", ".join(options.mix)] = joined(gradients[kind] for kind in options.mix)
-    lines = signal_table(signals | {name: signal_of(found) for name, found in mixes.items()})
+    rows = signals | {name: signal_of(found) for name, found in mixes.items()}
+    lines = signal_table(rows)
     print("\n".join([*lines, "", *cosine_table(cosines)]))
     if options.out is not None:
-        figures = {"kinds": {k: asdict(one) for k, one in signals.items()}, "cosines": cosines}
+        figures = {"kinds": {k: asdict(one) for k, one in rows.items()}, "cosines": cosines}
         options.out.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
 
 
@@ -287,7 +288,7 @@ def signal_of(gradients: Gradients) -> Signal:
 
 
 def products_of(one: Gradients, other: Gradients) -> tuple[Tensor, Tensor]:
-    """Returns products of two kinds' gradients, 0 for one document's, and which are of two."""
+    """Returns products of gradients, 0 within one document, and which are not within, [N, M]."""
     apart = torch.tensor([[a != b for b in other.documents] for a in one.documents])
     products = (one.vectors @ other.vectors.T).double()
     return torch.where(apart, products, 0.0), apart

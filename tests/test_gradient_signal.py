@@ -150,6 +150,10 @@ def test_a_task_sets_kinds_are_measured_with_the_embedded_policy(
     script.main()
     figures = json.loads((tmp_path / "f").read_text())
     assert "world_recall" in figures["kinds"] and "world_hop2" in figures["kinds"]
+    mixed = [
+        figures["kinds"].pop(name)["num_groups"] for name in ("all", "world_recall, world_hop2")
+    ]
+    assert mixed == [4 * len(figures["kinds"]), 8]
     assert all(one["num_groups"] == 4 for one in figures["kinds"].values())
     assert sum(one["num_live"] for one in figures["kinds"].values()) > 0
     printed = capsys.readouterr().out

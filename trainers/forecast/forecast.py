@@ -126,10 +126,9 @@ def forecast_recipe(
     for stage in recipe.stages:
         if isinstance(stage, MergeStage):
             continue
-        longest, mean = (
-            stage_workload(recipe, stage, model.window, *lengths, layout=model.layout)
-            for lengths in ((None, None), (input_tokens, output_tokens))
-        )
+        window, layout = model.window, model.layout
+        longest = stage_workload(recipe, stage, window, layout=layout)
+        mean = stage_workload(recipe, stage, window, input_tokens, output_tokens, layout)
         case = _Case(recipe, model, machines, longest, mean)
         if isinstance(stage, FilterStage):
             found.append(_filter(stage, case))
